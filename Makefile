@@ -1,0 +1,89 @@
+# Builds and installs the extension with PGXS, and runs its tests and its demo.
+#
+#   make demo                    on a fresh Debian machine: install what is missing, build, show it at work
+#   make test                    likewise: all tests; the last line reads "N passed, N failed"
+#   make && make install         build and install (PG_CONFIG=/path/to/pg_config picks a server)
+#   make installcheck            regression, isolation and TAP tests against the installed extension
+#
+# Settings: WERROR=1 (implied by CI=1) turns warnings into errors.
+
+PG_CONFIG ?= pg_config
+
+EXTENSION  = alerting
+MODULE_big = alerting
+# The script's version, "1.0" from default_version = '1.0'.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(dir $(firstword $(MAKEFILE_LIST)))alerting.control)
+
+# The folder of this file: "." or, in a VPATH build, the source tree.
+TOP := $(patsubst %/,%,$(dir $(firstword $(MAKEFILE_LIST))))
+sources = $(patsubst $(TOP)/%,%,$(sort $(wildcard $(TOP)/$(1))))
+
+LAYERS    = core net pg ext
+OBJS      = $(patsubst %.cpp,%.o,$(foreach layer,$(LAYERS),$(call sources,src/$(layer)/*.cpp)))
+DEPS      = $(OBJS:.o=.d)
+SQL_PARTS = $(sort $(wildcard $(TOP)/extension/$(EXTVERSION)/*.sql))
+DATA_built = alerting--$(EXTVERSION).sql
+DATA       = $(call sources,extension/alerting--*--*.sql)
+
+REGRESS        = $(notdir $(basename $(call sources,sql/*.sql)))
+ISOLATION      = $(notdir $(basename $(call sources,test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=$(TOP)/test/isolation
+PROVE_TESTS    = $(call sources,test/t/*.pl)
+ifneq ($(PROVE_TESTS),)
+TAP_TESTS = 1
+endif
+
+# Bitcode of C++ buys nothing here and needs a clang that matches the server's LLVM.
+override with_llvm = no
+
+# Before 16 the server's PGDLLEXPORT is empty; everything else stays hidden (the server loads
+# libraries with RTLD_GLOBAL, so an exported C++ symbol could collide with another extension's).
+SERVER_HEADERS := $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
+PG_CPPFLAGS = -I$(TOP)/src -DPGDLLEXPORT='__attribute__((visibility("default")))' \
+	-isystem $(SERVER_HEADERS)
+PG_CXXFLAGS = -std=c++20 -fno-rtti -fno-lto -fvisibility=hidden -fvisibility-inlines-hidden \
+	-MMD -MP -Wall -Wextra -Wshadow -Wconversion
+ifneq ($(filter-out 0,$(WERROR)$(CI)),)
+PG_CXXFLAGS += -Werror
+endif
+SHLIB_LINK = -lcurl -lstdc++ -Wl,--version-script=$(TOP)/src/ext/exports.map
+
+EXTRA_CLEAN = $(DEPS) build/flags
+
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+
+ifneq ($(PGXS),)
+all:
+include $(PGXS)
+# Objects live in folders of their own, which a VPATH build has to make.
+$(shell mkdir -p build $(sort $(dir $(OBJS))))
+
+# What was compiled for another server or with other flags is compiled again.
+FLAGS = $(VERSION) $(CXX) $(filter-out -Werror,$(CXXFLAGS)) $(CPPFLAGS)
+ifneq ($(shell cat build/flags 2>/dev/null),$(shell echo '$(subst ','\'',$(FLAGS))'))
+$(shell echo '$(subst ','\'',$(FLAGS))' > build/flags)
+endif
+$(OBJS): build/flags
+$(shlib): $(TOP)/src/ext/exports.map
+-include $(DEPS)
+
+# The folder is a prerequisite so that a file taken away counts as a change too.
+$(DATA_built): $(SQL_PARTS) $(TOP)/extension/$(EXTVERSION)
+	cat $(SQL_PARTS) < /dev/null > $@.tmp && mv $@.tmp $@
+
+else
+# No server headers yet: only the targets below, which install them, work.
+all install installcheck uninstall clean:
+	@echo "$@: '$(PG_CONFIG)' knows no PGXS; install postgresql-server-dev-NN (scripts/install-dependencies does) or set PG_CONFIG=" >&2; exit 1
+endif
+
+export PG_CONFIG
+
+.PHONY: test demo
+test:
+	@scripts/install-dependencies test
+	@test/run
+
+demo:
+	@scripts/install-dependencies demo
+	@demo/run
