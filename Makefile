@@ -4,6 +4,7 @@
 #   make test                    likewise: all tests; the last line reads "N passed, N failed"
 #   make && make install         build and install (PG_CONFIG=/path/to/pg_config picks a server)
 #   make installcheck            regression, isolation and TAP tests against the installed extension
+#   make format-check            clang-format's opinion; make format applies it
 #
 # Settings: WERROR=1 (implied by CI=1) turns warnings into errors.
 
@@ -79,7 +80,17 @@ endif
 
 export PG_CONFIG
 
-.PHONY: test demo
+# The sources that clang-format 14 lays out; "make format" does it, "make format-check" only looks.
+CLANG_FORMAT ?= clang-format
+FORMATTED = $(wildcard $(foreach kind,h cpp,$(addsuffix /*.$(kind),src/* test/unit test/fuzz bench)))
+
+.PHONY: test demo format format-check
+format:
+	$(CLANG_FORMAT) -i $(FORMATTED)
+
+format-check:
+	$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
+
 test:
 	@scripts/install-dependencies test
 	@test/run
