@@ -1,0 +1,37 @@
+#include "core/circuit_breaker.h"
+
+#include <algorithm>
+
+namespace alerting {
+
+bool CircuitBreaker::Allows(Micros now) const {
+  return !open_ || (!probing_ && now >= next_probe_);
+}
+
+bool CircuitBreaker::Start() {
+  if (!open_) return false;
+  probing_ = true;
+  return true;
+}
+
+void CircuitBreaker::RecordSuccess() { *this = CircuitBreaker(); }
+
+void CircuitBreaker::RecordFailure(Micros now, bool probe) {
+  if (!open_) {
+    if (++failures_ < kFailuresToOpen) return;
+    open_ = true;
+    pause_ = kFirstPause;
+  } else {
+    if (!probe) return;
+    probing_ = false;
+    pause_ = std::min(2 * pause_, kLongestPause);
+  }
+  next_probe_ = AddTime(now, pause_);
+}
+
+Micros CircuitBreaker::NextProbe() const {
+  if (!open_) return kNoTime;
+  return probing_ ? kNever : next_probe_;
+}
+
+}  // namespace alerting

@@ -1,0 +1,41 @@
+// Spares an endpoint that fails all the time: after kFailuresToOpen failures in a row requests
+// stop, and after a pause that doubles from 10 s to 5 min one probe is let through. Lives in the
+// sender's memory, one per webhook; pure. A restart of the sender closes all breakers.
+#ifndef ALERTING_CORE_CIRCUIT_BREAKER_H_
+#define ALERTING_CORE_CIRCUIT_BREAKER_H_
+
+#include "core/time.h"
+
+namespace alerting {
+
+class CircuitBreaker {
+ public:
+  static constexpr int kFailuresToOpen = 10;
+  static constexpr Micros kFirstPause = 10 * kSecond;
+  static constexpr Micros kLongestPause = 5 * kMinute;
+
+  // A request may start now. While open, that is one request (the probe) after each pause.
+  bool Allows(Micros now) const;
+  // A request that Allows() let through starts; true: it is a probe.
+  bool Start();
+  void RecordSuccess();
+  // `probe`: what Start() returned. Requests started before the breaker opened change nothing more.
+  void RecordFailure(Micros now, bool probe);
+  // The probe ended without telling anything about the endpoint (it was never sent).
+  void ForgetProbe() { probing_ = false; }
+
+  bool is_open() const { return open_; }
+  // When the next probe may start; kNoTime when closed, kNever while a probe is under way.
+  Micros NextProbe() const;
+
+ private:
+  bool open_ = false;
+  bool probing_ = false;
+  int failures_ = 0;
+  Micros pause_ = 0;
+  Micros next_probe_ = kNoTime;
+};
+
+}  // namespace alerting
+
+#endif  // ALERTING_CORE_CIRCUIT_BREAKER_H_
