@@ -1,0 +1,421 @@
+// See oracle.h. Runs in test programs only. Invariant: a container's state is a plain value; a copy
+// of it is a complete snapshot.
+#include "oracle/oracle.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+#include <utility>
+
+namespace alerting::oracle {
+namespace {
+
+constexpr double kNoLimit = 1152921504606846976.0;  // 2^60: no machine has that much memory
+
+size_t Index(Condition metric) { return static_cast<size_t>(metric); }
+
+Stream& StreamOf(Container& container, Condition metric) {
+  return container.streams[Index(metric)];
+}
+const Stream& StreamOf(const Container& container, Condition metric) {
+  return container.streams[Index(metric)];
+}
+
+// Restarts gained in (until - window, until], from the whole history.
+double RestartsGained(const Stream& restarts, Micros until, Micros window) {
+  double gained = 0;
+  for (size_t i = 1; i < restarts.readings.size(); ++i) {
+    const Reading& before = restarts.readings[i - 1];
+    const Reading& after = restarts.readings[i];
+    const bool inside = after.at > SubtractTime(until, window) && after.at <= until;
+    if (!inside) continue;
+    gained += after.value >= before.value ? after.value - before.value : after.value;
+  }
+  return gained;
+}
+
+}  // namespace
+
+// --- who looks at what
+// ----------------------------------------------------------------------------
+
+std::vector<const Rule*> Oracle::RulesOf(const Container& container) const {
+  std::vector<const Rule*> found;
+  for (const Rule& rule : rules_) {
+    if (rule.enabled && rule.organization == container.organization) found.push_back(&rule);
+  }
+  return found;
+}
+
+bool Oracle::ReportsRunning(const Container& container) {
+  return !StreamOf(container, Condition::kContainerDown).readings.empty();
+}
+
+bool Oracle::Breaches(const Rule& rule, double value) {
+  if (rule.condition == Condition::kContainerDown) return value == 0;
+  return value > rule.threshold;
+}
+
+// The stream with the newest reading; of equally new ones the one that goes silent last.
+const Stream* Oracle::Newest(const Container& container, Micros started) {
+  const Stream* newest = nullptr;
+  auto rank = [started](const Stream& stream) {
+    return std::tuple(stream.readings.back().at,
+                      AddTime(std::max(stream.arrival, started), stream.stale_after),
+                      stream.stale_after);
+  };
+  for (const Stream& stream : container.streams) {
+    if (stream.readings.empty()) continue;
+    if (newest == nullptr || rank(stream) > rank(*newest)) newest = &stream;
+  }
+  return newest;
+}
+
+// The stream whose readings and silence decide; null when there is no reading.
+const Stream* Oracle::LookedAt(const Container& container, const Rule& rule) const {
+  if (rule.condition == Condition::kContainerDown && !ReportsRunning(container)) {
+    return Newest(container, started_);
+  }
+  const Stream& stream = StreamOf(container, rule.condition);
+  return stream.readings.empty() ? nullptr : &stream;
+}
+
+// The last reading's time plus the wall-clock time since it arrived (or since the start, if later).
+Micros Oracle::VirtualNow(const Stream& stream, Micros now) const {
+  const Micros waited = SubtractTime(now, std::max(stream.arrival, started_));
+  return AddTime(stream.readings.back().at, std::max<Micros>(waited, 0));
+}
+
+double Oracle::CurrentValue(const Container& container, const Rule& rule, Micros as_at) const {
+  if (rule.condition == Condition::kContainerDown) return kNoValue;
+  const Stream& stream = StreamOf(container, rule.condition);
+  if (rule.condition != Condition::kRestartLoop) return stream.readings.back().value;
+  return RestartsGained(stream, as_at, rule.duration);
+}
+
+// --- what changes a pair
+// --------------------------------------------------------------------------
+
+void Oracle::Drop(Pair& pair) {
+  pair.phase = Phase::kOk;
+  pair.since = kNoTime;
+}
+
+void Oracle::BeginRun(Pair& pair, Micros since, double value) {
+  pair.phase = Phase::kPending;
+  pair.since = since;
+  pair.peak = value;
+}
+
+void Oracle::Fire(const std::string& key, const Rule& rule, Pair& pair, Micros started_at,
+                  Micros at, double value, bool by_silence) {
+  pair.phase = Phase::kFiring;
+  pair.since = started_at;
+  pair.fired_at = at;
+  pair.by_silence = by_silence;
+  pair.last_transition = at;
+  events_.push_back({.fire = true,
+                     .container = key,
+                     .rule = rule.id,
+                     .started_at = started_at,
+                     .fired_at = at,
+                     .resolved_at = kNoTime,
+                     .value = value,
+                     .peak = pair.peak,
+                     .reason = ResolveReason::kRecovered});
+}
+
+void Oracle::Resolve(const std::string& key, const Rule& rule, Pair& pair, Micros at, double value,
+                     ResolveReason reason) {
+  events_.push_back({.fire = false,
+                     .container = key,
+                     .rule = rule.id,
+                     .started_at = pair.since,
+                     .fired_at = pair.fired_at,
+                     .resolved_at = at,
+                     .value = value,
+                     .peak = pair.peak,
+                     .reason = reason});
+  pair = Pair{.last_transition = at};
+}
+
+// --- readings
+// -------------------------------------------------------------------------------------
+
+struct Oracle::MergedRow {
+  struct Value {
+    double value;
+    Micros stale_after;
+  };
+  Micros at = 0;
+  std::optional<Value> cpu, memory, used, limit, running, restarts;
+  Micros memory_parts_stale_after = 0;  // of the last row that brought used or limit
+};
+
+void Oracle::Judge(const std::vector<Row>& rows, Micros arrival) {
+  struct Taken {
+    Micros at;
+    const Row* row;
+    Source source;
+  };
+  std::map<std::string, std::vector<Taken>> by_container;
+  for (const Row& row : rows) {
+    if (!containers_.contains(row.container)) continue;
+    const Source source = sources_.contains(row.source) ? sources_[row.source] : Source{};
+    Micros at = row.at;
+    if (arrival != kNoTime) {
+      if (at > AddTime(arrival, 5 * kMinute)) at = arrival;
+      if (source.max_age != kNever && at < SubtractTime(arrival, source.max_age)) continue;
+    }
+    by_container[row.container].push_back({at, &row, source});
+  }
+  for (auto& [key, taken] : by_container) {
+    std::stable_sort(taken.begin(), taken.end(),
+                     [](const Taken& a, const Taken& b) { return a.at < b.at; });
+    size_t i = 0;
+    while (i < taken.size()) {
+      MergedRow merged;
+      merged.at = taken[i].at;
+      for (; i < taken.size() && taken[i].at == merged.at; ++i) {
+        const Row& row = *taken[i].row;
+        const Micros stale_after = taken[i].source.stale_after;
+        auto merge = [&](std::optional<MergedRow::Value>& into, std::optional<double> value) {
+          if (!value || !std::isfinite(*value)) return false;
+          into = MergedRow::Value{*value, stale_after};
+          return true;
+        };
+        merge(merged.cpu, row.cpu);
+        merge(merged.memory, row.memory);
+        if (row.running) merge(merged.running, *row.running ? 1 : 0);
+        merge(merged.restarts, row.restarts);
+        const bool has_used = merge(merged.used, row.memory_used);
+        const bool has_limit = merge(merged.limit, row.memory_limit);
+        if (has_used || has_limit) merged.memory_parts_stale_after = stale_after;
+      }
+      JudgeRow(key, containers_[key], merged, arrival == kNoTime ? merged.at : arrival);
+    }
+  }
+}
+
+void Oracle::JudgeRow(const std::string& key, Container& container, const MergedRow& row,
+                      Micros arrival) {
+  const Stream* newest = Newest(container, started_);
+  const std::optional<Micros> newest_before =
+      newest == nullptr ? std::nullopt : std::optional(newest->readings.back().at);
+
+  bool parts_taken = false;
+  if (row.used && row.at >= container.used.at) {
+    container.used = {row.at, row.used->value};
+    parts_taken = true;
+  }
+  if (row.limit && row.at >= container.limit.at) {
+    const double limit = row.limit->value;
+    container.limit = {row.at, std::nullopt};
+    if (limit > 0 && limit < kNoLimit) container.limit.value = limit;
+    parts_taken = true;
+  }
+  std::optional<MergedRow::Value> memory = row.memory;
+  if (!memory && parts_taken && container.used.value && container.limit.value) {
+    const double percent = 100.0 * *container.used.value / *container.limit.value;
+    if (std::isfinite(percent)) memory = {percent, row.memory_parts_stale_after};
+  }
+
+  auto judge = [&](Condition metric, const std::optional<MergedRow::Value>& reading) {
+    if (!reading) return;
+    JudgeReading(key, container, metric, row.at, reading->value, reading->stale_after, arrival);
+  };
+  judge(Condition::kCpuUsage, row.cpu);
+  judge(Condition::kMemoryUsage, memory);
+  judge(Condition::kContainerDown, row.running);
+  judge(Condition::kRestartLoop, row.restarts);
+
+  // Any news of a container that never says whether it runs ends its silence.
+  if (ReportsRunning(container)) return;
+  newest = Newest(container, started_);
+  if (newest == nullptr || (newest_before && newest->readings.back().at <= *newest_before)) return;
+  for (const Rule* rule : RulesOf(container)) {
+    Pair& pair = container.pairs[rule->id];
+    if (rule->condition == Condition::kContainerDown && pair.phase == Phase::kFiring) {
+      Resolve(key, *rule, pair, std::max(row.at, pair.last_transition), kNoValue,
+              ResolveReason::kRecovered);
+    }
+  }
+}
+
+void Oracle::JudgeReading(const std::string& key, Container& container, Condition metric, Micros at,
+                          double value, Micros stale_after, Micros arrival) {
+  Stream& stream = StreamOf(container, metric);
+  std::vector<const Rule*> rules;
+  for (const Rule* rule : RulesOf(container)) {
+    if (rule->condition == metric) rules.push_back(rule);
+  }
+  if (stream.readings.empty()) {
+    stream = {{{at, value}}, arrival, stale_after};
+    for (const Rule* rule : rules) JudgeNewReading(key, container, *rule, std::nullopt, 0);
+    return;
+  }
+  const Reading last = stream.readings.back();
+  if (at < last.at) return;  // late
+  if (at == last.at) {
+    if (value == last.value) return;  // a repeat
+    stream.readings.back().value = value;
+    for (const Rule* rule : rules) JudgeCorrection(key, container, *rule, last.value);
+    return;
+  }
+  for (const Rule* rule : rules) PassDeadline(key, container, *rule, at - 1);
+  const Micros old_stale_after = stream.stale_after;
+  stream.readings.push_back({at, value});
+  stream.arrival = arrival;
+  stream.stale_after = stale_after;
+  for (const Rule* rule : rules) JudgeNewReading(key, container, *rule, last, old_stale_after);
+}
+
+void Oracle::JudgeNewReading(const std::string& key, Container& container, const Rule& rule,
+                             std::optional<Reading> previous, Micros previous_stale_after) {
+  Pair& pair = container.pairs[rule.id];
+  const Reading reading = StreamOf(container, rule.condition).readings.back();
+  const Micros as_at = std::max(reading.at, pair.last_transition);
+  const bool counts_restarts = rule.condition == Condition::kRestartLoop;
+  const double value = CurrentValue(container, rule, as_at);
+  const bool breach = Breaches(rule, counts_restarts ? value : reading.value);
+  pair.by_silence = false;
+  if (!breach) {
+    if (pair.phase == Phase::kFiring) {
+      Resolve(key, rule, pair, as_at, value, ResolveReason::kRecovered);
+    }
+    Drop(pair);
+    return;
+  }
+  if (pair.phase == Phase::kFiring) {
+    pair.peak = std::max(pair.peak, value);
+    return;
+  }
+  if (counts_restarts) {
+    pair.peak = value;
+    Fire(key, rule, pair, as_at, as_at, value, false);
+    return;
+  }
+  if (pair.phase == Phase::kPending && rule.condition != Condition::kContainerDown && previous &&
+      SubtractTime(reading.at, previous->at) > previous_stale_after) {
+    Drop(pair);  // nobody knows what was in the gap: the run starts again
+  }
+  if (pair.phase == Phase::kOk) BeginRun(pair, as_at, value);
+  pair.peak = std::max(pair.peak, value);
+  if (SubtractTime(as_at, pair.since) >= rule.duration) {
+    Fire(key, rule, pair, pair.since, as_at, value, false);
+  }
+}
+
+// The newest reading turned out to be another one.
+void Oracle::JudgeCorrection(const std::string& key, Container& container, const Rule& rule,
+                             double old_value) {
+  Pair& pair = container.pairs[rule.id];
+  if (pair.phase == Phase::kFiring && pair.by_silence) return;
+  const Reading reading = StreamOf(container, rule.condition).readings.back();
+  const Micros as_at = std::max(reading.at, pair.last_transition);
+  const double value = CurrentValue(container, rule, as_at);
+  const bool counts_restarts = rule.condition == Condition::kRestartLoop;
+  const bool breach = Breaches(rule, counts_restarts ? value : reading.value);
+  if (!breach) {
+    if (pair.phase == Phase::kFiring) {
+      Resolve(key, rule, pair, as_at, value, ResolveReason::kRecovered);
+    }
+    Drop(pair);
+    return;
+  }
+  if (pair.phase != Phase::kOk) {
+    pair.peak = std::max(pair.peak, value);
+    return;
+  }
+  if (counts_restarts) {
+    pair.peak = value;
+    Fire(key, rule, pair, as_at, as_at, value, false);
+    return;
+  }
+  // From bad to bad nothing begins: the rule has judged that reading already.
+  if (Breaches(rule, old_value)) return;
+  BeginRun(pair, as_at, value);
+  if (rule.duration <= 0) Fire(key, rule, pair, as_at, as_at, value, false);
+}
+
+// --- the clock
+// ------------------------------------------------------------------------------------
+
+void Oracle::PassDeadline(const std::string& key, Container& container, const Rule& rule,
+                          Micros until) {
+  Pair& pair = container.pairs[rule.id];
+  if (rule.condition == Condition::kContainerDown && pair.phase == Phase::kPending) {
+    const Micros deadline = AddTime(pair.since, rule.duration);
+    if (deadline <= until) Fire(key, rule, pair, pair.since, deadline, kNoValue, false);
+  }
+  if (rule.condition == Condition::kRestartLoop && pair.phase == Phase::kFiring &&
+      !pair.by_silence) {
+    const Stream& stream = StreamOf(container, rule.condition);
+    for (const Reading& reading : stream.readings) {
+      const Micros window_end = AddTime(reading.at, rule.duration);
+      if (window_end <= stream.readings.back().at) continue;
+      if (window_end > until) break;
+      const double count = RestartsGained(stream, window_end, rule.duration);
+      if (Breaches(rule, count)) continue;
+      Resolve(key, rule, pair, std::max(window_end, pair.last_transition), count,
+              ResolveReason::kRecovered);
+      break;
+    }
+  }
+}
+
+void Oracle::PassSilence(const std::string& key, Container& container, const Rule& rule,
+                         Micros silent_at) {
+  Pair& pair = container.pairs[rule.id];
+  const Micros at = std::max(silent_at, pair.last_transition);
+  switch (rule.no_data) {
+    case NoData::kKeep:
+      break;
+    case NoData::kResolve:
+      if (pair.phase == Phase::kFiring) {
+        Resolve(key, rule, pair, at, kNoValue, ResolveReason::kNoData);
+      }
+      Drop(pair);
+      break;
+    case NoData::kFire: {
+      if (pair.phase == Phase::kFiring) {
+        pair.by_silence = true;
+        break;
+      }
+      const Micros last_at = LookedAt(container, rule)->readings.back().at;
+      const double value = CurrentValue(container, rule, last_at);
+      const bool in_run = pair.phase == Phase::kPending;
+      if (!in_run) pair.peak = value;
+      Fire(key, rule, pair, in_run ? pair.since : last_at, at, value, true);
+      break;
+    }
+  }
+}
+
+void Oracle::Advance(Micros now) {
+  for (auto& [key, container] : containers_) {
+    for (const Rule* rule : RulesOf(container)) {
+      const Stream* stream = LookedAt(container, *rule);
+      if (stream == nullptr) continue;
+      const Micros virtual_now = VirtualNow(*stream, now);
+      const Micros silent_at = AddTime(stream->readings.back().at, stream->stale_after);
+      PassDeadline(key, container, *rule, std::min(virtual_now, silent_at));
+      if (virtual_now >= silent_at) PassSilence(key, container, *rule, silent_at);
+      PassDeadline(key, container, *rule, virtual_now);
+    }
+  }
+}
+
+void Oracle::Restart(Micros now) { Restart(now, containers_); }
+
+void Oracle::Restart(Micros now, std::map<std::string, Container> containers) {
+  started_ = now;
+  containers_ = std::move(containers);
+  for (auto& [key, container] : containers_) {
+    for (Stream& stream : container.streams) stream.arrival = kNoTime;
+  }
+}
+
+std::vector<Event> Oracle::TakeEvents() { return std::exchange(events_, {}); }
+
+}  // namespace alerting::oracle
