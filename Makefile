@@ -97,4 +97,6 @@ test:
 
 demo:
 	@scripts/install-dependencies demo
+	@$(MAKE) --no-print-directory -s all
+	@$(MAKE) --no-print-directory -s install
 	@demo/run
