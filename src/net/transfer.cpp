@@ -1,0 +1,192 @@
+#include "net/transfer.h"
+
+#include <cerrno>
+
+namespace alerting::net {
+namespace {
+
+bool StartsWithIgnoringCase(std::string_view text, std::string_view lower_prefix) {
+  if (text.size() < lower_prefix.size()) return false;
+  for (size_t i = 0; i < lower_prefix.size(); ++i) {
+    const char c = text[i];
+    if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != lower_prefix[i]) return false;
+  }
+  return true;
+}
+
+std::string_view Trim(std::string_view text) {
+  const auto space = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
+  while (!text.empty() && space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+// "HTTP/1.1 503 Busy" or "HTTP/2 503": 503; 0 when malformed.
+int StatusOf(std::string_view line) {
+  const size_t space = line.find(' ');
+  if (space == std::string_view::npos || line.size() < space + 4) return 0;
+  int status = 0;
+  for (const char c : line.substr(space + 1, 3)) {
+    if (c < '0' || c > '9') return 0;
+    status = status * 10 + (c - '0');
+  }
+  return status;
+}
+
+// Not strerror: it speaks the server's language, and these words are part of the delivery log.
+std::string DescribeErrno(long error) {
+  switch (error) {
+    case ECONNREFUSED:
+      return "connection refused";
+    case ECONNRESET:
+    case EPIPE:
+      return "connection reset by the endpoint";
+    case EHOSTUNREACH:
+      return "no route to the host";
+    case ENETUNREACH:
+      return "network is unreachable";
+    case ETIMEDOUT:
+      return "connection timed out";
+    case EACCES:
+    case EPERM:
+      return "forbidden by this machine's firewall";
+    case EMFILE:
+    case ENFILE:
+      return "this machine has too many open files";
+    case EADDRNOTAVAIL:
+      return "this machine has no free port or address";
+    default:
+      return "system error " + std::to_string(error);
+  }
+}
+
+// libcurl's words may quote what the peer sent (a certificate's names): printable ASCII, one line.
+std::string Printable(std::string_view text) {
+  constexpr size_t kLongest = 200;
+  std::string result(text.substr(0, kLongest));
+  for (char& c : result) {
+    if (c < 0x20 || c > 0x7e) c = '?';
+  }
+  return result;
+}
+
+double Milliseconds(curl_off_t micros) { return static_cast<double>(micros) / 1000.0; }
+
+curl_off_t TimeOf(CURL* easy, CURLINFO info) {
+  curl_off_t micros = 0;
+  curl_easy_getinfo(easy, info, &micros);
+  return micros;
+}
+
+}  // namespace
+
+bool ResponseHead::Add(std::string_view line) {
+  bytes_ += line.size();
+  if (too_large()) return false;
+  if (complete_) return true;  // a trailer
+  if (line.starts_with("HTTP/")) {
+    status_ = StatusOf(line);
+    retry_after_.clear();
+  } else if (Trim(line).empty()) {
+    complete_ = status_ >= 200;
+  } else if (StartsWithIgnoringCase(line, "retry-after:")) {
+    constexpr size_t kLongest = 64;
+    retry_after_ = Trim(line.substr(line.find(':') + 1)).substr(0, kLongest);
+  }
+  return true;
+}
+
+std::string WebhookClient::Transfer::Refusal(const IpAddress& address) const {
+  const std::string_view kind = client->options_.policy.Refusal(address);
+  if (!kind.empty()) {
+    return "refused network: " + FormatIpAddress(address) + " is a " + std::string(kind) +
+           " address";
+  }
+  if (!https && !client->options_.policy.IsListed(address)) {
+    return "refused network: plain http goes only to networks in alerting.allowed_networks, and " +
+           FormatIpAddress(address) + " is in none of them";
+  }
+  return {};
+}
+
+void WebhookClient::Transfer::NoteRefusal(std::string reason) {
+  if (refusal.empty()) refusal = std::move(reason);
+}
+
+std::string WebhookClient::Transfer::DescribeTimeout() const {
+  const std::string after =
+      "timeout after " + std::to_string((TimeOf(easy.get(), CURLINFO_TOTAL_TIME_T) + 500) / 1000) +
+      " ms ";
+  if (head.started()) return after + "while reading the response";
+  if (TimeOf(easy.get(), CURLINFO_PRETRANSFER_TIME_T) > 0) return after + "waiting for a response";
+  if (https && connected) return after + "in the TLS handshake";
+  if (TimeOf(easy.get(), CURLINFO_NAMELOOKUP_TIME_T) > 0) return after + "while connecting";
+  return after + "while resolving the host name";
+}
+
+std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
+  if (head.too_large()) return "response head is larger than 32 kB";
+  // A public address that failed is the cause of the failure; the refused one beside it is not.
+  if (!refusal.empty() && !attempted) return refusal;
+  long system_error = 0;
+  curl_easy_getinfo(easy.get(), CURLINFO_OS_ERRNO, &system_error);
+  switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+      return DescribeTimeout();
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return "DNS: host name could not be resolved";
+    case CURLE_COULDNT_CONNECT:
+      return "connecting failed: " + DescribeErrno(system_error);
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+      return "TLS: " + Printable(error_buffer[0] != '\0' ? error_buffer : curl_easy_strerror(code));
+    case CURLE_GOT_NOTHING:
+      return "endpoint closed the connection without a response";
+    case CURLE_SEND_ERROR:
+      return "sending failed: " + DescribeErrno(system_error);
+    case CURLE_RECV_ERROR:
+      return system_error == 0 ? "endpoint closed the connection within its response head"
+                               : "receiving failed: " + DescribeErrno(system_error);
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return "response is not HTTP";
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+      return "endpoint broke the HTTP/2 protocol";
+    case CURLE_ABORTED_BY_CALLBACK:
+      return refusal.empty() ? "request was aborted" : refusal;
+    case CURLE_OUT_OF_MEMORY:
+      return "out of memory";
+    case CURLE_OK:
+    case CURLE_PARTIAL_FILE:
+      return "response has no complete head";
+    default:
+      return std::string("request failed: ") + curl_easy_strerror(code);
+  }
+}
+
+Timings WebhookClient::Transfer::MeasureTimings() const {
+  CURL* handle = easy.get();
+  const curl_off_t dns = TimeOf(handle, CURLINFO_NAMELOOKUP_TIME_T);
+  const curl_off_t connect = TimeOf(handle, CURLINFO_CONNECT_TIME_T);
+  const curl_off_t tls = TimeOf(handle, CURLINFO_APPCONNECT_TIME_T);
+  const curl_off_t sent = TimeOf(handle, CURLINFO_PRETRANSFER_TIME_T);
+  const curl_off_t first = TimeOf(handle, CURLINFO_STARTTRANSFER_TIME_T);
+  const auto phase = [](curl_off_t from, curl_off_t to) {
+    return to > from ? Milliseconds(to - from) : 0.0;
+  };
+  Timings timings;
+  timings.dns = Milliseconds(dns);
+  timings.connect = phase(dns, connect);
+  timings.tls = phase(connect, tls);
+  timings.wait = sent > 0 ? phase(sent, first) : 0.0;
+  timings.total = Milliseconds(TimeOf(handle, CURLINFO_TOTAL_TIME_T));
+  return timings;
+}
+
+}  // namespace alerting::net

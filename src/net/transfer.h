@@ -1,0 +1,60 @@
+// One request on its way: what libcurl's callbacks learn of its response, and the words that name
+// the cause when none came. Sender, and backends that test a webhook.
+#ifndef ALERTING_NET_TRANSFER_H_
+#define ALERTING_NET_TRANSFER_H_
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "core/address_policy.h"
+#include "net/curl_handle.h"
+#include "net/webhook_client.h"
+
+namespace alerting::net {
+
+// Reads a response's head line by line as libcurl hands it over. Interim (1xx) heads are skipped.
+class ResponseHead {
+ public:
+  // False: the head is too large.
+  bool Add(std::string_view line);
+  // Of the final head, once complete; else 0.
+  int status() const { return complete_ ? status_ : 0; }
+  bool started() const { return bytes_ > 0; }
+  bool too_large() const { return bytes_ > kMaxHeadBytes; }
+  const std::string& retry_after() const { return retry_after_; }
+
+ private:
+  size_t bytes_ = 0;
+  int status_ = 0;
+  bool complete_ = false;
+  std::string retry_after_;
+};
+
+struct WebhookClient::Transfer {
+  WebhookClient* client = nullptr;
+  EasyHandle easy;
+  Request request;
+  HeaderList headers;
+  bool https = false;
+  ResponseHead head;
+  size_t body_bytes = 0;
+  std::string body;
+  std::string refusal;     // why an address was refused, the first one
+  bool attempted = false;  // some address was allowed
+  bool connected = false;  // a new connection was made
+  char error_buffer[CURL_ERROR_SIZE] = {};
+
+  // Why this address must not be reached over this scheme; empty: it may be.
+  std::string Refusal(const IpAddress& address) const;
+  void NoteRefusal(std::string reason);
+  std::string DescribeFailure(CURLcode code) const;
+  Timings MeasureTimings() const;
+
+ private:
+  std::string DescribeTimeout() const;
+};
+
+}  // namespace alerting::net
+
+#endif  // ALERTING_NET_TRANSFER_H_

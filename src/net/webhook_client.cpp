@@ -1,0 +1,336 @@
+#include "net/webhook_client.h"
+
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "core/url.h"
+#include "net/transfer.h"
+
+namespace alerting::net {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The address that libcurl is about to connect to; nullopt for a family that is neither IPv4 nor 6.
+std::optional<IpAddress> AddressOf(const curl_sockaddr& address) {
+  if (address.family == AF_INET && address.addrlen >= sizeof(sockaddr_in)) {
+    sockaddr_in in;
+    std::memcpy(&in, &address.addr, sizeof(in));
+    std::array<uint8_t, 4> octets;
+    std::memcpy(octets.data(), &in.sin_addr, octets.size());
+    return IpAddress::FromV4(octets);
+  }
+  if (address.family == AF_INET6 && address.addrlen >= sizeof(sockaddr_in6)) {
+    sockaddr_in6 in;
+    // curl_sockaddr ends in a plain sockaddr, but libcurl keeps room for the longest address in it.
+    std::memcpy(&in, static_cast<const void*>(&address.addr), sizeof(in));
+    std::array<uint8_t, 16> octets;
+    std::memcpy(octets.data(), &in.sin6_addr, octets.size());
+    return IpAddress::FromV6(octets);
+  }
+  return std::nullopt;
+}
+
+HeaderList MakeHeaders(const std::vector<std::string>& headers) {
+  HeaderList list;
+  const auto append = [&list](const char* header) {
+    curl_slist* longer = curl_slist_append(list.get(), header);
+    if (longer == nullptr) return false;
+    list.release();
+    list.reset(longer);
+    return true;
+  };
+  // "Expect:" without a value keeps libcurl from asking for 100 Continue and waiting for it.
+  bool complete = append("Expect:");
+  for (const std::string& header : headers) complete = complete && append(header.c_str());
+  if (!complete) list.reset();
+  return list;
+}
+
+}  // namespace
+
+std::unique_ptr<WebhookClient> WebhookClient::Create(ClientOptions options, std::string* error) {
+  const SignalBlock block;
+  if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    *error = "libcurl could not be initialized";
+    return nullptr;
+  }
+  auto client = std::make_unique<WebhookClient>(std::move(options));
+  if (client->epoll_.get() < 0 || client->multi_ == nullptr) {
+    *error = client->multi_ == nullptr ? "libcurl could not make a handle"
+                                       : "epoll descriptor could not be made";
+    return nullptr;
+  }
+  return client;
+}
+
+WebhookClient::WebhookClient(ClientOptions options)
+    : options_(std::move(options)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      multi_(curl_multi_init()) {
+  CURLM* multi = multi_.get();
+  if (multi == nullptr) return;
+  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &WebhookClient::OnSocket);
+  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &WebhookClient::OnTimer);
+  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, this);
+  curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, options_.max_idle_connections);
+}
+
+WebhookClient::~WebhookClient() {
+  const SignalBlock block;
+  for (auto& [handle, transfer] : active_) curl_multi_remove_handle(multi_.get(), handle);
+  active_.clear();
+  idle_.clear();
+  multi_.reset();
+}
+
+std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
+  auto transfer = std::make_unique<Transfer>();
+  transfer->client = this;
+  transfer->easy.reset(curl_easy_init());
+  CURL* easy = transfer->easy.get();
+  if (easy == nullptr) return nullptr;
+  void* self = transfer.get();
+  bool ok = true;
+  const auto set = [&](CURLoption option, auto value) {
+    ok = ok && curl_easy_setopt(easy, option, value) == CURLE_OK;
+  };
+  set(CURLOPT_NOSIGNAL, 1L);
+  // Without it, giving up a request would wait for the thread that still resolves its host name.
+  set(CURLOPT_QUICK_EXIT, 1L);
+  set(CURLOPT_PROTOCOLS_STR, "http,https");
+  set(CURLOPT_FOLLOWLOCATION, 0L);
+  set(CURLOPT_PROXY, "");
+  set(CURLOPT_NOPROXY, "*");
+  set(CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
+  set(CURLOPT_SSL_VERIFYPEER, 1L);
+  set(CURLOPT_SSL_VERIFYHOST, 2L);
+  set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  if (!options_.ca_file.empty()) set(CURLOPT_CAINFO, options_.ca_file.c_str());
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
+  set(CURLOPT_USERAGENT, "alerting/1.0");
+  set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_POST, 1L);
+  set(CURLOPT_PRIVATE, self);
+  set(CURLOPT_ERRORBUFFER, transfer->error_buffer);
+  set(CURLOPT_OPENSOCKETFUNCTION, &WebhookClient::OnOpenSocket);
+  set(CURLOPT_OPENSOCKETDATA, self);
+  set(CURLOPT_PREREQFUNCTION, &WebhookClient::OnBeforeRequest);
+  set(CURLOPT_PREREQDATA, self);
+  set(CURLOPT_HEADERFUNCTION, &WebhookClient::OnHeader);
+  set(CURLOPT_HEADERDATA, self);
+  set(CURLOPT_WRITEFUNCTION, &WebhookClient::OnBody);
+  set(CURLOPT_WRITEDATA, self);
+  return ok ? std::move(transfer) : nullptr;
+}
+
+bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
+  transfer->request = std::move(request);
+  const Request& r = transfer->request;
+  std::string ignored;
+  const std::optional<Url> url = ParseUrl(r.url, &ignored);
+  transfer->https = url.has_value() && url->https;
+  transfer->head = ResponseHead();
+  transfer->body_bytes = 0;
+  transfer->body.clear();
+  transfer->body.reserve(kKeptBodyBytes);
+  transfer->refusal.clear();
+  transfer->attempted = false;
+  transfer->connected = false;
+  transfer->error_buffer[0] = '\0';
+  transfer->headers = MakeHeaders(r.headers);
+  CURL* easy = transfer->easy.get();
+  bool ok = url.has_value() && transfer->headers != nullptr;
+  const auto set = [&](CURLoption option, auto value) {
+    ok = ok && curl_easy_setopt(easy, option, value) == CURLE_OK;
+  };
+  set(CURLOPT_URL, r.url.c_str());
+  set(CURLOPT_HTTPHEADER, transfer->headers.get());
+  set(CURLOPT_POSTFIELDS, r.body.c_str());
+  set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(r.body.size()));
+  set(CURLOPT_CONNECTTIMEOUT_MS, r.connect_timeout_ms);
+  set(CURLOPT_TIMEOUT_MS, r.total_timeout_ms);
+  return ok;
+}
+
+void WebhookClient::Start(Request request) {
+  const SignalBlock block;
+  const uint64_t tag = request.tag;
+  std::unique_ptr<Transfer> transfer;
+  if (idle_.empty()) {
+    transfer = MakeTransfer();
+  } else {
+    transfer = std::move(idle_.back());
+    idle_.pop_back();
+  }
+  if (transfer == nullptr || !PrepareTransfer(transfer.get(), std::move(request))) {
+    FinishUnsent(tag, "request could not be prepared");
+    return;
+  }
+  CURL* easy = transfer->easy.get();
+  active_.emplace(easy, std::move(transfer));
+  if (curl_multi_add_handle(multi_.get(), easy) != CURLM_OK) {
+    active_.erase(easy);
+    FinishUnsent(tag, "request could not be started");
+  }
+}
+
+void WebhookClient::FinishUnsent(uint64_t tag, std::string_view why) {
+  Response response;
+  response.tag = tag;
+  response.error = why;
+  finished_.push_back(std::move(response));
+}
+
+std::optional<long> WebhookClient::TimeoutMs() const {
+  if (!finished_.empty()) return 0;
+  if (!deadline_) return std::nullopt;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline_ - Clock::now());
+  return std::max<long>(static_cast<long>(left.count()), 0);
+}
+
+void WebhookClient::OnReady() {
+  const SignalBlock block;
+  int running = 0;
+  std::array<epoll_event, 64> events;
+  const int count =
+      epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), /*timeout=*/0);
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<size_t>(i)];
+    int what = 0;
+    if (event.events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP)) what |= CURL_CSELECT_IN;
+    if (event.events & EPOLLOUT) what |= CURL_CSELECT_OUT;
+    if (event.events & EPOLLERR) what |= CURL_CSELECT_ERR;
+    curl_multi_socket_action(multi_.get(), event.data.fd, what, &running);
+  }
+  if (deadline_ && Clock::now() >= *deadline_) {
+    deadline_.reset();
+    curl_multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
+  }
+  CollectFinished();
+}
+
+void WebhookClient::CollectFinished() {
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
+    if (message->msg == CURLMSG_DONE) Finish(message->easy_handle, message->data.result);
+  }
+}
+
+void WebhookClient::Finish(CURL* handle, CURLcode code) {
+  const auto found = active_.find(handle);
+  if (found == active_.end()) return;
+  std::unique_ptr<Transfer> transfer = std::move(found->second);
+  active_.erase(found);
+  Response response;
+  response.tag = transfer->request.tag;
+  // With a complete head the endpoint has answered, however its body ended.
+  response.status = transfer->head.status();
+  if (response.status == 0) response.error = transfer->DescribeFailure(code);
+  response.retry_after = transfer->head.retry_after();
+  response.body = std::move(transfer->body);
+  response.timings = transfer->MeasureTimings();
+  finished_.push_back(std::move(response));
+  curl_multi_remove_handle(multi_.get(), handle);
+  idle_.push_back(std::move(transfer));
+}
+
+std::vector<Response> WebhookClient::TakeFinished() { return std::exchange(finished_, {}); }
+
+int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* client,
+                            void* known) noexcept {
+  auto* self = static_cast<WebhookClient*>(client);
+  void* owner = nullptr;
+  curl_easy_getinfo(handle, CURLINFO_PRIVATE, &owner);
+  auto* transfer = static_cast<Transfer*>(owner);
+  // A connecting socket is waited on for writing only; the first wait to read comes after.
+  if (transfer != nullptr && transfer->attempted && (what & CURL_POLL_IN)) {
+    transfer->connected = true;
+  }
+  epoll_event event{};
+  event.data.fd = socket;
+  if (what == CURL_POLL_REMOVE) {
+    epoll_ctl(self->epoll_.get(), EPOLL_CTL_DEL, socket, &event);
+    curl_multi_assign(self->multi_.get(), socket, nullptr);
+    return 0;
+  }
+  if (what & CURL_POLL_IN) event.events |= EPOLLIN;
+  if (what & CURL_POLL_OUT) event.events |= EPOLLOUT;
+  // A descriptor's number may have been closed and used again behind our back: try the other way.
+  const int first = known != nullptr ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+  const int second = known != nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+  if (epoll_ctl(self->epoll_.get(), first, socket, &event) != 0 &&
+      epoll_ctl(self->epoll_.get(), second, socket, &event) != 0) {
+    return -1;
+  }
+  curl_multi_assign(self->multi_.get(), socket, self);
+  return 0;
+}
+
+int WebhookClient::OnTimer(CURLM*, long timeout_ms, void* client) noexcept {
+  auto* self = static_cast<WebhookClient*>(client);
+  if (timeout_ms < 0) {
+    self->deadline_.reset();
+  } else {
+    self->deadline_ = Clock::now() + std::chrono::milliseconds(timeout_ms);
+  }
+  return 0;
+}
+
+curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
+                                          curl_sockaddr* address) noexcept {
+  auto* self = static_cast<Transfer*>(transfer);
+  try {
+    const std::optional<IpAddress> peer = AddressOf(*address);
+    std::string refusal = peer ? self->Refusal(*peer) : "refused network: no IP address";
+    if (!refusal.empty()) {
+      self->NoteRefusal(std::move(refusal));
+      return CURL_SOCKET_BAD;
+    }
+  } catch (...) {
+    return CURL_SOCKET_BAD;
+  }
+  self->attempted = true;
+  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+int WebhookClient::OnBeforeRequest(void* transfer, char* peer, char*, int, int) noexcept {
+  auto* self = static_cast<Transfer*>(transfer);
+  try {
+    const std::optional<IpAddress> address = ParseIpAddress(peer);
+    std::string refusal = address ? self->Refusal(*address) : "refused network: no IP address";
+    if (refusal.empty()) return CURL_PREREQFUNC_OK;
+    self->NoteRefusal(std::move(refusal));
+    self->attempted = false;
+  } catch (...) {
+    // Refused, without its reason.
+  }
+  return CURL_PREREQFUNC_ABORT;
+}
+
+size_t WebhookClient::OnHeader(char* data, size_t size, size_t count, void* transfer) noexcept {
+  auto* self = static_cast<Transfer*>(transfer);
+  try {
+    return self->head.Add({data, size * count}) ? size * count : 0;
+  } catch (...) {
+    return 0;
+  }
+}
+
+size_t WebhookClient::OnBody(char* data, size_t size, size_t count, void* transfer) noexcept {
+  auto* self = static_cast<Transfer*>(transfer);
+  const size_t bytes = size * count;
+  // Within the capacity reserved by PrepareTransfer, so this allocates nothing.
+  self->body.append(data, std::min(bytes, kKeptBodyBytes - self->body.size()));
+  self->body_bytes += bytes;
+  return self->body_bytes > kMaxBodyBytes ? 0 : bytes;
+}
+
+}  // namespace alerting::net

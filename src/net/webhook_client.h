@@ -1,0 +1,116 @@
+// Sends webhooks: many POST requests at once over libcurl's multi interface, all behind one
+// descriptor and one timeout, so that the caller waits for them in PostgreSQL's own wait set.
+// Sender, and backends that test a webhook; no PostgreSQL call is made here.
+//
+// Invariants: a connection is made, and a kept one used, only after AddressPolicy allowed the
+// peer's address (so no DNS answer can lead elsewhere); plain http goes to listed networks only; a
+// response costs bounded memory; no URL, header or body appears in an error.
+#ifndef ALERTING_NET_WEBHOOK_CLIENT_H_
+#define ALERTING_NET_WEBHOOK_CLIENT_H_
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/address_policy.h"
+#include "net/curl_handle.h"
+
+namespace alerting::net {
+
+// How much of a response body is kept, is read, and how large a response head may be.
+inline constexpr size_t kKeptBodyBytes = 1024;
+inline constexpr size_t kMaxBodyBytes = 64 * 1024;
+inline constexpr size_t kMaxHeadBytes = 32 * 1024;
+
+struct Request {
+  uint64_t tag = 0;  // the caller's; comes back in the response
+  std::string url;   // one that ParseUrl took
+  std::string body;
+  std::vector<std::string> headers;  // "name: value"
+  long connect_timeout_ms = 10'000;
+  long total_timeout_ms = 15'000;
+};
+
+// Milliseconds of each phase; 0 for one that wasn't reached or, on a kept connection, not needed.
+struct Timings {
+  double dns = 0;
+  double connect = 0;
+  double tls = 0;
+  double wait = 0;  // from the request's first byte to the response's
+  double total = 0;
+};
+
+struct Response {
+  uint64_t tag = 0;
+  int status = 0;  // 0: no complete response head came, and `error` says why
+  std::string error;
+  std::string retry_after;  // the header as it came
+  std::string body;         // its first bytes, as they came
+  Timings timings;
+};
+
+struct ClientOptions {
+  AddressPolicy policy;
+  long max_idle_connections = 128;
+  std::string ca_file;  // certificate authorities instead of the system's; empty: the system's
+};
+
+class WebhookClient {
+ public:
+  // nullptr: libcurl or the kernel refused, and `error` says what.
+  static std::unique_ptr<WebhookClient> Create(ClientOptions options, std::string* error);
+  explicit WebhookClient(ClientOptions options);  // only Create calls it
+  ~WebhookClient();
+  WebhookClient(const WebhookClient&) = delete;
+  WebhookClient& operator=(const WebhookClient&) = delete;
+
+  // Also holds for connections kept from before.
+  void SetPolicy(AddressPolicy policy) { options_.policy = std::move(policy); }
+
+  void Start(Request request);
+  // Readable when OnReady has something to do.
+  int PollDescriptor() const { return epoll_.get(); }
+  // Milliseconds after which OnReady is to be called even so; nullopt: none.
+  std::optional<long> TimeoutMs() const;
+  void OnReady();
+  // Moves out the responses that are complete.
+  std::vector<Response> TakeFinished();
+  // Requests started and not yet handed out by TakeFinished.
+  size_t active() const { return active_.size() + finished_.size(); }
+
+ private:
+  struct Transfer;
+
+  std::unique_ptr<Transfer> MakeTransfer();
+  bool PrepareTransfer(Transfer* transfer, Request request);
+  void FinishUnsent(uint64_t tag, std::string_view why);
+  void CollectFinished();
+  void Finish(CURL* handle, CURLcode code);
+
+  static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client,
+                      void* known) noexcept;
+  static int OnTimer(CURLM* multi, long timeout_ms, void* client) noexcept;
+  static curl_socket_t OnOpenSocket(void* transfer, curlsocktype purpose,
+                                    curl_sockaddr* address) noexcept;
+  static int OnBeforeRequest(void* transfer, char* peer, char* local, int peer_port,
+                             int local_port) noexcept;
+  static size_t OnHeader(char* data, size_t size, size_t count, void* transfer) noexcept;
+  static size_t OnBody(char* data, size_t size, size_t count, void* transfer) noexcept;
+
+  ClientOptions options_;
+  Descriptor epoll_;
+  std::unordered_map<CURL*, std::unique_ptr<Transfer>> active_;
+  std::vector<std::unique_ptr<Transfer>> idle_;
+  MultiHandle multi_;
+  std::vector<Response> finished_;
+  std::optional<std::chrono::steady_clock::time_point> deadline_;
+};
+
+}  // namespace alerting::net
+
+#endif  // ALERTING_NET_WEBHOOK_CLIENT_H_

@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""A webhook receiver for tests: records what it gets and misbehaves as the path asks.
+
+Each request is one JSON line in --log: at (seconds), method, path, headers, body (text), body_base64.
+The first line of standard output says "ready PORT". Behaviours, by the path's first part:
+
+  /ok  /status/503,503,200   each answer of the list once, the last for ever (by path)
+  /retry-after/3[/status]    429 (or status) with Retry-After: 3 once, then 200; "date3": as an HTTP date
+  /slow/30  /hang            answers after 30 s; never answers
+  /slow-ok/0.05              answers 200 after 0.05 s
+  /drip                      one header byte a second; /drip-body: 200, then one body byte a second
+  /endless                   200 and an endless body; /endless-headers: headers without end
+  /redirect/302[?to=URL]     Location: URL (default: /redirected on this server)
+  /gone                      410
+  /reset                     resets the connection; /close: closes it without an answer
+  /continue                  100 Continue for ever
+  /gzipbomb                  a small body that would be 1 GB when decompressed
+  /garbage                   no HTTP at all; /binary: a body of bytes that are no UTF-8, with NUL
+  /body/N                    200 with N bytes of body
+
+Behaviours may be changed while running: PUT /control {"path": "/x", "behaviour": "/status/500"} makes
+/x behave like /status/500.
+"""
+import argparse
+import asyncio
+import base64
+import email.utils
+import json
+import socket
+import ssl
+import struct
+import sys
+import time
+import warnings
+import zlib
+
+MAX_BODY = 64 << 20
+
+
+def gzip_bomb():
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = bytes(1 << 20)
+    return b"".join(packer.compress(zeros) for _ in range(1024)) + packer.flush()
+
+
+class Receiver:
+    def __init__(self, log):
+        self.log = log
+        self.counts = {}
+        self.aliases = {}
+        self.connections = 0
+
+    async def handle(self, reader, writer):
+        self.connections += 1
+        connection = self.connections
+        try:
+            while await self.handle_one(reader, writer, connection):
+                pass
+        except (ConnectionError, EOFError, ValueError, asyncio.LimitOverrunError, ssl.SSLError):
+            pass
+        finally:
+            writer.close()
+
+    async def handle_one(self, reader, writer, connection):
+        line = await reader.readline()
+        if not line.strip():
+            return False
+        method, target, _ = line.decode("latin-1").split(" ", 2)
+        headers = []
+        while True:
+            line = (await reader.readline()).decode("latin-1").rstrip("\r\n")
+            if not line:
+                break
+            name, _, value = line.partition(":")
+            headers.append([name, value.strip()])
+        lower = {name.lower(): value for name, value in headers}
+        body = await reader.readexactly(min(int(lower.get("content-length", 0)), MAX_BODY))
+        path = target.split("?", 1)[0]
+        if method == "PUT" and path == "/control":
+            change = json.loads(body)
+            self.aliases[change["path"]] = change["behaviour"]
+            return await self.answer(writer, 200)
+        self.record(method, target, headers, body, connection)
+        behaviour = self.aliases.get(path, target)
+        keep = await self.behave(writer, behaviour, path)
+        return keep and lower.get("connection", "").lower() != "close"
+
+    def record(self, method, target, headers, body, connection):
+        entry = {
+            "at": time.time(), "method": method, "path": target, "headers": headers,
+            "connection": connection, "body": body.decode("utf-8", "replace"),
+            "body_base64": base64.b64encode(body).decode(),
+        }
+        self.log.write(json.dumps(entry) + "\n")
+        self.log.flush()
+
+    async def answer(self, writer, status, headers=(), body=b"{}"):
+        lines = [f"HTTP/1.1 {status} Answer", f"Content-Length: {len(body)}",
+                 "Content-Type: application/json", *headers, "", ""]
+        writer.write("\r\n".join(lines).encode("latin-1") + (b"" if status == 204 else body))
+        await writer.drain()
+        return True
+
+    async def behave(self, writer, behaviour, path):
+        target, _, query = behaviour.partition("?")
+        parts = [p for p in target.split("/") if p] or ["ok"]
+        name, arguments = parts[0], parts[1:]
+        count = self.counts[path] = self.counts.get(path, 0) + 1
+        method = getattr(self, "do_" + name.replace("-", "_"), None)
+        if method is None:
+            return await self.answer(writer, 200)
+        return await method(writer, arguments, count, query)
+
+    async def do_status(self, writer, arguments, count, _query):
+        statuses = [int(s) for s in arguments[0].split(",")]
+        status = statuses[min(count, len(statuses)) - 1]
+        body = b"" if status == 204 else json.dumps({"status": status}).encode()
+        return await self.answer(writer, status, body=body)
+
+    async def do_retry_after(self, writer, arguments, count, _query):
+        if count > 1:
+            return await self.answer(writer, 200)
+        value = arguments[0]
+        if value.startswith("date"):
+            # Rounded up: an HTTP date has whole seconds.
+            value = email.utils.formatdate(int(time.time()) + 1 + int(value[4:]), usegmt=True)
+        status = int(arguments[1]) if len(arguments) > 1 else 429
+        return await self.answer(writer, status, [f"Retry-After: {value}"])
+
+    async def do_slow(self, writer, arguments, _count, _query):
+        await asyncio.sleep(float(arguments[0]) if arguments else 30)
+        return await self.answer(writer, 200)
+
+    do_slow_ok = do_slow
+
+    async def do_hang(self, _writer, _arguments, _count, _query):
+        await asyncio.sleep(3600)
+        return False
+
+    async def do_drip(self, writer, _arguments, _count, _query):
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(1)
+
+    async def do_drip_body(self, writer, _arguments, _count, _query):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(1)
+
+    async def do_endless(self, writer, _arguments, _count, _query):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    async def do_endless_headers(self, writer, _arguments, _count, _query):
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            writer.write(b"X-More: " + b"y" * 1000 + b"\r\n")
+            await writer.drain()
+
+    async def do_continue(self, writer, _arguments, _count, _query):
+        while True:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async def do_redirect(self, writer, arguments, _count, query):
+        location = query.partition("to=")[2] or "/redirected"
+        status = int(arguments[0]) if arguments else 302
+        return await self.answer(writer, status, [f"Location: {location}"])
+
+    async def do_gone(self, writer, _arguments, _count, _query):
+        return await self.answer(writer, 410, body=b"gone for good")
+
+    async def do_reset(self, writer, _arguments, _count, _query):
+        peer = writer.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        return False
+
+    async def do_close(self, _writer, _arguments, _count, _query):
+        return False
+
+    async def do_garbage(self, writer, _arguments, _count, _query):
+        writer.write(b"220 mail.example ESMTP\r\n" * 3)
+        await writer.drain()
+        return False
+
+    async def do_binary(self, writer, _arguments, _count, _query):
+        return await self.answer(writer, 500, body=bytes(range(256)) * 8)
+
+    async def do_body(self, writer, arguments, _count, _query):
+        return await self.answer(writer, 200, body=b"b" * int(arguments[0]))
+
+    async def do_gzipbomb(self, writer, _arguments, _count, _query):
+        body = await asyncio.to_thread(gzip_bomb)
+        headers = ["Content-Encoding: gzip"]
+        return await self.answer(writer, 200, headers, body)
+
+
+async def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--log", default="-", help="file for the JSON lines; '-': standard error")
+    parser.add_argument("--tls-cert", help="serve TLS with this certificate chain (PEM)")
+    parser.add_argument("--tls-key", help="its key (PEM)")
+    parser.add_argument("--tls-max", choices=["1.1", "1.2", "1.3"], help="newest TLS version to speak")
+    options = parser.parse_args()
+
+    tls = None
+    if options.tls_cert:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(options.tls_cert, options.tls_key)
+        if options.tls_max == "1.1":
+            warnings.simplefilter("ignore", DeprecationWarning)
+            tls.set_ciphers("ALL:@SECLEVEL=0")
+            tls.minimum_version = ssl.TLSVersion.TLSv1
+            tls.maximum_version = ssl.TLSVersion.TLSv1_1
+    log = sys.stderr if options.log == "-" else open(options.log, "a", encoding="utf-8")
+    receiver = Receiver(log)
+    server = await asyncio.start_server(
+        receiver.handle, options.host, options.port, ssl=tls, backlog=1024, limit=1 << 20)
+    print("ready", server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
