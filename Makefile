@@ -82,7 +82,7 @@ export PG_CONFIG
 
 # The sources that clang-format 14 lays out; "make format" does it, "make format-check" only looks.
 CLANG_FORMAT ?= clang-format
-FORMATTED = $(wildcard $(foreach kind,h cpp,$(addsuffix /*.$(kind),src/* test/unit test/fuzz bench)))
+FORMATTED = $(wildcard $(foreach kind,h cpp,src/*/*.$(kind) test/*/*.$(kind) bench/*.$(kind)))
 
 .PHONY: test demo format format-check
 format:
