@@ -4,6 +4,7 @@
 #   make test                    likewise: all tests; the last line reads "N passed, N failed"
 #   make && make install         build and install (PG_CONFIG=/path/to/pg_config picks a server)
 #   make installcheck            regression, isolation and TAP tests against the installed extension
+#   make dist                    the archive for PGXN, from the last commit
 #   make format-check            clang-format's opinion; make format applies it
 #
 # Settings: WERROR=1 (implied by CI=1) turns warnings into errors.
@@ -84,7 +85,13 @@ export PG_CONFIG
 CLANG_FORMAT ?= clang-format
 FORMATTED = $(wildcard $(foreach kind,h cpp,src/*/*.$(kind) test/*/*.$(kind) bench/*.$(kind)))
 
-.PHONY: test demo format format-check
+# The archive for PGXN: what the last commit holds, under the version that META.json names.
+DISTVERSION = $(shell sed -n 's/^  "version": "\(.*\)".*/\1/p' META.json)
+
+.PHONY: test demo format format-check dist
+dist:
+	git archive --format=zip --prefix=alerting-$(DISTVERSION)/ -o alerting-$(DISTVERSION).zip HEAD
+
 format:
 	$(CLANG_FORMAT) -i $(FORMATTED)
 
