@@ -1,0 +1,140 @@
+-- Which tables can be bound, and by which key.
+
+-- Ends with an error unless `rel` is a table that the current role owns and that may be bound.
+-- `referenced`: foreign keys will point at it.
+CREATE FUNCTION alerting.check_table(rel regclass, what text, referenced boolean) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  table_row record;
+BEGIN
+  IF rel IS NULL THEN
+    RAISE EXCEPTION '% must be a table, not NULL', what
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Give the table''s name, for example ''public.containers''.';
+  END IF;
+  SELECT c.relkind, c.relpersistence, c.relowner, n.nspname INTO table_row
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = rel;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION '% must be a table: there is no relation with OID %', what, rel::oid
+      USING ERRCODE = 'undefined_table';
+  END IF;
+  IF table_row.relkind NOT IN ('r', 'p') THEN
+    RAISE EXCEPTION '% must be a table, but % is a %', what, rel,
+        CASE table_row.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
+             WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'composite type' WHEN 't' THEN 'TOAST table' ELSE 'index' END
+      USING ERRCODE = 'wrong_object_type', HINT = 'Name the table that the rows are written to.';
+  END IF;
+  IF table_row.nspname IN ('pg_catalog', 'information_schema', 'pg_toast', 'alerting') THEN
+    RAISE EXCEPTION '% cannot be %, a table of the system or of alerting itself', what, rel
+      USING ERRCODE = 'wrong_object_type';
+  END IF;
+  IF table_row.relpersistence = 't' OR (referenced AND table_row.relpersistence <> 'p') THEN
+    RAISE EXCEPTION '% cannot be %, a % table', what, rel,
+        CASE table_row.relpersistence WHEN 't' THEN 'temporary' ELSE 'unlogged' END
+      USING ERRCODE = 'wrong_object_type',
+            DETAIL = CASE WHEN referenced THEN 'Rules and alerts are permanent and refer to its rows by foreign keys.'
+                          ELSE 'Other sessions cannot read it.' END;
+  END IF;
+  IF NOT pg_has_role(current_user, table_row.relowner, 'USAGE') THEN
+    RAISE EXCEPTION 'must be owner of table %', rel
+      USING ERRCODE = 'insufficient_privilege', HINT = 'Binding a table creates triggers on it, which only its owner may do.';
+  END IF;
+END
+$function$;
+
+-- How a key of this type is handled: 'text', 'uuid' or 'int8'; NULL when it is not supported.
+CREATE FUNCTION alerting.key_kind(type regtype) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  base oid := type;
+  next oid;
+BEGIN
+  LOOP
+    SELECT t.typbasetype INTO next FROM pg_type t WHERE t.oid = base AND t.typtype = 'd';
+    EXIT WHEN NOT FOUND;
+    base := next;
+  END LOOP;
+  RETURN CASE WHEN base IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) THEN 'text'
+              WHEN base = 'uuid'::regtype THEN 'uuid'
+              WHEN base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'int8' END;
+END
+$function$;
+
+-- A column's type as another column must be declared to hold the same values.
+CREATE FUNCTION alerting.declaration_of(rel regclass, column_number int2) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format_type(a.atttypid, a.atttypmod)
+         || CASE WHEN a.attcollation NOT IN (0, t.typcollation)
+                 THEN format(' COLLATE %I.%I', n.nspname, l.collname) ELSE '' END
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_collation l ON l.oid = a.attcollation
+    LEFT JOIN pg_namespace n ON n.oid = l.collnamespace
+   WHERE a.attrelid = $1 AND a.attnum = $2;
+$function$;
+
+-- The single column that identifies a row of `rel`: its primary key, else its only unique NOT NULL
+-- column. `declaration` is the type as a referencing column must be declared.
+CREATE FUNCTION alerting.key_of(rel regclass, what text,
+  OUT column_name text, OUT type regtype, OUT declaration text, OUT kind text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  candidates int;
+BEGIN
+  SELECT count(*) OVER (PARTITION BY i.indisprimary), quote_ident(a.attname), a.atttypid,
+         alerting.declaration_of(rel, a.attnum)
+    INTO candidates, column_name, type, declaration
+    FROM pg_index i
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+   WHERE i.indrelid = rel AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] > 0
+     AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND a.attnotnull
+   ORDER BY i.indisprimary DESC LIMIT 1;
+  IF NOT FOUND OR candidates > 1 THEN
+    RAISE EXCEPTION '% table % has no single-column key', what, rel
+      USING ERRCODE = 'invalid_table_definition',
+            DETAIL = CASE WHEN candidates > 1 THEN 'It has several unique columns and no primary key.'
+                          ELSE 'Rules and alerts refer to its rows by a foreign key of one column.' END,
+            HINT = 'Give the table a primary key, or a unique NOT NULL column, of one column.';
+  END IF;
+  kind := alerting.key_kind(type);
+  IF kind IS NULL THEN
+    RAISE EXCEPTION 'key column % of table % has type %, which is not supported', column_name, rel, type
+      USING ERRCODE = 'feature_not_supported',
+            DETAIL = 'Supported are text, varchar, char, uuid, smallint, integer and bigint, and domains over them.';
+  END IF;
+END
+$function$;
+
+-- Makes `table_name`.`column_name` refer to the host's key, in the key's own type.
+CREATE FUNCTION alerting.refer(table_name text, column_name text, host regclass, host_column text, declaration text)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
+DECLARE
+  rel regclass := format('alerting.%I', table_name)::regclass;
+  constraint_name text := format('%s_%s_fkey', table_name, column_name);
+  own_number int2 := (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = rel AND a.attname = column_name);
+  same_type boolean := declaration = alerting.declaration_of(rel, own_number);
+  present pg_constraint;
+BEGIN
+  SELECT c.* INTO present FROM pg_constraint c
+   WHERE c.conrelid = rel AND c.conname = constraint_name AND c.contype = 'f';
+  IF FOUND AND same_type AND present.confrelid = host
+     AND host_column = (SELECT quote_ident(a.attname) FROM pg_attribute a
+                         WHERE a.attrelid = host AND a.attnum = present.confkey[1]) THEN
+    RETURN;
+  END IF;
+  IF present.oid IS NOT NULL THEN
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', rel, constraint_name);
+  END IF;
+  BEGIN
+    IF NOT same_type THEN
+      DROP VIEW IF EXISTS alerting.active_alert, alerting.webhook_public;
+      EXECUTE format('ALTER TABLE %s ALTER COLUMN %I TYPE %s USING %2$I::text::%3$s', rel, column_name, declaration);
+    END IF;
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (%I) REFERENCES %s (%s) ON DELETE CASCADE ON UPDATE CASCADE',
+                   rel, constraint_name, column_name, host, host_column);
+  EXCEPTION WHEN foreign_key_violation OR data_exception THEN
+    RAISE EXCEPTION 'table % holds rows that refer to rows which table % does not have', rel, host
+      USING ERRCODE = 'foreign_key_violation', DETAIL = SQLERRM,
+            HINT = 'Delete those rules, webhooks and alerts first, or attach the tables they belong to.';
+  END;
+END
+$function$;

@@ -1,0 +1,112 @@
+-- Triggers on alerting's own tables.
+
+-- Fills what a rule leaves to its condition, and keeps updated_at honest for clients that don't.
+CREATE FUNCTION alerting.rule_defaults() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF NEW.no_data IS NULL THEN
+    NEW.no_data := CASE NEW.condition WHEN 'CONTAINER_DOWN' THEN 'fire' ELSE 'keep' END;
+  END IF;
+  IF NEW.threshold IS NULL AND NEW.condition = 'RESTART_LOOP' THEN
+    NEW.threshold := 3;
+  END IF;
+  IF TG_OP = 'UPDATE' AND NEW.updated_at = OLD.updated_at THEN
+    NEW.updated_at := now();
+  END IF;
+  RETURN NEW;
+END
+$function$;
+
+CREATE FUNCTION alerting.webhook_touched() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF NEW.updated_at = OLD.updated_at THEN
+    NEW.updated_at := now();
+  END IF;
+  IF NEW.is_active AND NOT OLD.is_active AND NEW.disabled_reason IS NOT DISTINCT FROM OLD.disabled_reason THEN
+    NEW.disabled_reason := NULL;
+  END IF;
+  RETURN NEW;
+END
+$function$;
+
+-- Whether the container with this key is (still) there.
+CREATE FUNCTION alerting.container_exists(container text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  host record;
+  result boolean;
+BEGIN
+  SELECT b.containers, b.container_key, format_type(a.atttypid, a.atttypmod) AS type INTO host
+    FROM alerting.host_binding b
+    JOIN pg_attribute a ON a.attrelid = 'alerting.alert'::regclass AND a.attname = 'container_id'
+    JOIN pg_class c ON c.oid = b.containers;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %s = $1::%s)', host.containers, host.container_key, host.type)
+    INTO result USING container;
+  RETURN result;
+END
+$function$;
+
+-- Tells the receivers of an alert's FIRING that it is over. Webhooks that are gone, also those that
+-- this very transaction has deleted, get nothing: locking the row says so for certain, so that no
+-- foreign key of a delivery can fail later.
+CREATE FUNCTION alerting.enqueue_resolved(alert text, reason text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH receiver AS (
+    SELECT w.id FROM alerting.webhook w
+     WHERE w.id IN (SELECT d.webhook_id FROM alerting.delivery d WHERE d.alert_id = $1 AND d.event = 'alert.firing')
+     ORDER BY w.id FOR KEY SHARE)
+  INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)
+  SELECT alerting.cuid(), f.webhook_id, $1, 'alert.resolved', alerting.resolved_payload(f.payload, now(), $2)
+    FROM receiver r
+    CROSS JOIN LATERAL (SELECT d.webhook_id, d.payload FROM alerting.delivery d
+                         WHERE d.alert_id = $1 AND d.webhook_id = r.id AND d.event = 'alert.firing'
+                         ORDER BY d.seq DESC LIMIT 1) f;
+$function$;
+
+-- An alert that is FIRING goes (with its container, rule or organization, or by itself).
+-- SECURITY DEFINER: whoever may delete a container deletes its alerts by cascade and has no right here;
+-- reachable as a trigger only, on tables whose owner may execute it.
+CREATE FUNCTION alerting.alert_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  reason text;
+BEGIN
+  reason := CASE WHEN NOT alerting.container_exists(OLD.container_id::text) THEN 'CONTAINER_DELETED'
+                 WHEN NOT EXISTS (SELECT FROM alerting.alert_rule r WHERE r.id = OLD.rule_id) THEN 'RULE_DELETED'
+                 ELSE 'ALERT_DELETED' END;
+  PERFORM alerting.enqueue_resolved(OLD.id, reason);
+  PERFORM alerting.notify_transition('alert.resolved', OLD.id, OLD.rule_id, OLD.container_id::text, reason);
+  RETURN NULL;
+END
+$function$;
+
+-- TRUNCATE (also by CASCADE from containers or rules) fires no row trigger.
+CREATE FUNCTION alerting.alert_truncated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  PERFORM alerting.enqueue_resolved(a.id, 'ALERT_DELETED'),
+          alerting.notify_transition('alert.resolved', a.id, a.rule_id, a.container_id::text, 'ALERT_DELETED')
+     FROM alerting.alert a WHERE a.status = 'FIRING';
+  RETURN NULL;
+END
+$function$;
+
+-- NOTIFY alerting, for live dashboards. A transaction that notified cannot be prepared (two-phase
+-- commit), and the host's transaction must not fail because of us: where that is possible,
+-- deletions are not notified.
+CREATE FUNCTION alerting.notify_transition(type text, alert text, rule text, container text, reason text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  message text := jsonb_build_object('type', type, 'alertId', alert, 'ruleId', rule, 'containerId', container, 'reason', reason);
+BEGIN
+  IF current_setting('max_prepared_transactions') = '0' THEN
+    -- 8000 bytes is NOTIFY's limit; ids are short unless a client is strange.
+    PERFORM pg_notify('alerting', CASE WHEN octet_length(message) < 7900 THEN message
+                                       ELSE jsonb_build_object('type', type)::text END);
+  END IF;
+END
+$function$;

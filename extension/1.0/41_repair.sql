@@ -1,0 +1,221 @@
+-- What DROP EXTENSION takes from the tables, and what brings it back.
+
+-- Creates a trigger unless it is there with these arguments and this function; `force` creates it
+-- anyway. `always`: it fires for replicated changes too. Returns whether something was done.
+CREATE FUNCTION alerting.ensure_trigger(rel regclass, trigger_name text, event text, called text,
+  arguments text[] DEFAULT '{}', always boolean DEFAULT false, force boolean DEFAULT false) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  quoted text;
+  stored bytea;
+  present record;
+BEGIN
+  SELECT coalesce(string_agg(quote_literal(a.value), ', ' ORDER BY a.n), ''),
+         coalesce(string_agg(convert_to(a.value, getdatabaseencoding()) || '\x00', ''::bytea ORDER BY a.n), '')
+    INTO quoted, stored
+    FROM unnest(arguments) WITH ORDINALITY AS a(value, n);
+  SELECT t.oid, t.tgargs, t.tgenabled, p.proname INTO present
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+   WHERE t.tgrelid = rel AND t.tgname = trigger_name AND NOT t.tgisinternal;
+  IF FOUND THEN
+    IF NOT force AND present.tgargs = stored AND present.proname = called AND (present.tgenabled = 'A' OR NOT always) THEN
+      RETURN false;
+    END IF;
+    EXECUTE format('DROP TRIGGER %I ON %s', trigger_name, rel);
+  END IF;
+  EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION alerting.%I(%s)',
+                 trigger_name, replace(event, '%table%', rel::text), called, quoted);
+  IF always THEN
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', rel, trigger_name);
+  END IF;
+  RETURN true;
+END
+$function$;
+
+CREATE FUNCTION alerting.remove_trigger(rel regclass, trigger_name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = rel AND t.tgname = trigger_name AND NOT t.tgisinternal) THEN
+    RETURN false;
+  END IF;
+  EXECUTE format('DROP TRIGGER %I ON %s', trigger_name, rel);
+  RETURN true;
+END
+$function$;
+
+-- Whether logical replication writes this table here: its apply worker fires ALWAYS row triggers only.
+CREATE FUNCTION alerting.is_subscribed(rel regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid = $1
+                 OR s.srrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = $1));
+$function$;
+
+-- The triggers on the containers table: deleted and moved containers are told to the evaluator at once.
+CREATE FUNCTION alerting.watch_containers(force boolean) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  host record;
+  arguments text[];
+  moved text;
+  always boolean;
+  done boolean;
+BEGIN
+  SELECT b.* INTO host FROM alerting.host_binding b JOIN pg_class c ON c.oid = b.containers;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  arguments := ARRAY[host.container_key, host.container_key_kind];
+  always := alerting.is_subscribed(host.containers);
+  -- Types that are no keys are compared as text: theirs may have no equality, or one that a dump
+  -- could not name.
+  SELECT string_agg(CASE WHEN alerting.key_kind(a.atttypid) IS NULL THEN format('OLD.%1$I::text IS DISTINCT FROM NEW.%1$I::text', a.attname)
+                         ELSE format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', a.attname) END, ' OR ' ORDER BY a.attnum) INTO moved
+    FROM pg_attribute a,
+         alerting.describe_mapping(host.containers, 'c', 'organization', host.organization, NULL, 'pg_catalog') d
+   WHERE a.attrelid = host.containers AND a.attnum > 0 AND NOT a.attisdropped
+     AND quote_ident(a.attname) = ANY (host.container_key || d.columns);
+  done := alerting.ensure_trigger(host.containers, 'alerting_container_deleted',
+            'AFTER DELETE ON %table% FOR EACH ROW', 'container_changed', arguments, always, force);
+  done := alerting.ensure_trigger(host.containers, 'alerting_container_updated',
+            'AFTER UPDATE ON %table% FOR EACH ROW WHEN (' || moved || ')', 'container_changed', arguments, always, force) OR done;
+  RETURN alerting.ensure_trigger(host.containers, 'alerting_container_truncated',
+            'AFTER TRUNCATE ON %table% FOR EACH STATEMENT', 'container_changed', arguments, false, force) OR done;
+END
+$function$;
+
+-- The triggers of one metrics table, by its row in metric_source.
+CREATE FUNCTION alerting.watch_metrics(source int) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  s record;
+  arguments text[];
+  done boolean;
+BEGIN
+  SELECT m.* INTO s FROM alerting.metric_source m JOIN pg_class c ON c.oid = m.metrics WHERE m.id = source;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  arguments := ARRAY[s.id::text, (SELECT b.container_key_kind FROM alerting.host_binding b), s.container, s.at, s.time_zone,
+    coalesce(s.at_unit, ''), coalesce(s.cpu, ''), coalesce(s.memory, ''), coalesce(s.memory_used, ''),
+    coalesce(s.memory_limit, ''), coalesce(s.running, ''), coalesce(s.restarts, '')];
+  IF s.level = 'row' THEN
+    done := alerting.remove_trigger(s.metrics, 'alerting_capture_insert');
+    done := alerting.remove_trigger(s.metrics, 'alerting_capture_update') OR done;
+    -- ALWAYS from the start, so that a subscription made later finds it right.
+    RETURN alerting.ensure_trigger(s.metrics, 'alerting_capture',
+             'AFTER INSERT OR UPDATE ON %table% FOR EACH ROW', 'capture', arguments, true) OR done;
+  END IF;
+  done := alerting.remove_trigger(s.metrics, 'alerting_capture');
+  done := alerting.ensure_trigger(s.metrics, 'alerting_capture_insert',
+            'AFTER INSERT ON %table% REFERENCING NEW TABLE AS alerting_new FOR EACH STATEMENT', 'capture', arguments) OR done;
+  RETURN alerting.ensure_trigger(s.metrics, 'alerting_capture_update',
+            'AFTER UPDATE ON %table% REFERENCING NEW TABLE AS alerting_new FOR EACH STATEMENT', 'capture', arguments) OR done;
+END
+$function$;
+
+-- Views over the tables. They name no column of the host's tables, so that the host's migrations
+-- may change those freely.
+CREATE FUNCTION alerting.create_views() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF to_regclass('alerting.active_alert') IS NOT NULL AND to_regclass('alerting.webhook_public') IS NOT NULL THEN
+    RETURN false;
+  END IF;
+  DROP VIEW IF EXISTS alerting.active_alert, alerting.webhook_public;
+  CREATE VIEW alerting.active_alert WITH (security_invoker = true, security_barrier = true) AS
+    SELECT a.id, r.organization_id, a.rule_id, r.name AS rule_name, r.condition, r.threshold, r.duration,
+           a.container_id, alerting.container_name(a.container_id::text) AS container_name,
+           a.started_at AS since, a.started_at, a.fired_at, a.value
+      FROM alerting.alert a JOIN alerting.alert_rule r ON r.id = a.rule_id
+     WHERE a.status = 'FIRING';
+  CREATE VIEW alerting.webhook_public WITH (security_invoker = true, security_barrier = true) AS
+    SELECT w.id, w.organization_id, substring(w.url FROM '^([A-Za-z]+://)') || substring(w.url FROM '^[A-Za-z]+://(?:[^/?#]*@)?([^/?#@]*)') AS origin,
+           w.is_active, w.disabled_reason, w.retry_schedule, w.created_at, w.updated_at
+      FROM alerting.webhook w;
+  RETURN true;
+END
+$function$;
+
+CREATE FUNCTION alerting.container_name(container text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  host record;
+  result text;
+BEGIN
+  SELECT b.containers, b.container_key, b.name, format_type(a.atttypid, a.atttypmod) AS type INTO host
+    FROM alerting.host_binding b
+    JOIN pg_attribute a ON a.attrelid = 'alerting.alert'::regclass AND a.attname = 'container_id'
+    JOIN pg_class c ON c.oid = b.containers;
+  IF FOUND AND host.name IS NOT NULL THEN
+    EXECUTE format('SELECT %s::text FROM %s WHERE %s = $1::%s', host.name, host.containers, host.container_key, host.type)
+      INTO result USING container;
+  END IF;
+  RETURN result;
+END
+$function$;
+
+-- Gives the tables and the host's tables whatever they lack: defaults, triggers, views. Returns how
+-- many things were missing. Touches nothing when all is there.
+CREATE FUNCTION alerting.repair() RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
+DECLARE
+  repaired int := 0;
+  item record;
+BEGIN
+  FOR item IN
+    SELECT t.name FROM (VALUES ('alert_rule'), ('alert'), ('webhook'), ('delivery')) AS t(name)
+     WHERE NOT EXISTS (SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+                        WHERE d.adrelid = format('alerting.%I', t.name)::regclass AND a.attname = 'id')
+  LOOP
+    EXECUTE format('ALTER TABLE alerting.%I ALTER COLUMN id SET DEFAULT alerting.cuid()', item.name);
+    repaired := repaired + 1;
+  END LOOP;
+
+  FOR item IN
+    SELECT format('alerting.%I', t.tab)::regclass AS rel, t.* FROM (VALUES
+      ('host_binding', 'alerting_binding_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'binding_changed'),
+      ('metric_source', 'alerting_binding_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'binding_changed'),
+      ('alert_rule', 'alerting_rule_defaults', 'BEFORE INSERT OR UPDATE ON %table% FOR EACH ROW', 'rule_defaults'),
+      ('alert_rule', 'alerting_rule_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'rule_changed'),
+      ('alert', 'alerting_alert_deleted', 'AFTER DELETE ON %table% FOR EACH ROW WHEN (OLD.status = ''FIRING'')', 'alert_deleted'),
+      ('alert', 'alerting_alert_truncated', 'BEFORE TRUNCATE ON %table% FOR EACH STATEMENT', 'alert_truncated'),
+      ('webhook', 'alerting_check_webhook', 'BEFORE INSERT OR UPDATE ON %table% FOR EACH ROW', 'check_webhook'),
+      ('webhook', 'alerting_webhook_touched', 'BEFORE UPDATE ON %table% FOR EACH ROW', 'webhook_touched'),
+      ('webhook', 'alerting_delivery_changed', 'AFTER INSERT OR UPDATE OR DELETE ON %table% FOR EACH STATEMENT', 'delivery_changed'),
+      ('delivery', 'alerting_delivery_changed', 'AFTER INSERT OR UPDATE ON %table% FOR EACH STATEMENT', 'delivery_changed')
+    ) AS t(tab, trigger_name, event, called)
+  LOOP
+    repaired := repaired + alerting.ensure_trigger(item.rel, item.trigger_name, item.event, item.called)::int;
+  END LOOP;
+
+  repaired := repaired + alerting.create_views()::int;
+  PERFORM alerting.comment_tables() WHERE obj_description('alerting.host_binding'::regclass, 'pg_class') IS NULL
+                                       OR obj_description('alerting.active_alert'::regclass, 'pg_class') IS NULL;
+  PERFORM alerting.disown_tables();
+  repaired := repaired + alerting.watch_containers(false)::int;
+  FOR item IN SELECT s.id FROM alerting.metric_source s ORDER BY s.id LOOP
+    repaired := repaired + alerting.watch_metrics(item.id)::int;
+  END LOOP;
+  RETURN repaired;
+END
+$function$;
+
+-- Inside CREATE EXTENSION every new object becomes a member of the extension; the tables must not.
+-- Outside of it nothing is a member and nothing is done.
+CREATE FUNCTION alerting.disown_tables() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  item record;
+BEGIN
+  FOR item IN
+    SELECT c.oid::regclass AS rel, c.relkind FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+     WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relnamespace = 'alerting'::regnamespace
+       AND d.refclassid = 'pg_extension'::regclass
+       AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'alerting')
+     ORDER BY c.oid
+  LOOP
+    EXECUTE format('ALTER EXTENSION alerting DROP %s %s',
+                   CASE item.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, item.rel);
+  END LOOP;
+END
+$function$;

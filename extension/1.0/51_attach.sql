@@ -1,0 +1,199 @@
+-- Binding the organizations and containers tables.
+
+-- The stored form of a mapping that is a key. Of a key's kind it is kept as it is; numbers and uuids
+-- become text for a text key; everything else is probably a mistake.
+CREATE FUNCTION alerting.key_mapping(rel regclass, alias text, what text, expression text, key_type regtype, path text,
+  OUT sql text, OUT is_column boolean)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  wanted text := alerting.key_kind(key_type);
+  described record;
+  kind text;
+BEGIN
+  SELECT * INTO described FROM alerting.describe_mapping(rel, alias, what, expression, key_type, path);
+  kind := alerting.key_kind(described.type);
+  IF kind IS NULL OR (kind <> wanted AND wanted <> 'text') THEN
+    RAISE EXCEPTION 'mapping "%" of table % has type %, but the key has type %', what, rel, described.type, key_type
+      USING ERRCODE = 'datatype_mismatch', DETAIL = format('The mapping is: %s', expression),
+            HINT = format('Name the column or expression that holds the key, or cast it: (...)::%s', key_type);
+  END IF;
+  is_column := described.is_column AND kind = wanted
+               AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = described.type AND t.typtype = 'd');
+  sql := CASE WHEN is_column OR (kind = wanted AND NOT described.is_column) THEN described.sql
+              ELSE format('(%s)::%s', CASE WHEN described.is_column THEN alias || '.' || described.sql ELSE described.sql END,
+                          CASE wanted WHEN 'int8' THEN 'bigint' ELSE wanted END) END;
+END
+$function$;
+
+-- Lines that say what differs between two rows of a binding table, given as JSON.
+CREATE FUNCTION alerting.changes(before jsonb, after jsonb, names text[]) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format('%s: %s, was %s', n.name, coalesce($2 ->> n.name, 'none'), coalesce($1 ->> n.name, 'none'))
+    FROM unnest($3) WITH ORDINALITY AS n(name, position)
+   WHERE ($1 ->> n.name) IS DISTINCT FROM ($2 ->> n.name) ORDER BY n.position;
+$function$;
+
+CREATE FUNCTION alerting.bind_tables(host_organizations regclass, host_containers regclass, organization_mapping text, name_mapping text, path text)
+RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  organization_key record;
+  container_key record;
+  mapping record;
+  name_column text;
+  host_name text;
+  guessed text;
+  repaired int;
+  before jsonb;
+  after jsonb;
+  differences text[];
+BEGIN
+  PERFORM alerting.check_table(host_organizations, 'organizations', true), alerting.check_table(host_containers, 'containers', true);
+  organization_key := alerting.key_of(host_organizations, 'organizations');
+  container_key := alerting.key_of(host_containers, 'containers');
+  IF host_organizations = host_containers THEN
+    RAISE EXCEPTION 'organizations and containers are the same table %', host_containers
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Name the table of the tenants and the table of the containers.';
+  END IF;
+  IF to_regclass('alerting.host_binding') IS NULL
+     AND NOT pg_has_role(current_user, (SELECT e.extowner FROM pg_extension e WHERE e.extname = 'alerting'), 'USAGE') THEN
+    RAISE EXCEPTION 'only the owner of extension "alerting" can attach the first tables'
+      USING ERRCODE = 'insufficient_privilege', DETAIL = 'The first call creates the tables of alerting.';
+  END IF;
+
+  IF organization_mapping IS NULL THEN
+    guessed := alerting.guess_organization(host_organizations, host_containers);
+    IF guessed IS NULL AND to_regclass('alerting.host_binding') IS NOT NULL THEN
+      guessed := (SELECT b.organization FROM alerting.host_binding b
+                   WHERE b.organizations = host_organizations AND b.containers = host_containers);
+    END IF;
+    IF guessed IS NULL THEN
+      RAISE EXCEPTION 'cannot tell which organization a row of table % belongs to', host_containers
+        USING ERRCODE = 'invalid_parameter_value',
+              DETAIL = format('It has no foreign key to %s and no column with a usual name, such as organization_id.', host_organizations),
+              HINT = format('Say it: alerting.attach(%L, %L, organization => %L)', host_organizations, host_containers,
+                            coalesce(alerting.suggest_organization(host_organizations, host_containers),
+                                     'a column''s name, or an SQL expression over c, the container''s row'));
+    END IF;
+  END IF;
+  mapping := alerting.key_mapping(host_containers, 'c', 'organization', coalesce(organization_mapping, guessed), organization_key.type, path);
+
+  IF name_mapping IS NULL THEN
+    name_column := alerting.guess_column(host_containers, ARRAY['name', 'containername', 'displayname']);
+  ELSE
+    name_column := (SELECT d.sql FROM alerting.describe_mapping(host_containers, 'c', 'name', name_mapping, NULL, path) d WHERE d.is_column);
+    IF name_column IS NULL THEN
+      RAISE EXCEPTION 'name must be a column of table %, not an expression', host_containers
+        USING ERRCODE = 'invalid_parameter_value', DETAIL = format('The mapping is: %s', name_mapping);
+    END IF;
+  END IF;
+  host_name := alerting.guess_column(host_organizations, ARRAY['name', 'organizationname', 'displayname', 'title', 'slug']);
+
+  PERFORM alerting.create_tables(host_organizations, host_containers);
+  SELECT to_jsonb(b) INTO before FROM alerting.host_binding b;
+  IF before IS NULL OR (before - '{id,database_oid,alert_oid,layout,created_at,updated_at}'::text[]) IS DISTINCT FROM
+     jsonb_build_object('organizations', host_organizations, 'containers', host_containers, 'organization', mapping.sql,
+       'organization_is_column', mapping.is_column, 'name', name_column, 'organization_name', host_name,
+       'container_key', container_key.column_name, 'container_key_kind', container_key.kind,
+       'organization_key', organization_key.column_name) THEN
+    repaired := alerting.repair();
+    IF before IS NOT NULL AND (before ->> 'containers') <> host_containers::text THEN
+      PERFORM alerting.unwatch_containers();
+    END IF;
+    INSERT INTO alerting.host_binding AS b (organizations, containers, organization, organization_is_column, name, organization_name,
+        container_key, container_key_kind, organization_key, database_oid, alert_oid)
+      VALUES (host_organizations, host_containers, mapping.sql, mapping.is_column, name_column, host_name,
+        container_key.column_name, container_key.kind, organization_key.column_name,
+        (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()), 'alerting.alert'::regclass)
+      ON CONFLICT ON CONSTRAINT host_binding_pkey DO UPDATE
+      SET organizations = excluded.organizations, containers = excluded.containers, organization = excluded.organization,
+          organization_is_column = excluded.organization_is_column, name = excluded.name,
+          organization_name = excluded.organization_name, container_key = excluded.container_key,
+          container_key_kind = excluded.container_key_kind, organization_key = excluded.organization_key, updated_at = now();
+    PERFORM alerting.watch_containers(true);
+  END IF;
+  repaired := coalesce(repaired, 0) + alerting.repair();
+  SELECT to_jsonb(b) INTO after FROM alerting.host_binding b;
+
+  IF guessed IS NOT NULL AND (before IS NULL OR (before ->> 'organization') <> mapping.sql) THEN
+    RAISE NOTICE 'organization of a container: % (guessed)', mapping.sql;
+  END IF;
+  IF before IS NULL THEN
+    RETURN NEXT format('bound to organizations %s and containers %s', host_organizations, host_containers);
+    RETURN NEXT format('organization of a container: %s', mapping.sql);
+    RETURN NEXT format('name of a container: %s', coalesce(name_column, 'none'));
+  ELSE
+    differences := ARRAY(SELECT alerting.changes(before, after, ARRAY['organizations', 'containers', 'organization', 'name',
+                                                 'organization_name', 'container_key', 'organization_key']));
+    IF cardinality(differences) > 0 THEN
+      RETURN NEXT format('changed the binding to organizations %s and containers %s', host_organizations, host_containers);
+      RETURN QUERY SELECT unnest(differences);
+    ELSIF repaired > 0 THEN
+      RETURN NEXT format('bound to organizations %s and containers %s as before, repaired %s missing parts', host_organizations, host_containers, repaired);
+    ELSE
+      RETURN NEXT format('already bound to organizations %s and containers %s, nothing changed', host_organizations, host_containers);
+    END IF;
+  END IF;
+  IF NOT EXISTS (SELECT FROM alerting.metric_source) THEN
+    RETURN NEXT 'no metrics yet: call alerting.attach_metrics';
+  END IF;
+  PERFORM alerting.warn_of_copy();
+END
+$function$;
+
+-- A restored copy of a database holds its deliveries; whoever works on it should know.
+CREATE FUNCTION alerting.warn_of_copy() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM alerting.host_binding b
+              WHERE b.alert_oid <> 'alerting.alert'::regclass::oid
+                 OR b.database_oid <> (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) THEN
+    RAISE WARNING 'this database is a copy of another one: alerts are evaluated, but no webhook is sent'
+      USING HINT = 'Call alerting.resume() to send from here, too.';
+  END IF;
+END
+$function$;
+
+CREATE FUNCTION alerting.attach(organizations regclass, containers regclass, organization text DEFAULT NULL, name text DEFAULT NULL)
+RETURNS SETOF text LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+  -- The one statement that runs under the caller's search_path: it says where the mapping's names are looked up.
+  SELECT alerting.bind_tables(organizations, containers, organization, name, pg_catalog.current_setting('search_path'));
+END;
+
+CREATE FUNCTION alerting.unwatch_containers() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT alerting.remove_trigger(t.tgrelid, t.tgname)
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+   WHERE NOT t.tgisinternal AND t.tgparentid = 0
+     AND t.tgname IN ('alerting_container_deleted', 'alerting_container_updated', 'alerting_container_truncated');
+$function$;
+
+CREATE FUNCTION alerting.detach() RETURNS SETOF text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  source regclass;
+BEGIN
+  PERFORM alerting.require_binding();
+  FOR source IN SELECT s.metrics FROM alerting.metric_source s ORDER BY s.id LOOP
+    RETURN QUERY SELECT alerting.detach_metrics(source);
+  END LOOP;
+  PERFORM alerting.unwatch_containers();
+  RETURN QUERY DELETE FROM alerting.host_binding b
+    RETURNING format('detached from organizations %s and containers %s; rules, webhooks and history are kept', b.organizations, b.containers);
+END
+$function$;
+
+CREATE FUNCTION alerting.require_binding() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF to_regclass('alerting.host_binding') IS NOT NULL THEN
+    PERFORM FROM alerting.host_binding;
+    IF FOUND THEN
+      RETURN;
+    END IF;
+  END IF;
+  RAISE EXCEPTION 'alerting is not attached to any tables'
+    USING ERRCODE = 'object_not_in_prerequisite_state',
+          HINT = 'Call alerting.attach(organizations => ''...'', containers => ''...'') first.';
+END
+$function$;

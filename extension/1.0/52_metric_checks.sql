@@ -1,0 +1,165 @@
+-- What attach_metrics guesses and checks.
+
+CREATE FUNCTION alerting.check_source_options(max_age interval, stale_after interval, time_zone text, at_unit text, level text)
+RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF max_age <= interval '0' THEN
+    RAISE EXCEPTION 'max_age must be positive, not %', max_age
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL means no limit.';
+  ELSIF stale_after IS NULL OR stale_after <= interval '0' THEN
+    RAISE EXCEPTION 'stale_after must be positive, not %', coalesce(stale_after::text, 'NULL')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'It is how long a container may be silent; give a long time to expect nothing.';
+  ELSIF at_unit IS NOT NULL AND at_unit NOT IN ('s', 'ms', 'us') THEN
+    RAISE EXCEPTION 'at_unit must be ''s'', ''ms'' or ''us'', not %', quote_literal(at_unit) USING ERRCODE = 'invalid_parameter_value';
+  ELSIF level IS NOT NULL AND level NOT IN ('row', 'statement') THEN
+    RAISE EXCEPTION 'level must be ''row'' or ''statement'', not %', quote_literal(level) USING ERRCODE = 'invalid_parameter_value';
+  ELSIF time_zone IS NULL THEN
+    RAISE EXCEPTION 'time_zone must not be NULL'
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'It says how a timestamp without time zone is read; leave it out for UTC.';
+  END IF;
+  PERFORM timestamp '2000-01-01' AT TIME ZONE time_zone;  -- an unknown zone is an error that says so
+END
+$function$;
+
+-- Guesses for the readings that are not mapped; '' in `given` means that one is not wanted.
+CREATE FUNCTION alerting.guess_readings(metrics regclass, given jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  result jsonb := '{}';
+  used text;
+  memory_limit text;
+BEGIN
+  IF given ->> 'cpu' IS NULL THEN
+    result := result || jsonb_build_object('cpu', alerting.guess_column(metrics, ARRAY['cpupercent', 'cpupercentage', 'cpupct',
+      'cpuusagepercent', 'cpuusagepercentage', 'cpuusage', 'cpuutilization', 'cpu'], 'N'));
+  END IF;
+  IF num_nonnulls(given ->> 'memory', given ->> 'memory_used', given ->> 'memory_limit') = 0 THEN
+    result := result || jsonb_build_object('memory', alerting.guess_column(metrics, ARRAY['memorypercent', 'memorypercentage',
+      'memorypct', 'mempercent', 'mempercentage', 'mempct', 'memoryusagepercent', 'memoryusagepercentage', 'memoryutilization'], 'N'));
+  END IF;
+  -- Use without limit says nothing, nor does a limit without use.
+  IF coalesce(given ->> 'memory', result ->> 'memory') IS NULL THEN
+    used := coalesce(given ->> 'memory_used', alerting.guess_column(metrics, ARRAY['memoryused', 'memoryusedbytes', 'memoryusage',
+      'memoryusagebytes', 'memorybytes', 'memused', 'memusage', 'memusedbytes', 'memusagebytes', 'membytes'], 'N'));
+    memory_limit := coalesce(given ->> 'memory_limit', alerting.guess_column(metrics, ARRAY['memorylimit', 'memorylimitbytes',
+      'memlimit', 'memlimitbytes', 'memorytotal', 'memorytotalbytes', 'memtotal', 'memorymax', 'memorymaxbytes'], 'N'));
+    IF used <> '' AND memory_limit <> '' THEN
+      result := result || CASE WHEN given ->> 'memory_used' IS NULL THEN jsonb_build_object('memory_used', used) ELSE '{}' END
+                       || CASE WHEN given ->> 'memory_limit' IS NULL THEN jsonb_build_object('memory_limit', memory_limit) ELSE '{}' END;
+    END IF;
+  END IF;
+  IF given ->> 'running' IS NULL THEN
+    result := result || jsonb_build_object('running', alerting.guess_running(metrics));
+  END IF;
+  IF given ->> 'restarts' IS NULL THEN
+    result := result || jsonb_build_object('restarts', alerting.guess_column(metrics, ARRAY['restartcount', 'restarts', 'restartscount',
+      'restartstotal', 'restarttotal', 'restartcounter', 'containerrestarts', 'containerrestartcount'], 'N'));
+  END IF;
+  RETURN jsonb_strip_nulls(result);
+END
+$function$;
+
+-- Guesses for the container and the time of a row.
+CREATE FUNCTION alerting.guess_row(metrics regclass, given jsonb, at_unit text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  host record;
+  referring text[];
+  result jsonb := '{}';
+BEGIN
+  SELECT b.containers, b.container_key INTO host FROM alerting.host_binding b;
+  IF given ->> 'container' IS NULL THEN
+    referring := CASE WHEN metrics = host.containers THEN ARRAY[host.container_key]
+                      ELSE alerting.referring_columns(metrics, host.containers) END;
+    result := jsonb_build_object('container', CASE WHEN cardinality(referring) = 1 THEN referring[1]
+                ELSE alerting.guess_column(metrics, ARRAY['containerid', 'dockercontainerid', 'container']) END);
+  END IF;
+  IF given ->> 'at' IS NULL THEN
+    result := result || jsonb_build_object('at', alerting.guess_at(metrics, at_unit IS NOT NULL));
+  END IF;
+  RETURN jsonb_strip_nulls(result);
+END
+$function$;
+
+-- The stored form of a mapping that gives a figure or a flag. Capture casts a figure to double precision.
+CREATE FUNCTION alerting.reading_mapping(rel regclass, what text, expression text, path text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  described record;
+BEGIN
+  SELECT * INTO described FROM alerting.describe_mapping(rel, 'm', what, expression, 'double precision', path);
+  IF what = 'running' AND described.type <> 'boolean'::regtype THEN
+    RAISE EXCEPTION 'mapping "running" of table % has type %, but must be boolean', rel, described.type
+      USING ERRCODE = 'datatype_mismatch', DETAIL = format('The mapping is: %s', expression),
+            HINT = 'Write an expression that is true while the container runs, for example: state = ''running''';
+  ELSIF what <> 'running' AND NOT described.castable THEN
+    RAISE EXCEPTION 'mapping "%" of table % has type %, which is no number', what, rel, described.type
+      USING ERRCODE = 'datatype_mismatch', DETAIL = format('The mapping is: %s', expression),
+            HINT = 'Name a numeric column, or write an expression that gives a number.';
+  END IF;
+  RETURN described.sql;
+END
+$function$;
+
+-- The stored form of the mapping that gives a row's time.
+CREATE FUNCTION alerting.time_mapping(rel regclass, expression text, at_unit text, path text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  described record;
+  is_number boolean;
+BEGIN
+  SELECT * INTO described FROM alerting.describe_mapping(rel, 'm', 'at', expression, NULL, path);
+  is_number := described.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'float4'::regtype, 'float8'::regtype, 'numeric'::regtype);
+  IF is_number AND at_unit IS NULL THEN
+    RAISE EXCEPTION 'mapping "at" of table % has type %: a number of what?', rel, described.type
+      USING ERRCODE = 'invalid_parameter_value', DETAIL = format('The mapping is: %s', expression),
+            HINT = 'Say what it counts since 1970: at_unit => ''s'', ''ms'' or ''us''.';
+  ELSIF at_unit IS NOT NULL AND NOT is_number THEN
+    RAISE EXCEPTION 'at_unit is for numbers, but mapping "at" of table % has type %', rel, described.type
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave at_unit out.';
+  ELSIF NOT is_number AND described.type NOT IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype) THEN
+    RAISE EXCEPTION 'mapping "at" of table % has type %, which is no time', rel, described.type
+      USING ERRCODE = 'datatype_mismatch', DETAIL = format('The mapping is: %s', expression),
+            HINT = 'Name a column of a timestamp type, or cast it, for example: (...)::timestamptz';
+  END IF;
+  RETURN described.sql;
+END
+$function$;
+
+-- 'row' where a statement trigger would miss rows: rows written straight into a partition, rows that
+-- logical replication applies, and chunks of a hypertable.
+CREATE FUNCTION alerting.default_level(metrics regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  is_hypertable boolean := false;
+BEGIN
+  IF to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL THEN
+    EXECUTE 'SELECT EXISTS (SELECT FROM _timescaledb_catalog.hypertable h
+               JOIN pg_class c ON c.relname = h.table_name JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = h.schema_name
+              WHERE c.oid = $1)' INTO is_hypertable USING metrics;
+  END IF;
+  RETURN CASE WHEN is_hypertable OR alerting.is_subscribed(metrics)
+                   OR (SELECT c.relkind = 'p' OR c.relispartition FROM pg_class c WHERE c.oid = metrics)
+              THEN 'row' ELSE 'statement' END;
+END
+$function$;
+
+-- Replay after a restart reads what is newer than each container's last judged sample.
+CREATE FUNCTION alerting.warn_of_missing_index(metrics regclass, container text, at text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF metrics = (SELECT b.containers::oid FROM alerting.host_binding b) OR EXISTS (
+       SELECT FROM pg_index i
+        WHERE i.indrelid = metrics AND i.indisvalid AND i.indpred IS NULL
+          AND (pg_get_indexdef(i.indexrelid, 1, true) = at
+               OR (pg_get_indexdef(i.indexrelid, 1, true) = container
+                   AND (at NOT IN (SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = metrics)
+                        OR at IN (SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(2, i.indnkeyatts) k))))) THEN
+    RETURN;
+  END IF;
+  RAISE WARNING 'table % has no index that finds a container''s newest rows', metrics
+    USING DETAIL = 'After a restart the rows since the last judged ones are read again; without an index the whole table is read.',
+          HINT = format('Consider CREATE INDEX CONCURRENTLY ON %s (%s, %s);', metrics, container, at);
+END
+$function$;
+

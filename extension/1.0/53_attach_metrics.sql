@@ -1,0 +1,124 @@
+-- Binding metrics tables.
+
+-- `given`: the mappings by name, as attach_metrics takes them.
+CREATE FUNCTION alerting.bind_metrics(metrics_table regclass, given jsonb, max_age interval, stale_after interval,
+  time_zone text, at_unit text, level text, path text)
+RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+  readings CONSTANT text[] := ARRAY['cpu', 'memory', 'memory_used', 'memory_limit', 'running', 'restarts'];
+  guessed jsonb;
+  mapping jsonb;
+  wanted jsonb;
+  before jsonb;
+  reading text;
+  source int;
+  repaired int;
+  differences text[];
+BEGIN
+  PERFORM alerting.require_binding();
+  PERFORM alerting.check_table(metrics_table, 'metrics', false);
+  PERFORM alerting.check_source_options(max_age, stale_after, time_zone, at_unit, level);
+  guessed := alerting.guess_row(metrics_table, given, at_unit) || alerting.guess_readings(metrics_table, given);
+  mapping := guessed || jsonb_strip_nulls(given);
+  IF coalesce(mapping ->> 'container', '') = '' THEN
+    RAISE EXCEPTION 'cannot tell which container a row of table % is about', metrics_table
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('It has not exactly one foreign key to %s, and no column with a usual name, such as container_id.',
+                            (SELECT b.containers FROM alerting.host_binding b)),
+            HINT = 'Say it: container => a column''s name, or an SQL expression over m, the metric''s row.';
+  ELSIF coalesce(mapping ->> 'at', '') = '' THEN
+    RAISE EXCEPTION 'cannot tell the time of a row of table %', metrics_table
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'It has no column of a timestamp type with a usual name, such as at, time or created_at.',
+            HINT = 'Say it: at => a column''s name, or an SQL expression over m, the metric''s row (numbers need at_unit, too).';
+  END IF;
+
+  wanted := jsonb_build_object('metrics', metrics_table,
+    'container', (SELECT k.sql FROM alerting.host_binding b, alerting.key_of(b.containers, 'containers') h,
+                    alerting.key_mapping(metrics_table, 'm', 'container', mapping ->> 'container', h.type, path) k),
+    'at', alerting.time_mapping(metrics_table, mapping ->> 'at', at_unit, path),
+    'max_age', max_age, 'stale_after', stale_after, 'time_zone', time_zone, 'at_unit', at_unit,
+    'level', coalesce(level, alerting.default_level(metrics_table)));
+  FOREACH reading IN ARRAY readings LOOP
+    wanted := wanted || jsonb_build_object(reading, CASE WHEN mapping ->> reading <> ''
+                THEN alerting.reading_mapping(metrics_table, reading, mapping ->> reading, path) END);
+  END LOOP;
+  IF NOT jsonb_strip_nulls(wanted) ?| readings THEN
+    RAISE EXCEPTION 'no metric of table % is mapped', metrics_table
+      USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It has no column with a usual name, such as cpu_percent, memory_percent, running or restart_count.',
+            HINT = 'Map at least one: cpu, memory, memory_used and memory_limit, running, or restarts.';
+  END IF;
+
+  SELECT to_jsonb(s), s.id INTO before, source FROM alerting.metric_source s WHERE s.metrics = metrics_table;
+  IF before IS NULL OR (before - '{id,created_at,updated_at}'::text[]) <> wanted THEN
+    INSERT INTO alerting.metric_source AS s (metrics, container, at, cpu, memory, memory_used, memory_limit, running, restarts,
+        max_age, stale_after, time_zone, at_unit, level)
+      VALUES (metrics_table, wanted ->> 'container', wanted ->> 'at', wanted ->> 'cpu', wanted ->> 'memory', wanted ->> 'memory_used',
+        wanted ->> 'memory_limit', wanted ->> 'running', wanted ->> 'restarts', max_age, stale_after, time_zone, at_unit, wanted ->> 'level')
+      ON CONFLICT ON CONSTRAINT metric_source_metrics_key DO UPDATE
+      SET container = excluded.container, at = excluded.at, cpu = excluded.cpu, memory = excluded.memory,
+          memory_used = excluded.memory_used, memory_limit = excluded.memory_limit, running = excluded.running,
+          restarts = excluded.restarts, max_age = excluded.max_age, stale_after = excluded.stale_after,
+          time_zone = excluded.time_zone, at_unit = excluded.at_unit, level = excluded.level, updated_at = now()
+      RETURNING s.id INTO source;
+  END IF;
+  repaired := alerting.watch_metrics(source)::int;
+
+  differences := ARRAY(SELECT alerting.changes(before, wanted, ARRAY['container', 'at'] || readings
+                                               || ARRAY['max_age', 'stale_after', 'time_zone', 'at_unit', 'level']));
+  IF before IS NULL THEN
+    RETURN NEXT format('attached metrics %s', metrics_table);
+    RETURN QUERY SELECT format('%s: %s', w.name, wanted ->> w.name)
+                   FROM unnest(ARRAY['container', 'at'] || readings || 'level'::text) WITH ORDINALITY AS w(name, position)
+                  WHERE wanted ->> w.name IS NOT NULL ORDER BY w.position;
+  ELSIF cardinality(differences) > 0 THEN
+    RETURN NEXT format('changed metrics %s', metrics_table);
+    RETURN QUERY SELECT unnest(differences);
+  ELSE
+    RETURN NEXT format('already attached metrics %s, %s', metrics_table,
+                       CASE WHEN repaired > 0 THEN 'its triggers repaired' ELSE 'nothing changed' END);
+  END IF;
+  IF guessed <> '{}' AND (before IS NULL OR cardinality(differences) > 0) THEN
+    RAISE NOTICE 'guessed for %: %', metrics_table,
+      (SELECT string_agg(format('%s => %s', g.name, wanted ->> g.name), ', ' ORDER BY g.position)
+         FROM unnest(ARRAY['container', 'at'] || readings) WITH ORDINALITY AS g(name, position) WHERE guessed ? g.name);
+  END IF;
+  PERFORM alerting.warn_of_missing_index(metrics_table, wanted ->> 'container', wanted ->> 'at');
+END
+$function$;
+
+CREATE FUNCTION alerting.attach_metrics(metrics regclass, container text DEFAULT NULL, at text DEFAULT NULL, cpu text DEFAULT NULL,
+  memory text DEFAULT NULL, memory_used text DEFAULT NULL, memory_limit text DEFAULT NULL, running text DEFAULT NULL,
+  restarts text DEFAULT NULL, max_age interval DEFAULT '1 hour', stale_after interval DEFAULT '5 minutes',
+  time_zone text DEFAULT 'UTC', at_unit text DEFAULT NULL, level text DEFAULT NULL)
+RETURNS SETOF text LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+  -- The one statement that runs under the caller's search_path: it says where the mappings' names are looked up.
+  SELECT alerting.bind_metrics(metrics,
+    pg_catalog.jsonb_build_object('container', container, 'at', at, 'cpu', cpu, 'memory', memory, 'memory_used', memory_used,
+      'memory_limit', memory_limit, 'running', running, 'restarts', restarts),
+    max_age, stale_after, time_zone, at_unit, level, pg_catalog.current_setting('search_path'));
+END;
+
+CREATE FUNCTION alerting.detach_metrics(metrics regclass) RETURNS SETOF text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_column
+DECLARE
+  source ALIAS FOR $1;
+BEGIN
+  PERFORM alerting.require_binding();
+  PERFORM FROM alerting.metric_source s WHERE s.metrics = source;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'table % is not attached', coalesce(source::text, 'NULL')
+      USING ERRCODE = 'undefined_object', HINT = 'alerting.metric_source lists the metrics tables.';
+  END IF;
+  -- The table may be gone already; then its triggers are, too.
+  IF EXISTS (SELECT FROM pg_class c WHERE c.oid = source) THEN
+    PERFORM alerting.check_table(source, 'metrics', false);
+    PERFORM alerting.remove_trigger(source, t.name)
+       FROM unnest(ARRAY['alerting_capture', 'alerting_capture_insert', 'alerting_capture_update']) AS t(name);
+  END IF;
+  RETURN QUERY DELETE FROM alerting.metric_source s WHERE s.metrics = source RETURNING format('detached metrics %s', source);
+END
+$function$;

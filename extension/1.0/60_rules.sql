@@ -1,0 +1,47 @@
+-- Rules and webhooks by function; plain INSERTs do as well.
+
+CREATE FUNCTION alerting.require_organization(organization text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  PERFORM alerting.require_binding();
+  IF organization IS NULL THEN
+    RAISE EXCEPTION 'organization must not be NULL'
+      USING ERRCODE = 'null_value_not_allowed',
+            HINT = format('Give the key of a row of table %s, as text.', (SELECT b.organizations FROM alerting.host_binding b));
+  END IF;
+END
+$function$;
+
+CREATE FUNCTION alerting.organization_type() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+   WHERE a.attrelid = 'alerting.alert_rule'::regclass AND a.attname = 'organization_id';
+$function$;
+
+CREATE FUNCTION alerting.create_rule(organization text, name text, condition text, threshold float8 DEFAULT NULL,
+  duration int DEFAULT 0, no_data text DEFAULT NULL, enabled boolean DEFAULT true) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  new_id text;
+BEGIN
+  PERFORM alerting.require_organization(organization);
+  EXECUTE format('INSERT INTO alerting.alert_rule (organization_id, name, condition, threshold, duration, no_data, enabled)
+                  VALUES ($1::%s, $2, $3, $4, $5, $6, $7) RETURNING id', alerting.organization_type())
+    INTO new_id USING organization, name, condition, threshold, duration, no_data, enabled;
+  RETURN new_id;
+END
+$function$;
+
+CREATE FUNCTION alerting.create_webhook(organization text, url text, secret text DEFAULT NULL,
+  retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  new_id text;
+BEGIN
+  PERFORM alerting.require_organization(organization);
+  EXECUTE format('INSERT INTO alerting.webhook (organization_id, url, secret, retry_schedule, is_active)
+                  VALUES ($1::%s, $2, $3, $4, $5) RETURNING id', alerting.organization_type())
+    INTO new_id USING organization, url, secret, retry_schedule, is_active;
+  RETURN new_id;
+END
+$function$;

@@ -1,0 +1,99 @@
+-- Binding to the usual tables at CREATE EXTENSION.
+
+-- The permanent tables of the host with one of these names.
+CREATE FUNCTION alerting.find_tables(names text[]) RETURNS regclass[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT coalesce(array_agg(c.oid::regclass ORDER BY c.oid), '{}')
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
+     AND n.nspname !~ '^pg_' AND n.nspname !~ '^_timescaledb_' AND n.nspname NOT IN ('information_schema', 'alerting')
+     AND alerting.plain_name(c.relname) = ANY ($1);
+$function$;
+
+-- Says at CREATE EXTENSION what was done or is to be done, also where the caller's messages are
+-- lowered (as they are for every extension script).
+CREATE FUNCTION alerting.tell(line text, hint text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = notice AS $function$
+BEGIN
+  IF hint IS NULL OR hint = '' THEN
+    RAISE NOTICE 'alerting: %', line;
+  ELSE
+    RAISE NOTICE 'alerting: %', line USING HINT = hint;
+  END IF;
+END
+$function$;
+
+-- The metrics table that belongs to the bound containers, if exactly one looks like it.
+CREATE FUNCTION alerting.find_metrics() RETURNS regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN count(*) = 1 THEN min(t.rel::oid::bigint)::oid::regclass END
+    FROM (SELECT unnest(alerting.find_tables(ARRAY['containermetric', 'containermetrics', 'containerstat', 'containerstats',
+                   'containersample', 'containersamples', 'containerusage', 'containermetricsample', 'containermetricsamples'])) AS rel
+          UNION
+          SELECT m.rel FROM unnest(alerting.find_tables(ARRAY['metric', 'metrics', 'sample', 'samples', 'stat', 'stats', 'measurement', 'measurements'])) AS m(rel),
+                 alerting.host_binding b
+           WHERE cardinality(alerting.referring_columns(m.rel, b.containers)) = 1) t;
+$function$;
+
+CREATE FUNCTION alerting.bind_host() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  organizations regclass[];
+  containers regclass[];
+  metrics regclass;
+  host record;
+  line text;
+  problem text;
+  advice text;
+BEGIN
+  IF to_regclass('alerting.host_binding') IS NOT NULL THEN
+    SELECT b.organizations, b.containers INTO host FROM alerting.host_binding b;
+    IF FOUND THEN
+      -- Adopted as it was left; a table that is gone is told, never an error.
+      PERFORM alerting.create_tables(host.organizations, host.containers);
+      PERFORM alerting.tell(format('adopted the rules and history of organizations %s and containers %s, repaired %s parts',
+                                   host.organizations, host.containers, alerting.repair()));
+      PERFORM alerting.warn_of_copy();
+      RETURN;
+    END IF;
+  END IF;
+
+  organizations := alerting.find_tables(ARRAY['organization', 'organizations', 'organisation', 'organisations']);
+  containers := alerting.find_tables(ARRAY['container', 'containers']);
+  IF cardinality(organizations) <> 1 OR cardinality(containers) <> 1 THEN
+    PERFORM alerting.tell('installed, not bound to any tables yet', format('Bind it to yours: SELECT alerting.attach(%s, %s);',
+      CASE WHEN cardinality(organizations) = 1 THEN quote_literal(organizations[1]) ELSE 'organizations => ''...''' END,
+      CASE WHEN cardinality(containers) = 1 THEN quote_literal(containers[1]) ELSE 'containers => ''...''' END));
+    RETURN;
+  END IF;
+
+  BEGIN
+    FOR line IN SELECT alerting.bind_tables(organizations[1], containers[1], NULL, NULL, 'pg_catalog') LOOP
+      PERFORM alerting.tell(line) WHERE line NOT LIKE 'no metrics yet%';
+    END LOOP;
+  EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+    PERFORM alerting.tell(format('installed, not bound to tables %s and %s: %s', organizations[1], containers[1], problem), advice);
+    RETURN;
+  END;
+
+  metrics := alerting.find_metrics();
+  BEGIN
+    IF metrics IS NOT NULL THEN
+      FOR line IN SELECT alerting.bind_metrics(metrics, '{}', '1 hour', '5 minutes', 'UTC', NULL, NULL, 'pg_catalog') LOOP
+        PERFORM alerting.tell(line);
+      END LOOP;
+      RETURN;
+    END IF;
+    problem := 'found no metrics table';
+  EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
+    problem := format('did not attach metrics %s: %s', metrics, problem);
+  END;
+  PERFORM alerting.tell(problem, format('Attach yours: SELECT alerting.attach_metrics(%s);', coalesce(quote_literal(metrics), '''...''')));
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+  RAISE WARNING 'alerting: installed, but its tables are not ready: %', problem
+    USING HINT = 'Call alerting.attach(...) when this is solved. ' || advice;
+END
+$function$;
