@@ -1,0 +1,104 @@
+// The engine's public face: checks what comes in and passes it on. Runs in the evaluator.
+#include "core/engine.h"
+
+#include <utility>
+
+#include "core/engine_state.h"
+
+namespace alerting {
+
+// Two cheap sources of a seed that nobody outside knows: the start's microseconds and where the
+// loader put us.
+Engine::State::State(Micros start)
+    : started(start),
+      index(static_cast<uint64_t>(start) ^ reinterpret_cast<uintptr_t>(this)),
+      sources(1),
+      source_ids(1, 0) {}
+
+Engine::Engine(Micros started) : state_(std::make_unique<State>(started)) {}
+Engine::~Engine() = default;
+
+void Engine::SetSource(uint32_t source, const SourceSettings& settings) {
+  state_->SetSource(source, settings);
+}
+
+void Engine::SetRules(std::vector<Rule> rules, Micros now) {
+  state_->SetRules(std::move(rules), now);
+}
+
+ContainerRef Engine::Find(std::string_view key) const { return state_->index.Find(key); }
+
+ContainerRef Engine::Add(std::string_view key, std::string_view organization) {
+  const ContainerRef known = Find(key);
+  if (known != kNoContainer) return known;
+  const uint32_t number = state_->index.Insert(key);
+  if (number == state_->containers.size()) {
+    state_->containers.Append();
+    state_->stamps.Append();
+  }
+  state_->containers[number].organization = state_->rules.UseOrganization(organization);
+  return number;
+}
+
+void Engine::SetOrganization(ContainerRef container, std::string_view organization, Micros now) {
+  if (state_->index.IsLive(container)) state_->SetOrganization(container, organization, now);
+}
+
+void Engine::Remove(ContainerRef container) {
+  if (state_->index.IsLive(container)) state_->Remove(container);
+}
+
+size_t Engine::container_count() const { return state_->index.count(); }
+ContainerRef Engine::ref_limit() const { return state_->index.limit(); }
+std::string_view Engine::Key(ContainerRef container) const { return state_->index.Key(container); }
+
+std::string_view Engine::Organization(ContainerRef container) const {
+  if (!state_->index.IsLive(container)) return {};
+  return state_->rules.organization(state_->containers[container].organization).key;
+}
+
+void Engine::Judge(std::span<const Sample> samples, std::span<const ContainerRef> containers,
+                   Micros arrival) {
+  state_->Judge(samples, containers, arrival);
+}
+
+void Engine::Advance(Micros now) { state_->Advance(now); }
+Micros Engine::NextDeadline() const { return state_->queue.nearest_wall(); }
+
+std::vector<Transition> Engine::TakeTransitions() { return std::exchange(state_->transitions, {}); }
+const EngineCounters& Engine::counters() const { return state_->counters; }
+
+std::vector<ContainerRef> Engine::TakeChanged() {
+  std::vector<ContainerRef> taken = std::exchange(state_->changed, {});
+  // Removed containers are still listed, perhaps twice when their number was used again.
+  std::erase_if(taken, [this](ContainerRef container) {
+    const bool was_changed = state_->containers[container].changed;
+    state_->containers[container].changed = false;
+    return !was_changed;
+  });
+  return taken;
+}
+
+std::string Engine::Save(ContainerRef container) const {
+  if (!state_->index.IsLive(container)) return {};
+  return EncodeContainer(state_->Snapshot(state_->containers[container]));
+}
+
+bool Engine::Restore(ContainerRef container, std::string_view saved) {
+  SavedContainer decoded;
+  if (!state_->index.IsLive(container) || !DecodeContainer(saved, &decoded)) return false;
+  Container& taken = state_->containers[container];
+  const bool is_fresh = taken.has == 0 && taken.states == kNil && taken.memory == kNil;
+  if (is_fresh) state_->Take(container, taken, decoded);
+  return is_fresh;
+}
+
+uint64_t Engine::RestoreAlert(ContainerRef container, std::string_view rule_id, Micros started_at,
+                              Micros fired_at, double value) {
+  if (!state_->index.IsLive(container)) return 0;
+  return state_->RestoreAlert(container, rule_id, started_at, fired_at, value);
+}
+
+void Engine::FinishRestore() { state_->FinishRestore(); }
+
+}  // namespace alerting

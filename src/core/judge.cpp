@@ -1,0 +1,323 @@
+// From the samples of a transaction to readings judged one after another. Runs in the evaluator.
+// Most transactions hold each container once, or in order of time: they are judged as they come.
+#include <algorithm>
+#include <cmath>
+
+#include "core/engine_state.h"
+
+namespace alerting {
+namespace {
+
+constexpr Micros kFuture = 5 * kMinute;
+constexpr double kNoLimit = 1152921504606846976.0;  // 2^60
+constexpr size_t kKeptItems = 64 * 1024;  // scratch kept between transactions
+constexpr size_t kPrefetchDistance = 12;
+
+// Adds a row's readings; those of a later row count.
+void Merge(const Sample& sample, uint16_t source, Readings* readings) {
+  const auto take = [&](Reading bit, double value, double Readings::*field, Stream stream) {
+    if ((sample.present & bit) == 0 || !std::isfinite(value)) return;
+    readings->present |= bit;
+    readings->*field = value;
+    readings->source[stream] = source;
+  };
+  // The percentage last: it wins over the parts, so its source counts.
+  take(kMemoryUsed, sample.memory_used, &Readings::memory_used, kMemoryStream);
+  take(kMemoryLimit, sample.memory_limit, &Readings::memory_limit, kMemoryStream);
+  take(kMemory, sample.memory, &Readings::memory, kMemoryStream);
+  take(kCpu, sample.cpu, &Readings::cpu, kCpuStream);
+  take(kRestarts, sample.restarts, &Readings::restarts, kRestartsStream);
+  if ((sample.present & kRunning) != 0) {
+    readings->present |= kRunning;
+    readings->running = sample.running;
+    readings->source[kRunningStream] = source;
+  }
+}
+
+bool CarriesAny(const Sample& sample, uint8_t bits) {
+  Readings readings;
+  Merge(sample, 0, &readings);
+  return (readings.present & bits) != 0;
+}
+
+}  // namespace
+
+void Engine::State::SetSource(uint32_t id, const SourceSettings& settings) {
+  uint16_t& number = source_numbers[id];
+  if (number == 0 && sources.size() < UINT16_MAX) {
+    number = static_cast<uint16_t>(sources.size());
+    sources.emplace_back();
+    source_ids.push_back(id);
+  }
+  if (number == 0) return;
+  const bool stale_earlier = settings.stale_after < sources[number].stale_after;
+  sources[number] = settings;
+  sources[number].stale_after = std::max<Micros>(settings.stale_after, 0);
+  last_source_id = id;
+  last_source = number;
+  if (!stale_earlier) return;
+  for (uint32_t i = 0; i < index.limit(); ++i) {
+    if (index.IsLive(i)) Schedule(i, containers[i]);
+  }
+}
+
+uint16_t Engine::State::SourceNumber(uint32_t id) {
+  if (id == last_source_id) return last_source;
+  const auto found = source_numbers.find(id);
+  last_source_id = id;
+  last_source = found == source_numbers.end() ? uint16_t{0} : found->second;
+  return last_source;
+}
+
+void Engine::State::Judge(std::span<const Sample> samples, std::span<const ContainerRef> refs,
+                          Micros arrival) {
+  if (!Collect(samples, refs, arrival)) {
+    std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
+      if (a.container != b.container) return a.container < b.container;
+      if (a.at != b.at) return a.at < b.at;
+      return a.sample < b.sample;
+    });
+  }
+  JudgeItems(samples, arrival);
+  if (items.capacity() > kKeptItems) std::vector<Item>().swap(items);
+}
+
+bool Engine::State::Collect(std::span<const Sample> samples, std::span<const ContainerRef> refs,
+                            Micros arrival) {
+  items.clear();
+  if (stamp_base > UINT32_MAX - samples.size()) {
+    stamp_base = 0;
+    for (uint32_t i = 0; i < stamps.size(); ++i) stamps[i] = 0;
+  }
+  const Micros future = AddTime(arrival, kFuture);
+  bool in_order = true;
+  const size_t count = std::min(samples.size(), refs.size());
+  for (size_t i = 0; i < count; ++i) {
+    if (refs[i] >= stamps.size()) continue;
+    ++counters.samples;
+    Micros at = samples[i].at;
+    if (arrival != kNoTime) {
+      const Micros max_age = sources[SourceNumber(samples[i].source)].max_age;
+      if (at > future) at = arrival;
+      if (max_age != kNever && at < SubtractTime(arrival, max_age)) at = kNoTime;
+    }
+    if (at == kNoTime || at == kNever) {  // too old, or at no time at all
+      ++counters.backfill;
+      continue;
+    }
+    uint32_t& stamp = stamps[refs[i]];
+    if (stamp > stamp_base) {
+      const size_t before = stamp - stamp_base - 1;
+      const bool next_to_it = before + 1 == items.size();
+      if (at < items[before].at || (at == items[before].at && !next_to_it)) in_order = false;
+    }
+    items.push_back({refs[i], static_cast<uint32_t>(i), at});
+    stamp = stamp_base + static_cast<uint32_t>(items.size());
+  }
+  stamp_base += static_cast<uint32_t>(items.size());
+  return in_order;
+}
+
+void Engine::State::JudgeItems(std::span<const Sample> samples, Micros arrival) {
+  for (size_t first = 0; first < items.size();) {
+    if (first + kPrefetchDistance < items.size()) {
+      const auto* ahead =
+          reinterpret_cast<const char*>(&containers[items[first + kPrefetchDistance].container]);
+      __builtin_prefetch(ahead, 1);
+      __builtin_prefetch(ahead + 64, 1);
+    }
+    const Item& item = items[first];
+    Readings readings;
+    size_t end = first;
+    do {
+      const Sample& sample = samples[items[end].sample];
+      Merge(sample, SourceNumber(sample.source), &readings);
+      ++end;
+    } while (end < items.size() && items[end].container == item.container &&
+             items[end].at == item.at);
+    const uint8_t late = JudgeReadings(item.container, readings, item.at,
+                                       arrival == kNoTime ? item.at : arrival);
+    for (size_t i = first; late != 0 && i < end; ++i) {
+      if (CarriesAny(samples[items[i].sample], late)) ++counters.late;
+    }
+    first = end;
+  }
+}
+
+uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros at,
+                                     Micros arrival) {
+  Container& container = containers[number];
+  if (container.organization == kNil) return 0;  // removed
+  uint8_t late = 0;
+  uint8_t judged = 0;  // stream bits
+  const auto take = [&](uint8_t bits, int stream, double value) {
+    switch (TakeReading(number, container, stream, at, value,
+                        readings.source[static_cast<size_t>(stream)], arrival)) {
+      case Taken::kLate:
+        late |= bits;
+        break;
+      case Taken::kJudged:
+        judged |= StreamBit(stream);
+        break;
+      case Taken::kRepeat:
+        break;
+    }
+  };
+  uint8_t memory_bits = readings.present & kMemory;
+  if ((readings.present & (kMemoryUsed | kMemoryLimit)) != 0) {
+    late |= TakeMemoryParts(container, readings, at);
+    MarkChanged(number, container);
+    if (memory_bits == 0) memory_bits = readings.present & (kMemoryUsed | kMemoryLimit);
+  }
+  const int newest = container.Has(kRunningStream) ? -1 : NewestStream(container);
+  const Micros newest_at = newest < 0 ? kNever : container.at[static_cast<size_t>(newest)];
+
+  if ((readings.present & kCpu) != 0) take(kCpu, kCpuStream, readings.cpu);
+  if ((readings.present & kMemory) != 0) take(memory_bits, kMemoryStream, readings.memory);
+  if ((readings.present & kRunning) != 0) {
+    take(kRunning, kRunningStream, readings.running ? 0.0 : 1.0);
+  }
+  if ((readings.present & kRestarts) != 0) take(kRestarts, kRestartsStream, readings.restarts);
+
+  if (judged == 0) return late;
+  if (at > newest_at && !container.Has(kRunningStream)) EndSilenceOfAll(number, container, at);
+  MarkChanged(number, container);
+  ScheduleAfter(number, container, readings, judged, arrival);
+  return late;
+}
+
+uint8_t Engine::State::TakeMemoryParts(Container& container, Readings& readings, Micros at) {
+  if (container.memory == kNil) container.memory = memory.Take();
+  MemoryParts& parts = memory[container.memory];
+  uint8_t late = 0;
+  bool news = false;
+  if ((readings.present & kMemoryUsed) != 0) {
+    if (parts.has_used && at < parts.used_at) {
+      late |= kMemoryUsed;
+    } else {
+      parts.has_used = true;
+      parts.used_at = at;
+      parts.used = readings.memory_used;
+      news = true;
+    }
+  }
+  if ((readings.present & kMemoryLimit) != 0) {
+    if (parts.has_limit && at < parts.limit_at) {
+      late |= kMemoryLimit;
+    } else {
+      const double limit = readings.memory_limit;
+      parts.has_limit = true;
+      parts.limit_at = at;
+      parts.limit = limit > 0 && limit < kNoLimit ? limit : 0;
+      news = true;
+    }
+  }
+  if ((readings.present & kMemory) != 0 || !news || !parts.has_used || parts.limit <= 0) {
+    return late;
+  }
+  const double percent = 100.0 * parts.used / parts.limit;
+  if (!std::isfinite(percent)) return late;
+  readings.present |= kMemory;
+  readings.memory = percent;
+  return late;
+}
+
+Engine::State::Taken Engine::State::TakeReading(uint32_t number, Container& container, int stream,
+                                                Micros at, double value, uint16_t source,
+                                                Micros arrival) {
+  const auto s = static_cast<size_t>(stream);
+  bool run_broken = false;
+  bool is_correction = false;
+  if (container.Has(stream)) {
+    if (at < container.at[s]) return Taken::kLate;
+    is_correction = at == container.at[s];
+    if (is_correction && value == container.Value(stream)) return Taken::kRepeat;
+    if (container.states != kNil && !is_correction) {
+      PassDeadlinesBefore(number, container, stream, at);
+      run_broken = stream <= kMemoryStream && SubtractTime(at, container.at[s]) >
+                                                  sources[container.source[s]].stale_after;
+    }
+  }
+  if (stream == kRestartsStream) {
+    TakeRestarts(container, at, value, is_correction);
+  } else {
+    container.SetValue(stream, value);
+  }
+  if (!is_correction) {
+    container.has |= StreamBit(stream);
+    container.silenced &= static_cast<uint8_t>(~StreamBit(stream));
+    container.at[s] = at;
+    container.arrival[s] = arrival;
+    container.source[s] = source;
+  }
+  const OrganizationRules& organization = rules.organization(container.organization);
+  if (container.states != kNil ||
+      GreatestFigure(container, stream, value) > organization.lowest[s]) {
+    JudgeStream(number, container, stream, at, value, run_broken, is_correction);
+  }
+  return Taken::kJudged;
+}
+
+void Engine::State::TakeRestarts(Container& container, Micros at, double value,
+                                 bool is_correction) {
+  const bool is_first = !container.Has(kRestartsStream) ||
+                        (is_correction && !container.has_previous);
+  double previous = container.Value(kRestartsStream);
+  if (is_correction && container.gains != kNil) {
+    RestartGains& known = gains[container.gains];
+    previous = known.previous;
+    if (!known.View().empty() && known.list.back().at == at) known.list.pop_back();
+  }
+  container.SetValue(kRestartsStream, value);
+  if (is_first) return;
+  container.has_previous = true;
+  if (container.gains == kNil) {
+    if (value == previous) return;  // the ordinary case: nothing to remember
+    container.gains = gains.Take();
+  }
+  RestartGains& known = gains[container.gains];
+  known.previous = previous;
+  const double gain = GainOf(previous, value);
+  if (gain != 0) known.list.push_back({at, gain});
+  known.DropUntil(SubtractTime(at, std::max(kHour, rules.longest_window())));
+  if (known.View().empty() && value == previous) {
+    gains.Give(container.gains);
+    container.gains = kNil;
+  }
+}
+
+void Engine::State::EndSilenceOfAll(uint32_t number, Container& container, Micros at) {
+  container.silenced &= static_cast<uint8_t>(~StreamBit(kRunningStream));
+  for (uint32_t* link = &container.states; *link != kNil;) {
+    RuleState& state = states[*link];
+    const bool before_alert = state.from_alert && at < state.fired_at;
+    if (state.condition != Condition::kContainerDown || before_alert) {
+      link = &state.next;
+      continue;
+    }
+    if (state.phase == Phase::kFiring) {
+      Resolve(number, state, at, 0, ResolveReason::kRecovered);
+    }
+    Drop(link);
+  }
+}
+
+void Engine::State::ScheduleAfter(uint32_t number, Container& container, const Readings& readings,
+                                  uint8_t judged, Micros arrival) {
+  if (container.states == kNil) {
+    const uint8_t cared = rules.organization(container.organization).silence_matters;
+    const bool newest_cared =
+        (cared & StreamBit(kRunningStream)) != 0 && !container.Has(kRunningStream);
+    if ((cared & judged) == 0 && !newest_cared) return;
+    // No silence begins earlier than this; mostly an earlier look is due anyway.
+    Micros stale_after = kNever;
+    for (size_t stream = 0; stream < kStreams; ++stream) {
+      if ((judged & StreamBit(static_cast<int>(stream))) == 0) continue;
+      stale_after = std::min(stale_after, sources[readings.source[stream]].stale_after);
+    }
+    if (AddTime(std::max(arrival, started), stale_after) >= container.scheduled) return;
+  }
+  ScheduleNoLaterThan(number, container, NearestWall(container));
+}
+
+}  // namespace alerting
