@@ -1,0 +1,48 @@
+#include "core/endpoint.h"
+
+#include <algorithm>
+
+namespace alerting {
+
+bool Endpoint::MakesWait(Micros now) const {
+  return !started_.empty() && SubtractTime(now, started_.front()) > kPrompt;
+}
+
+bool Endpoint::IsProven(Micros now) const { return proven_ && !MakesWait(now); }
+
+int Endpoint::Room(Micros now, int most) const {
+  if (!breaker_.Allows(now)) return 0;
+  const int window = breaker_.is_open() ? 1 : std::min(window_, most);
+  return std::max(window - in_flight(), 0);
+}
+
+Endpoint::Ticket Endpoint::Start(Micros now) {
+  started_.push_back(now);
+  return {now, breaker_.Start()};
+}
+
+void Endpoint::Remove(const Ticket& ticket) {
+  const auto found = std::find(started_.begin(), started_.end(), ticket.started_at);
+  if (found != started_.end()) started_.erase(found);
+}
+
+void Endpoint::Finish(const Ticket& ticket, bool success, Micros now) {
+  Remove(ticket);
+  if (!success) {
+    breaker_.RecordFailure(now, ticket.probe);
+    proven_ = false;
+    window_ = 1;
+    return;
+  }
+  breaker_.RecordSuccess();
+  proven_ = SubtractTime(now, ticket.started_at) <= kPrompt;
+  constexpr int kWidest = 1 << 20;  // Room() has the last word
+  window_ = std::min(window_ * 2, proven_ ? kWidest : kSlowWindow);
+}
+
+void Endpoint::Cancel(const Ticket& ticket) {
+  Remove(ticket);
+  if (ticket.probe) breaker_.ForgetProbe();
+}
+
+}  // namespace alerting

@@ -1,0 +1,51 @@
+// How many requests one webhook's endpoint may have under way, and when it may be asked again: a
+// circuit breaker, and a window that opens with each success. Lives in the sender's memory; pure.
+//
+// Invariant: an endpoint that has not answered well the last time has at most one request under
+// way, one that answers slowly at most kSlowWindow, so that bad ones cannot fill up what all share.
+#ifndef ALERTING_CORE_ENDPOINT_H_
+#define ALERTING_CORE_ENDPOINT_H_
+
+#include <vector>
+
+#include "core/circuit_breaker.h"
+#include "core/time.h"
+
+namespace alerting {
+
+class Endpoint {
+ public:
+  // An answer within this time is prompt.
+  static constexpr Micros kPrompt = kSecond;
+  static constexpr int kSlowWindow = 4;
+
+  struct Ticket {
+    Micros started_at = kNoTime;
+    bool probe = false;
+  };
+
+  // More requests that may start now, as far as this endpoint goes; `most` caps its window.
+  int Room(Micros now, int most) const;
+  Ticket Start(Micros now);
+  void Finish(const Ticket& ticket, bool success, Micros now);
+  // The request ended without telling anything about the endpoint.
+  void Cancel(const Ticket& ticket);
+
+  // Answered promptly and well the last time, and makes nobody wait now.
+  bool IsProven(Micros now) const;
+  int in_flight() const { return static_cast<int>(started_.size()); }
+  const CircuitBreaker& breaker() const { return breaker_; }
+
+ private:
+  void Remove(const Ticket& ticket);
+  bool MakesWait(Micros now) const;
+
+  CircuitBreaker breaker_;
+  bool proven_ = false;
+  int window_ = 1;
+  std::vector<Micros> started_;  // of the requests under way, oldest first
+};
+
+}  // namespace alerting
+
+#endif  // ALERTING_CORE_ENDPOINT_H_

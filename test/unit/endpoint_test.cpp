@@ -1,0 +1,80 @@
+#include "core/endpoint.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace alerting {
+namespace {
+
+constexpr int kMost = 16;
+
+void Succeed(Endpoint* endpoint, Micros now) {
+  const Endpoint::Ticket ticket = endpoint->Start(now);
+  endpoint->Finish(ticket, true, now + kMillisecond);
+}
+
+TEST(EndpointTest, OneRequestUntilItHasAnswered) {
+  Endpoint endpoint;
+  EXPECT_EQ(endpoint.Room(0, kMost), 1);
+  EXPECT_FALSE(endpoint.IsProven(0));
+  const Endpoint::Ticket ticket = endpoint.Start(0);
+  EXPECT_EQ(endpoint.Room(0, kMost), 0);
+  endpoint.Finish(ticket, true, 5 * kMillisecond);
+  EXPECT_TRUE(endpoint.IsProven(5 * kMillisecond));
+  EXPECT_EQ(endpoint.Room(0, kMost), 2);
+}
+
+TEST(EndpointTest, TheWindowDoublesUpToItsCap) {
+  Endpoint endpoint;
+  for (const int room : {2, 4, 8, 16, 16, 16}) {
+    Succeed(&endpoint, 0);
+    EXPECT_EQ(endpoint.Room(0, kMost), room);
+  }
+  EXPECT_EQ(endpoint.Room(0, 3), 3);
+}
+
+TEST(EndpointTest, AFailureClosesTheWindowASlowAnswerNarrowsIt) {
+  Endpoint endpoint;
+  for (int i = 0; i < 5; ++i) Succeed(&endpoint, 0);
+  Endpoint::Ticket ticket = endpoint.Start(0);
+  endpoint.Finish(ticket, false, kMillisecond);
+  EXPECT_EQ(endpoint.Room(0, kMost), 1);
+  EXPECT_FALSE(endpoint.IsProven(0));
+  for (int i = 0; i < 5; ++i) Succeed(&endpoint, 0);
+  ticket = endpoint.Start(0);
+  endpoint.Finish(ticket, true, 3 * kSecond);
+  EXPECT_EQ(endpoint.Room(3 * kSecond, kMost), Endpoint::kSlowWindow);
+  EXPECT_FALSE(endpoint.IsProven(3 * kSecond));
+}
+
+TEST(EndpointTest, WhoMakesWaitIsNotProven) {
+  Endpoint endpoint;
+  for (int i = 0; i < 5; ++i) Succeed(&endpoint, 0);
+  const Endpoint::Ticket ticket = endpoint.Start(0);
+  EXPECT_TRUE(endpoint.IsProven(kSecond));
+  EXPECT_FALSE(endpoint.IsProven(kSecond + 1));
+  endpoint.Cancel(ticket);
+  EXPECT_TRUE(endpoint.IsProven(2 * kSecond));
+}
+
+TEST(EndpointTest, AnOpenBreakerLetsOneProbeThrough) {
+  Endpoint endpoint;
+  for (int i = 0; i < CircuitBreaker::kFailuresToOpen; ++i) {
+    endpoint.Finish(endpoint.Start(0), false, 0);
+  }
+  EXPECT_EQ(endpoint.Room(0, kMost), 0);
+  const Micros later = CircuitBreaker::kFirstPause;
+  EXPECT_EQ(endpoint.Room(later, kMost), 1);
+  const Endpoint::Ticket probe = endpoint.Start(later);
+  EXPECT_TRUE(probe.probe);
+  EXPECT_EQ(endpoint.Room(later, kMost), 0);
+  endpoint.Cancel(probe);
+  EXPECT_EQ(endpoint.Room(later, kMost), 1);
+  endpoint.Finish(endpoint.Start(later), true, later);
+  EXPECT_FALSE(endpoint.breaker().is_open());
+  EXPECT_EQ(endpoint.in_flight(), 0);
+}
+
+}  // namespace
+}  // namespace alerting
