@@ -29,11 +29,11 @@ struct Source {
 
 // One metric row; NaN and infinite values are no reading.
 struct Row {
-  std::string container;
+  std::string container = {};
   Micros at = 0;
   uint32_t source = 0;
-  std::optional<double> cpu, memory, memory_used, memory_limit, restarts;
-  std::optional<bool> running;
+  std::optional<double> cpu = {}, memory = {}, memory_used = {}, memory_limit = {}, restarts = {};
+  std::optional<bool> running = {};
 };
 
 struct Event {

@@ -1,0 +1,223 @@
+// Cases where the meaning of a rule had to be settled (docs/design.md), each with its decision as a
+// name. Engine and oracle must both give the listed events. Times are seconds from the start of the
+// story; rows arrive when they are taken unless the story says otherwise.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "oracle/duel.h"
+#include "oracle/scene.h"
+
+namespace alerting::oracle {
+namespace {
+
+constexpr auto kCpuUsage = Condition::kCpuUsage;
+constexpr auto kMemoryUsage = Condition::kMemoryUsage;
+constexpr auto kDown = Condition::kContainerDown;
+constexpr auto kLoop = Condition::kRestartLoop;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// The events that the engine gives, value included where a reading decided.
+std::vector<std::string> Events(const Scene& scene) {
+  const auto difference = Duel(scene.script());
+  EXPECT_FALSE(difference) << "engine and oracle part at step " << difference->step << "\n"
+                           << difference->what;
+  std::vector<std::string> lines;
+  for (const Event& event : RunEngine(scene.script())) {
+    std::string line = Describe(event);
+    if (!event.fire && event.reason != ResolveReason::kRecovered) {
+      line.resize(line.find(" value "));
+    }
+    lines.push_back(line);
+  }
+  return lines;
+}
+
+using Lines = std::vector<std::string>;
+
+TEST(SettledCases, GoodRowThatArrivesAfterTheClockFiredResolvesAtThatMoment) {
+  // Stopped at 0, down by the clock at 60; the row that says "running" since 59 comes a bit late.
+  Scene scene;
+  scene.SetRule("r", kDown, 0, 60).Running(0, false).Advance(60).Running(59, true);
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +0 fired +60 value nan",
+                   "resolve r on c started +0 fired +60 resolved +60 recovered value nan"}));
+}
+
+TEST(SettledCases, RowBeforeAWindowEndThatPassedAlreadyFiresNoSecondAlert) {
+  Scene scene;
+  scene.SetRule("r", kLoop, 3, 600)
+      .Restarts(0, 0)
+      .Restarts(60, 4)
+      .Advance(660)
+      .Restarts(659, 4)  // the window (59, 659] still holds four; (60, 660] does not
+      .Restarts(720, 4);
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +60 fired +60 value 4.000000",
+                   "resolve r on c started +60 fired +60 resolved +660 recovered value 0.000000"}));
+}
+
+TEST(SettledCases, BadRowBeforeASilenceThatResolvedBeginsItsRunThere) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0, NoData::kResolve).Cpu(0, 90).Advance(300).Cpu(250, 90);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                  "resolve r on c started +0 fired +0 resolved +300 no data",
+                                  "fire r on c started +300 fired +300 value 90.000000"}));
+}
+
+TEST(SettledCases, ClockSetBackNeverPutsAnEndBeforeTheLastSample) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0).Cpu(0, 90).Cpu(120, 90).At(30);
+  scene.SetRule("r", kCpuUsage, 50, 0, NoData::kKeep, false);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                  "resolve r on c started +0 fired +0 resolved +120 disabled"}));
+}
+
+TEST(SettledCases, CorrectionDoesNotEndSilence) {
+  Scene scene;
+  scene.SetRule("r", kDown, 0, 60, NoData::kFire).Running(0, true).Advance(300);
+  scene.Transaction({{.at = Scene::Time(0), .running = false}});
+  scene.Transaction({{.at = Scene::Time(0), .running = true}});
+  scene.Running(360, true);
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +0 fired +300 value nan",
+                   "resolve r on c started +0 fired +300 resolved +360 recovered value nan"}));
+}
+
+TEST(SettledCases, CorrectionDoesNotPutSilenceOff) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 600, NoData::kFire).Cpu(0, 10).At(200);
+  scene.Transaction({{.at = Scene::Time(0), .cpu = 20}}).Advance(300);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +300 value 20.000000"}));
+}
+
+TEST(SettledCases, WindowEndDoesNotResolveARestartLoopThatWentSilent) {
+  Scene scene;
+  scene.SetRule("r", kLoop, 0, 600, NoData::kFire).Restarts(0, 0).Restarts(60, 1).Advance(700);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +60 fired +60 value 1.000000"}));
+  scene.Restarts(720, 1);
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +60 fired +60 value 1.000000",
+                   "resolve r on c started +60 fired +60 resolved +720 recovered value 0.000000"}));
+}
+
+TEST(SettledCases, SilenceIsMeasuredAgainAfterARestart) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0, NoData::kKeep).Cpu(0, 90).Advance(400).Restart(1000);
+  scene.SetRule("r", kCpuUsage, 50, 0, NoData::kResolve);  // 0 seconds after the start: not silent
+  scene.Advance(1299).Advance(1300);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                  "resolve r on c started +0 fired +0 resolved +300 no data"}));
+}
+
+TEST(SettledCases, AlertBySilenceStaysSilentAfterARestart) {
+  // An edit right after the start must not take the old good reading for news.
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0, NoData::kFire).Cpu(0, 10).Advance(300).Restart(1000);
+  scene.SetRule("r", kCpuUsage, 60, 0, NoData::kFire).Advance(2000);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +300 value 10.000000"}));
+}
+
+TEST(SettledCases, EditToResolveEndsTheAlertOfASilentContainer) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0).Cpu(0, 90).Advance(1000);
+  scene.SetRule("r", kCpuUsage, 50, 0, NoData::kResolve);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                  "resolve r on c started +0 fired +0 resolved +300 no data"}));
+}
+
+TEST(SettledCases, RaisedThresholdResolvesTheAlertOfASilentContainerUnderKeep) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0).Cpu(0, 90).Advance(1000);
+  scene.SetRule("r", kCpuUsage, 95, 0);
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                   "resolve r on c started +0 fired +0 resolved +0 recovered value 90.000000"}));
+}
+
+TEST(SettledCases, NewRuleDoesNotFireOnWhatASilentContainerSaidLongAgo) {
+  Scene scene;
+  scene.Cpu(0, 90).Advance(1000).SetRule("r", kCpuUsage, 50, 0);
+  EXPECT_EQ(Events(scene), Lines{});
+}
+
+TEST(SettledCases, NewDownRuleUnderKeepSeesAContainerThatStoppedLongAgo) {
+  // A source that writes state changes only: silence says nothing.
+  Scene scene;
+  scene.Running(0, false).Advance(7200).SetRule("r", kDown, 0, 60, NoData::kKeep);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +60 value nan"}));
+}
+
+TEST(SettledCases, ShorterDurationOfAPendingDownRuleFiresNoEarlierThanTheLastReading) {
+  Scene scene;
+  scene.SetRule("r", kDown, 0, 600).Running(0, false).Running(120, false);
+  scene.SetRule("r", kDown, 0, 60);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +120 value nan"}));
+}
+
+TEST(SettledCases, DisabledAndChangedAtOnceIsDisabled) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0).Cpu(0, 90);
+  scene.SetRule("r", kMemoryUsage, 50, 0, NoData::kKeep, false);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                  "resolve r on c started +0 fired +0 resolved +0 disabled"}));
+}
+
+TEST(SettledCases, InfiniteLimitIsNoReadingOfTheLimit) {
+  Scene scene;
+  scene.SetRule("r", kMemoryUsage, 90, 0);
+  scene.Put(0, {.memory_used = 500, .memory_limit = 1000});
+  scene.Put(60, {.memory_used = 950, .memory_limit = kInfinity});
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +60 fired +60 value 95.000000"}));
+}
+
+TEST(SettledCases, LimitThatIsNoLimitForgetsTheKnownOne) {
+  for (const double none : {0.0, -1.0, 9223372036854771712.0}) {
+    Scene scene;
+    scene.SetRule("r", kMemoryUsage, 90, 0);
+    scene.Put(0, {.memory_used = 500, .memory_limit = 1000});
+    scene.Put(60, {.memory_limit = none}).Put(120, {.memory_used = 950});
+    EXPECT_EQ(Events(scene), Lines{}) << none;
+    scene.Put(180, {.memory_limit = 1000});  // alone, with a use known: a reading
+    EXPECT_EQ(Events(scene), (Lines{"fire r on c started +180 fired +180 value 95.000000"}))
+        << none;
+  }
+}
+
+TEST(SettledCases, LateUseMakesNoReading) {
+  Scene scene;
+  scene.SetRule("r", kMemoryUsage, 90, 0);
+  scene.Put(0, {.memory_limit = 1000}).Put(100, {.memory_used = 100});
+  scene.Put(50, {.memory_used = 950});
+  EXPECT_EQ(Events(scene), Lines{});
+}
+
+TEST(SettledCases, PercentOfMemoryWinsOverUseAndLimit) {
+  Scene scene;
+  scene.SetRule("r", kMemoryUsage, 90, 0);
+  scene.Put(0, {.memory = 10, .memory_used = 990, .memory_limit = 1000});
+  EXPECT_EQ(Events(scene), Lines{});
+}
+
+TEST(SettledCases, RestartLoopBySilenceTellsTheRestartsUpToTheLastSample) {
+  Scene scene;
+  scene.SetRule("r", kLoop, 3, 600, NoData::kFire).Restarts(0, 0).Restarts(60, 2).Advance(360);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +60 fired +360 value 2.000000"}));
+}
+
+TEST(SettledCases, FirstRunningReadingTakesOverFromTheNewestOfAll) {
+  // Before it, silence of everything counts; after it, the silence of `running`.
+  Scene scene;
+  scene.SetRule("r", kDown, 0, 0, NoData::kFire).Cpu(0, 10).Advance(300).Cpu(360, 10);
+  scene.Running(420, true).Cpu(660, 10).Advance(720);
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +0 fired +300 value nan",
+                   "resolve r on c started +0 fired +300 resolved +360 recovered value nan",
+                   "fire r on c started +420 fired +720 value nan"}));
+}
+
+}  // namespace
+}  // namespace alerting::oracle
