@@ -41,8 +41,8 @@ struct StreamView {
   bool has = false;
   bool silenced = false;
   Micros last_at = kNoTime;
-  Micros base = kNoTime;         // wall-clock time that corresponds to last_at
-  Micros silent_from = kNever;   // sample time at which silence begins
+  Micros base = kNoTime;        // wall-clock time that corresponds to last_at
+  Micros silent_from = kNever;  // sample time at which silence begins
 
   // When the wall clock reaches a sample time; kNever stays never.
   Micros WallOf(Micros time) const {
@@ -68,8 +68,7 @@ struct Engine::State {
   };
   void Judge(std::span<const Sample> samples, std::span<const ContainerRef> refs, Micros arrival);
   // Fills `items`; false when they have to be sorted before they can be judged.
-  bool Collect(std::span<const Sample> samples, std::span<const ContainerRef> refs,
-               Micros arrival);
+  bool Collect(std::span<const Sample> samples, std::span<const ContainerRef> refs, Micros arrival);
   void JudgeItems(std::span<const Sample> samples, Micros arrival);
   // Judges the readings of one time; returns the Reading bits of those that came late.
   uint8_t JudgeReadings(uint32_t number, Readings& readings, Micros at, Micros arrival);
@@ -88,8 +87,9 @@ struct Engine::State {
   uint16_t SourceNumber(uint32_t id);
   void SetSource(uint32_t id, const SourceSettings& settings);
 
-  // --- rule_state.cpp: what a reading or the clock does to the rules of a container ---------------
-  // Judges a new or corrected reading of a stream. `run_broken`: a gap ended what was pending.
+  // --- rule_state.cpp: what a reading or the clock does to the rules of a container
+  // --------------- Judges a new or corrected reading of a stream. `run_broken`: a gap ended what
+  // was pending.
   void JudgeStream(uint32_t number, Container& container, int stream, Micros at, double value,
                    bool run_broken, bool is_correction);
   // The figure that a rule compares with its threshold at time `at`, given the stream's value.
@@ -108,7 +108,8 @@ struct Engine::State {
   uint32_t FindState(const Container& container, uint32_t rule) const;
   void MarkChanged(uint32_t number, Container& container);
 
-  // --- deadlines.cpp: the clock --------------------------------------------------------------------
+  // --- deadlines.cpp: the clock
+  // --------------------------------------------------------------------
   StreamView View(const Container& container, Condition condition) const;
   int NewestStream(const Container& container) const;  // -1 when none was ever read
   // The state's own deadline (a DOWN duration, a window's end); kNever when it has none.
@@ -128,7 +129,8 @@ struct Engine::State {
   void Schedule(uint32_t number, Container& container);  // anew, from all that is known
   void Advance(Micros now);
 
-  // --- rule_changes.cpp -----------------------------------------------------------------------------
+  // --- rule_changes.cpp
+  // -----------------------------------------------------------------------------
   void SetRules(std::vector<Rule> rules, Micros now);
   void CloseOldStates(uint32_t number, Container& container, Micros now);
   void JudgeChanges(uint32_t number, Container& container,
@@ -148,7 +150,8 @@ struct Engine::State {
   void SetOrganization(uint32_t number, std::string_view organization, Micros now);
   void Remove(uint32_t number);
 
-  // --- restore.cpp ----------------------------------------------------------------------------------
+  // --- restore.cpp
+  // ----------------------------------------------------------------------------------
   SavedContainer Snapshot(const Container& container) const;
   void Take(uint32_t number, Container& container, const SavedContainer& saved);
   uint64_t RestoreAlert(uint32_t number, std::string_view rule_id, Micros started_at,
@@ -171,7 +174,7 @@ struct Engine::State {
   DeadlineQueue queue;
 
   std::vector<SourceSettings> sources;  // [0]: the defaults, for sources never set
-  std::vector<uint32_t> source_ids;      // metric_source.id, by the engine's number
+  std::vector<uint32_t> source_ids;     // metric_source.id, by the engine's number
   std::unordered_map<uint32_t, uint16_t> source_numbers;
   uint32_t last_source_id = 0;  // the samples of a transaction mostly share one
   uint16_t last_source = 0;

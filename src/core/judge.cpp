@@ -10,7 +10,7 @@ namespace {
 
 constexpr Micros kFuture = 5 * kMinute;
 constexpr double kNoLimit = 1152921504606846976.0;  // 2^60
-constexpr size_t kKeptItems = 64 * 1024;  // scratch kept between transactions
+constexpr size_t kKeptItems = 64 * 1024;            // scratch kept between transactions
 constexpr size_t kPrefetchDistance = 12;
 
 // Adds a row's readings; those of a later row count.
@@ -135,8 +135,8 @@ void Engine::State::JudgeItems(std::span<const Sample> samples, Micros arrival) 
       ++end;
     } while (end < items.size() && items[end].container == item.container &&
              items[end].at == item.at);
-    const uint8_t late = JudgeReadings(item.container, readings, item.at,
-                                       arrival == kNoTime ? item.at : arrival);
+    const uint8_t late =
+        JudgeReadings(item.container, readings, item.at, arrival == kNoTime ? item.at : arrival);
     for (size_t i = first; late != 0 && i < end; ++i) {
       if (CarriesAny(samples[items[i].sample], late)) ++counters.late;
     }
@@ -234,8 +234,8 @@ Engine::State::Taken Engine::State::TakeReading(uint32_t number, Container& cont
     if (is_correction && value == container.Value(stream)) return Taken::kRepeat;
     if (container.states != kNil && !is_correction) {
       PassDeadlinesBefore(number, container, stream, at);
-      run_broken = stream <= kMemoryStream && SubtractTime(at, container.at[s]) >
-                                                  sources[container.source[s]].stale_after;
+      run_broken = stream <= kMemoryStream &&
+                   SubtractTime(at, container.at[s]) > sources[container.source[s]].stale_after;
     }
   }
   if (stream == kRestartsStream) {
@@ -260,8 +260,8 @@ Engine::State::Taken Engine::State::TakeReading(uint32_t number, Container& cont
 
 void Engine::State::TakeRestarts(Container& container, Micros at, double value,
                                  bool is_correction) {
-  const bool is_first = !container.Has(kRestartsStream) ||
-                        (is_correction && !container.has_previous);
+  const bool is_first =
+      !container.Has(kRestartsStream) || (is_correction && !container.has_previous);
   double previous = container.Value(kRestartsStream);
   if (is_correction && container.gains != kNil) {
     RestartGains& known = gains[container.gains];

@@ -143,7 +143,8 @@ void Engine::State::JudgePendingAnew(uint32_t number, Container& container, uint
         !silent || terms.no_data == NoData::kKeep || end.at <= view.silent_from;
     if (before_silence && (terms.duration == 0 || view.IsPast(end.at, now))) {
       Fire(number, state, end.at, figure);
-      if (silent && terms.no_data == NoData::kResolve) JudgeFiringAnew(number, container, link, now);
+      if (silent && terms.no_data == NoData::kResolve)
+        JudgeFiringAnew(number, container, link, now);
       return;
     }
   }
@@ -177,8 +178,8 @@ void Engine::State::JudgeFiringAnew(uint32_t number, Container& container, uint3
   }
   if (terms.no_data != NoData::kResolve) return;
   const bool has_begin = view.has && view.silent_from != kNever;
-  Resolve(number, state, has_begin ? std::max(view.silent_from, state.fired_at) : state.fired_at,
-          0, ResolveReason::kNoData);
+  Resolve(number, state, has_begin ? std::max(view.silent_from, state.fired_at) : state.fired_at, 0,
+          ResolveReason::kNoData);
   Drop(link);
 }
 

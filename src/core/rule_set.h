@@ -57,9 +57,9 @@ struct OrganizationRules {
 
 enum class RuleFate : uint8_t {
   kSame,
-  kChanged,   // threshold, duration or no_data
-  kNew,       // or enabled again
-  kRebound,   // condition or organization changed: closed, then judged as new
+  kChanged,  // threshold, duration or no_data
+  kNew,      // or enabled again
+  kRebound,  // condition or organization changed: closed, then judged as new
   kDisabled,
   kDeleted,
 };
@@ -90,7 +90,9 @@ class RuleSet {
   void Compare(std::vector<Rule> rules);
   void Install();
   void Forget();
-  RuleFate fate(uint32_t rule) const { return rule < fates_.size() ? fates_[rule] : RuleFate::kSame; }
+  RuleFate fate(uint32_t rule) const {
+    return rule < fates_.size() ? fates_[rule] : RuleFate::kSame;
+  }
   const Terms& before(uint32_t rule) const { return before_[rule]; }
   bool closes_alerts() const { return closes_alerts_; }
   const std::vector<uint32_t>& to_judge() const { return to_judge_; }  // new, rebound or changed

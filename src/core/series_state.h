@@ -1,7 +1,8 @@
 // What the engine keeps for one container: the last reading of each metric, and the rules that are
 // not OK on it. Used by the evaluator.
-// Invariant: a rule without a RuleState is OK. All of a container's ordinary state is one Container,
-// two cache lines, since memory latency is what limits the engine at a million containers.
+// Invariant: a rule without a RuleState is OK. All of a container's ordinary state is one
+// Container, two cache lines, since memory latency is what limits the engine at a million
+// containers.
 #ifndef ALERTING_CORE_SERIES_STATE_H_
 #define ALERTING_CORE_SERIES_STATE_H_
 
@@ -23,10 +24,10 @@ constexpr Stream StreamOf(Condition condition) { return static_cast<Stream>(cond
 constexpr uint8_t StreamBit(int stream) { return static_cast<uint8_t>(1 << stream); }
 
 struct alignas(64) Container {
-  std::array<Micros, kStreams> at = {};       // time of the last reading
-  std::array<Micros, kStreams> arrival = {};  // wall-clock time at which it came
-  std::array<double, 3> values = {};          // CPU, memory, restarts
-  Micros scheduled = kNever;                  // its entry in the deadline queue
+  std::array<Micros, kStreams> at = {};        // time of the last reading
+  std::array<Micros, kStreams> arrival = {};   // wall-clock time at which it came
+  std::array<double, 3> values = {};           // CPU, memory, restarts
+  Micros scheduled = kNever;                   // its entry in the deadline queue
   std::array<uint16_t, kStreams> source = {};  // the engine's number of the reading's source
   uint32_t organization = kNil;
   uint32_t states = kNil;  // list of RuleState
