@@ -79,7 +79,7 @@ BEGIN
                  WHEN NOT EXISTS (SELECT FROM alerting.alert_rule r WHERE r.id = OLD.rule_id) THEN 'RULE_DELETED'
                  ELSE 'ALERT_DELETED' END;
   PERFORM alerting.enqueue_resolved(OLD.id, reason);
-  PERFORM alerting.notify_transition('alert.resolved', OLD.id, OLD.rule_id, OLD.container_id::text, reason);
+  PERFORM alerting.notify_transition('alert.resolved', OLD.id, OLD.rule_id, OLD.container_id::text);
   RETURN NULL;
 END
 $function$;
@@ -89,7 +89,7 @@ CREATE FUNCTION alerting.alert_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   PERFORM alerting.enqueue_resolved(a.id, 'ALERT_DELETED'),
-          alerting.notify_transition('alert.resolved', a.id, a.rule_id, a.container_id::text, 'ALERT_DELETED')
+          alerting.notify_transition('alert.resolved', a.id, a.rule_id, a.container_id::text)
      FROM alerting.alert a WHERE a.status = 'FIRING';
   RETURN NULL;
 END
@@ -98,15 +98,15 @@ $function$;
 -- NOTIFY alerting, for live dashboards. A transaction that notified cannot be prepared (two-phase
 -- commit), and the host's transaction must not fail because of us: where that is possible,
 -- deletions are not notified.
-CREATE FUNCTION alerting.notify_transition(type text, alert text, rule text, container text, reason text) RETURNS void
+CREATE FUNCTION alerting.notify_transition(event text, alert text, rule text, container text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-  message text := jsonb_build_object('type', type, 'alertId', alert, 'ruleId', rule, 'containerId', container, 'reason', reason);
+  message text := jsonb_build_object('event', event, 'alertId', alert, 'ruleId', rule, 'containerId', container);
 BEGIN
   IF current_setting('max_prepared_transactions') = '0' THEN
     -- 8000 bytes is NOTIFY's limit; ids are short unless a client is strange.
     PERFORM pg_notify('alerting', CASE WHEN octet_length(message) < 7900 THEN message
-                                       ELSE jsonb_build_object('type', type)::text END);
+                                       ELSE jsonb_build_object('event', event)::text END);
   END IF;
 END
 $function$;

@@ -45,3 +45,24 @@ BEGIN
   RETURN new_id;
 END
 $function$;
+
+-- Keys of the other kinds, so that nobody has to write a cast.
+CREATE FUNCTION alerting.create_rule(organization bigint, name text, condition text, threshold float8 DEFAULT NULL,
+  duration int DEFAULT 0, no_data text DEFAULT NULL, enabled boolean DEFAULT true) RETURNS text
+LANGUAGE sql VOLATILE
+RETURN alerting.create_rule(organization::text, name, condition, threshold, duration, no_data, enabled);
+
+CREATE FUNCTION alerting.create_rule(organization uuid, name text, condition text, threshold float8 DEFAULT NULL,
+  duration int DEFAULT 0, no_data text DEFAULT NULL, enabled boolean DEFAULT true) RETURNS text
+LANGUAGE sql VOLATILE
+RETURN alerting.create_rule(organization::text, name, condition, threshold, duration, no_data, enabled);
+
+CREATE FUNCTION alerting.create_webhook(organization bigint, url text, secret text DEFAULT NULL,
+  retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true) RETURNS text
+LANGUAGE sql VOLATILE
+RETURN alerting.create_webhook(organization::text, url, secret, retry_schedule, is_active);
+
+CREATE FUNCTION alerting.create_webhook(organization uuid, url text, secret text DEFAULT NULL,
+  retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true) RETURNS text
+LANGUAGE sql VOLATILE
+RETURN alerting.create_webhook(organization::text, url, secret, retry_schedule, is_active);

@@ -1,19 +1,28 @@
 -- What the library offers to users.
 
 CREATE FUNCTION alerting.flush(timeout interval DEFAULT '10 seconds', deliveries boolean DEFAULT false) RETURNS boolean
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_flush';
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_flush'
+SET search_path = pg_catalog, pg_temp;
 
-CREATE FUNCTION alerting.status(OUT name text, OUT value text) RETURNS SETOF record
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_status';
+CREATE FUNCTION alerting.status(
+  OUT state text, OUT evaluator_pid int, OUT sender_pid int, OUT held boolean,
+  OUT queue_bytes bigint, OUT queue_size bigint, OUT replay_pending boolean, OUT lag interval,
+  OUT containers bigint, OUT samples bigint, OUT late bigint, OUT backfill bigint, OUT skipped bigint, OUT unknown bigint,
+  OUT transitions bigint, OUT deliveries bigint, OUT failed_attempts bigint, OUT replays bigint)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_status'
+SET search_path = pg_catalog, pg_temp;
 
 CREATE FUNCTION alerting.start() RETURNS void
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_start';
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_start'
+SET search_path = pg_catalog, pg_temp;
 
 CREATE FUNCTION alerting.stop() RETURNS void
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_stop';
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_stop'
+SET search_path = pg_catalog, pg_temp;
 
 CREATE FUNCTION alerting.resume() RETURNS void
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_resume';
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_resume'
+SET search_path = pg_catalog, pg_temp;
 
 CREATE FUNCTION alerting.test_webhook(id text,
   OUT delivered boolean, OUT status_code int, OUT error text, OUT duration_ms int, OUT response text)
@@ -24,14 +33,19 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_redeliver';
 
 CREATE FUNCTION alerting.preview(rule_id text, since timestamptz, until timestamptz DEFAULT now(),
   OUT container_id text, OUT status text, OUT started_at timestamptz, OUT fired_at timestamptz,
-  OUT resolved_at timestamptz, OUT value float8, OUT resolve_reason text) RETURNS SETOF record
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_preview_rule';
+  OUT resolved_at timestamptz, OUT value float8, OUT peak float8) RETURNS SETOF record
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_preview_rule'
+SET search_path = pg_catalog, pg_temp;
 
 CREATE FUNCTION alerting.preview(organization text, condition text, threshold float8, duration int,
   since timestamptz, until timestamptz DEFAULT now(),
   OUT container_id text, OUT status text, OUT started_at timestamptz, OUT fired_at timestamptz,
-  OUT resolved_at timestamptz, OUT value float8, OUT resolve_reason text) RETURNS SETOF record
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_preview';
+  OUT resolved_at timestamptz, OUT value float8, OUT peak float8) RETURNS SETOF record
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_preview'
+SET search_path = pg_catalog, pg_temp;
 
-CREATE FUNCTION alerting.explain(rule_id text, container text) RETURNS text
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_explain';
+CREATE FUNCTION alerting.explain(rule_id text, container text,
+  OUT state text, OUT since timestamptz, OUT fired_at timestamptz, OUT last_at timestamptz, OUT last_value float8,
+  OUT breaching boolean, OUT fires_at timestamptz, OUT resolves_at timestamptz, OUT silent boolean, OUT explanation text)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_explain'
+SET search_path = pg_catalog, pg_temp;

@@ -53,6 +53,8 @@ BEGIN
       PERFORM alerting.create_tables(host.organizations, host.containers);
       PERFORM alerting.tell(format('adopted the rules and history of organizations %s and containers %s, repaired %s parts',
                                    host.organizations, host.containers, alerting.repair()));
+      -- Says to the binding's trigger that there is work again.
+      UPDATE alerting.host_binding b SET updated_at = b.updated_at;
       PERFORM alerting.warn_of_copy();
       RETURN;
     END IF;

@@ -1,0 +1,78 @@
+-- The functions' manual, to be read with \df+ in psql.
+
+COMMENT ON FUNCTION alerting.attach(regclass, regclass, text, text) IS
+'Binds alerting to the host''s tables, creating alerting''s own tables the first time. organizations, containers: tables with a key of one column (text, varchar, char, uuid, smallint, integer, bigint). organization: a containers column, or an SQL expression over its row c, that gives a container''s organization; guessed when left out. name: the column that names a container. Returns lines that say what is bound or what changed; calling it again changes nothing. Needs ownership of both tables';
+COMMENT ON FUNCTION alerting.attach_metrics(regclass, text, text, text, text, text, text, text, text, interval, interval, text, text, text) IS
+'Takes samples from a metrics table: every INSERT, COPY and UPDATE. Each mapping is a column or an SQL expression over one row m: container (its key), at (time of the sample), cpu and memory (percent), memory_used and memory_limit (same unit), running (boolean), restarts (a counter). What is left out is guessed from usual names, '''' maps nothing. max_age: older samples are not evaluated (NULL: no limit); stale_after: how long a container may be silent; time_zone: of times without one; at_unit: s, ms or us for times that are numbers; level: row or statement triggers. Returns lines that say what is attached or what changed. Needs ownership of the table';
+COMMENT ON FUNCTION alerting.detach() IS
+'Undoes attach and every attach_metrics: removes the triggers from the host''s tables and stops evaluation. Rules, webhooks, alerts and deliveries are kept, with their foreign keys. Returns lines that say what was detached';
+COMMENT ON FUNCTION alerting.detach_metrics(regclass) IS
+'Undoes attach_metrics for one table. Returns a line that says so; an error if the table is not attached';
+
+COMMENT ON FUNCTION alerting.create_rule(text, text, text, float8, int, text, boolean) IS
+'Makes a rule, as an INSERT into alerting.alert_rule does, and returns its id. organization: its key; condition: CPU_USAGE, MEMORY_USAGE, CONTAINER_DOWN or RESTART_LOOP; threshold: percent or restarts; duration: minutes; no_data: keep, resolve or fire';
+COMMENT ON FUNCTION alerting.create_rule(bigint, text, text, float8, int, text, boolean) IS 'As create_rule(text, ...), for organizations with integer keys';
+COMMENT ON FUNCTION alerting.create_rule(uuid, text, text, float8, int, text, boolean) IS 'As create_rule(text, ...), for organizations with uuid keys';
+COMMENT ON FUNCTION alerting.create_webhook(text, text, text, interval[], boolean) IS
+'Makes a webhook, as an INSERT into alerting.webhook does, and returns its id. organization: its key; url: https, or http to a network in alerting.allowed_networks; secret: signs the requests (whsec_ and base64, or any text); retry_schedule: pause before each retry';
+COMMENT ON FUNCTION alerting.create_webhook(bigint, text, text, interval[], boolean) IS 'As create_webhook(text, ...), for organizations with integer keys';
+COMMENT ON FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolean) IS 'As create_webhook(text, ...), for organizations with uuid keys';
+
+COMMENT ON FUNCTION alerting.flush(interval, boolean) IS
+'Waits until everything that was committed before is evaluated and, with deliveries, every webhook of it is delivered or parked. True when done, false when the time ran out';
+COMMENT ON FUNCTION alerting.status() IS
+'Workers, queue, lag and counters of this database, one row each';
+COMMENT ON FUNCTION alerting.start() IS 'Starts this database''s workers at commit, after stop() or a restart of the server';
+COMMENT ON FUNCTION alerting.stop() IS 'Stops this database''s workers until start(); needed before DROP DATABASE without FORCE';
+COMMENT ON FUNCTION alerting.resume() IS 'Lets a restored copy of a database send its webhooks: until then it holds them, so that a copy pages nobody';
+COMMENT ON FUNCTION alerting.test_webhook(text) IS
+'Sends a ping to a webhook by the way that real deliveries take, waits for the answer and shows it. id: webhook.id';
+COMMENT ON FUNCTION alerting.redeliver(text) IS
+'Sends a delivery again, whatever its status; its retries start anew. id: delivery.id';
+COMMENT ON FUNCTION alerting.explain(text, text) IS
+'Why a rule does or does not fire now for a container: last readings, run, deadlines. Takes the rule''s id and the container''s key as text';
+COMMENT ON FUNCTION alerting.cuid() IS
+'A new id: 25 characters, sortable by time. Default of the id columns; a role that inserts without an id needs EXECUTE';
+
+COMMENT ON FUNCTION alerting.firing_payload(text, text, text, text, float8, int, text, text, text, text, timestamptz, timestamptz, float8) IS
+'Body of the webhook of an alert that fires';
+COMMENT ON FUNCTION alerting.resolved_payload(jsonb, timestamptz, text) IS
+'Body of the webhook of an alert that ends, made of the body sent when it fired; reason as in alert.resolve_reason';
+COMMENT ON FUNCTION alerting.condition_summary(text, float8, int, float8) IS 'One line for people that says what was breached';
+COMMENT ON FUNCTION alerting.rfc3339(timestamptz) IS 'A time as RFC 3339 writes it, in UTC with milliseconds';
+COMMENT ON FUNCTION alerting.container_name(text) IS 'Name of the container with this key, by the column given as name to attach; NULL when there is none';
+COMMENT ON FUNCTION alerting.describe_mapping(regclass, text, text, text, regtype, text) IS
+'What a mapping means: its SQL with every name qualified, its type, the columns it reads, and whether it can be cast to target. what names it in errors; path is the search_path to look names up in. Errors when it is no single expression over one row without side effects';
+COMMENT ON FUNCTION alerting.repair() IS
+'Gives alerting''s and the host''s tables what DROP EXTENSION took from them: defaults, triggers, views. Returns how many things were missing';
+COMMENT ON FUNCTION alerting.bind_host() IS 'What CREATE EXTENSION does at its end: adopts existing tables of alerting, or binds to the usual tables of the host';
+
+COMMENT ON FUNCTION alerting.capture() IS 'Trigger on metrics tables: takes the new rows'' samples and hands them over at COMMIT. Never fails the statement';
+COMMENT ON FUNCTION alerting.container_changed() IS 'Trigger on the containers table: tells the evaluator of deleted and moved containers';
+COMMENT ON FUNCTION alerting.rule_changed() IS 'Trigger on alert_rule: tells the evaluator';
+COMMENT ON FUNCTION alerting.binding_changed() IS 'Trigger on host_binding and metric_source: starts the workers and tells them';
+COMMENT ON FUNCTION alerting.delivery_changed() IS 'Trigger on delivery and webhook: wakes the sender';
+COMMENT ON FUNCTION alerting.check_webhook() IS 'Trigger on webhook: refuses a bad URL, secret or retry schedule';
+COMMENT ON FUNCTION alerting.alert_deleted() IS 'Trigger on alert: tells the receivers that a FIRING alert which is deleted is over';
+COMMENT ON FUNCTION alerting.alert_truncated() IS 'Trigger on alert: the same for TRUNCATE';
+COMMENT ON FUNCTION alerting.rule_defaults() IS 'Trigger on alert_rule: fills no_data, a restart threshold and updated_at';
+COMMENT ON FUNCTION alerting.webhook_touched() IS 'Trigger on webhook: keeps updated_at, clears disabled_reason';
+COMMENT ON FUNCTION alerting.on_drop_extension() IS 'Event trigger: tells the workers that the extension is dropped';
+COMMENT ON EVENT TRIGGER alerting_drop_extension IS 'Tells the workers that the extension is dropped';
+COMMENT ON SCHEMA alerting IS 'Rules, alerts, webhooks and deliveries of extension alerting, and its functions';
+
+-- The rest are parts of attach, attach_metrics and detach.
+DO $do$
+DECLARE
+  part regprocedure;
+BEGIN
+  FOR part IN
+    SELECT p.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid
+     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype OPERATOR(pg_catalog.=) 'e'
+       AND d.refobjid OPERATOR(pg_catalog.=) (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'alerting')
+       AND pg_catalog.obj_description(p.oid, 'pg_proc') IS NULL
+  LOOP
+    EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', part, 'Internal: a part of alerting''s other functions');
+  END LOOP;
+END
+$do$;
