@@ -374,6 +374,14 @@ std::vector<Event> RunEngine(const Script& script) {
   return all;
 }
 
+Phase EngineState(const Script& script, const std::string& container, const std::string& rule) {
+  EngineSide engine(script);
+  for (const Step& step : script.steps) engine.Do(step);
+  const Micros now = script.steps.back().now;
+  const ContainerRef ref = engine.engine().Find(container);
+  return static_cast<Phase>(engine.engine().Explain(ref, rule, now).state);
+}
+
 namespace {
 
 // Tries every removal that `remove(script, i)` offers for i = size-1 … 0 and keeps those after

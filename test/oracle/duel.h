@@ -30,6 +30,9 @@ Script Shrink(const Script& script);
 // The engine alone; the events of the whole script in the order they came.
 std::vector<Event> RunEngine(const Script& script);
 
+// In which phase the engine is at the end.
+Phase EngineState(const Script& script, const std::string& container, const std::string& rule);
+
 std::string Describe(const Event& event);
 
 }  // namespace alerting::oracle

@@ -219,5 +219,93 @@ TEST(SettledCases, FirstRunningReadingTakesOverFromTheNewestOfAll) {
                    "fire r on c started +420 fired +720 value nan"}));
 }
 
+// What Prometheus documents and tests of its own rules (alerting rules' `for`, `increase` over
+// counters; rules/alerting_test.go and the promtool unit tests tell the same tables), in our names:
+// a value each `every` seconds, and after it - (none), P (pending) or F (firing).
+struct PeersTable {
+  const char* name;
+  Condition condition;
+  double threshold;
+  double duration;
+  double every;
+  double stale_after;
+  std::vector<double> values;
+  std::string states;
+};
+
+const PeersTable kPeersTables[] = {
+    {"for 0 fires at the first breaching sample",
+     kCpuUsage,
+     50,
+     0,
+     60,
+     300,
+     {10, 75, 75, 10},
+     "-FF-"},
+    {"for is inclusive", kCpuUsage, 50, 300, 60, 300, {75, 75, 75, 75, 75, 75, 75}, "PPPPPFF"},
+    {"for 1m, samples each minute", kCpuUsage, 50, 60, 60, 300, {75, 85, 70, 70, 10, 10}, "PFFF--"},
+    {"for 1m, one bad sample", kCpuUsage, 50, 60, 60, 300, {75, 10, 10}, "P--"},
+    // x < 100 becomes -x > -100.
+    {"for 1m, a sample every 5m",
+     kCpuUsage,
+     -100,
+     60,
+     300,
+     600,
+     {-75, -85, -95, -105, -105, -95, -85},
+     "PFF--PF"},
+    {"for 1m, until it recovers", kCpuUsage, -100, 60, 300, 600, {-80, -90, -100, -110}, "PF--"},
+    {"one good sample starts `for` again",
+     kCpuUsage,
+     50,
+     120,
+     60,
+     300,
+     {75, 75, 10, 75, 75, 75},
+     "PP-PPF"},
+    {"one missed sample does not", kCpuUsage, 50, 180, 60, 300, {75, 75, std::nan(""), 75}, "PPPF"},
+    {"increase counts what a reset counter shows",
+     kLoop,
+     2,
+     600,
+     60,
+     300,
+     {5, 6, 7, 0, 1},
+     "----F"},
+    {"increase is no more than that", kLoop, 3, 600, 60, 300, {5, 6, 7, 0, 1}, "-----"},
+};
+
+TEST(PeersTables, HoldForEngineAndOracle) {
+  for (const PeersTable& table : kPeersTables) {
+    Scene scene;
+    scene.Source(1, table.stale_after);
+    scene.SetRule("r", table.condition, table.threshold, table.duration);
+    std::string states;
+    double at = 0;
+    for (const double value : table.values) {
+      if (table.condition == kLoop) {
+        scene.Restarts(at, value);
+      } else {
+        scene.Cpu(at, value);
+      }
+      at += table.every;
+      states += "-PF"[static_cast<size_t>(EngineState(scene.script(), "c", "r"))];
+    }
+    EXPECT_EQ(states, table.states) << table.name;
+    const auto difference = Duel(scene.script());
+    EXPECT_FALSE(difference) << table.name << "\n" << difference->what;
+  }
+}
+
+TEST(PeersTables, LongerForWhileFiringStaysFiring) {
+  // Prometheus falls back to pending without a notice; a notice of an end would be untrue, and none
+  // would leave the receiver's incident open, so ours goes on firing.
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 15).Cpu(0, 75).Cpu(15, 75).SetRule("r", kCpuUsage, 50, 3600);
+  scene.Cpu(30, 75);
+  EXPECT_EQ(EngineState(scene.script(), "c", "r"), Phase::kFiring);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +15 value 75.000000"}));
+}
+
 }  // namespace
 }  // namespace alerting::oracle
