@@ -1,0 +1,31 @@
+// What stands before the messages of each transaction in the queue.
+#ifndef ALERTING_CORE_CHUNK_H_
+#define ALERTING_CORE_CHUNK_H_
+
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "core/time.h"
+
+namespace alerting {
+
+struct ChunkHeader {
+  uint64_t bytes = 0;        // of the messages that follow
+  Micros committed_at = 0;   // wall-clock time of the commit
+};
+
+// Splits the first chunk off `bytes`. False when none is whole.
+inline bool NextChunk(std::string_view* bytes, ChunkHeader* header, std::string_view* messages) {
+  if (bytes->size() < sizeof(ChunkHeader)) return false;
+  std::memcpy(header, bytes->data(), sizeof(ChunkHeader));
+  bytes->remove_prefix(sizeof(ChunkHeader));
+  if (header->bytes > bytes->size()) return false;
+  *messages = bytes->substr(0, header->bytes);
+  bytes->remove_prefix(header->bytes);
+  return true;
+}
+
+}  // namespace alerting
+
+#endif  // ALERTING_CORE_CHUNK_H_

@@ -1,0 +1,329 @@
+// Implements ext/alert_store.h.
+#include "ext/alert_store.h"
+
+#include <unordered_set>
+
+#include "pg/transaction.h"
+
+namespace alerting::ext {
+
+namespace {
+
+constexpr char kLockRules[] =
+    "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1) FOR KEY SHARE SKIP LOCKED";
+constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
+
+// A delivery refers to its webhook. NOWAIT: the caller isolates the transition that meets a lock.
+constexpr char kLockWebhooks[] =
+    "SELECT 1 FROM alerting.webhook w WHERE w.is_active AND EXISTS (SELECT 1 FROM"
+    " alerting.alert_rule r WHERE r.organization_id = w.organization_id AND r.id = ANY ($1))"
+    " FOR KEY SHARE OF w NOWAIT";
+
+constexpr char kFindFiring[] =
+    "SELECT k.ordinal::int4, a.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
+    " AS k (rule_id, container_id, ordinal) JOIN alerting.alert a ON a.rule_id = k.rule_id"
+    " AND a.container_id::text = k.container_id AND a.status = 'FIRING'";
+
+// The payload is rendered once per alert, not once per webhook.
+constexpr char kEnqueueFiring[] =
+    "INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)"
+    " SELECT alerting.cuid(), w.id, f.alert_id, 'alert.firing', f.payload FROM ("
+    "SELECT k.ordinal, k.alert_id, r.organization_id, alerting.firing_payload(k.alert_id, r.id,"
+    " r.name, r.condition, r.threshold, r.duration, k.container_id, k.container_name,"
+    " r.organization_id::text, k.organization_name, k.started_at, k.fired_at, k.value) AS payload"
+    " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],"
+    " $7::timestamptz[], $8::float8[]) WITH ORDINALITY AS k (alert_id, rule_id, container_id,"
+    " container_name, organization_name, started_at, fired_at, value, ordinal)"
+    " JOIN alerting.alert_rule r ON r.id = k.rule_id OFFSET 0) f"
+    " JOIN alerting.webhook w ON w.organization_id = f.organization_id AND w.is_active"
+    " ORDER BY f.ordinal";
+
+constexpr char kLockAlerts[] =
+    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND status = 'FIRING'"
+    " FOR NO KEY UPDATE SKIP LOCKED";
+constexpr char kFindAlerts[] =
+    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND status = 'FIRING'";
+
+constexpr char kLockResolvedWebhooks[] =
+    "SELECT 1 FROM alerting.webhook w WHERE w.id IN (SELECT f.webhook_id FROM alerting.delivery f"
+    " WHERE f.alert_id = ANY ($1) AND f.event = 'alert.firing') FOR KEY SHARE OF w NOWAIT";
+
+constexpr char kResolveAlerts[] =
+    "UPDATE alerting.alert a SET status = 'RESOLVED', resolved_at = k.resolved_at,"
+    " resolve_reason = k.reason FROM unnest($1::text[], $2::timestamptz[], $3::text[])"
+    " AS k (id, resolved_at, reason) WHERE a.id = k.id AND a.status = 'FIRING'";
+
+constexpr char kEnqueueResolved[] =
+    "INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)"
+    " SELECT alerting.cuid(), f.webhook_id, f.alert_id, 'alert.resolved',"
+    " alerting.resolved_payload(f.payload, k.resolved_at, k.reason)"
+    " FROM unnest($1::text[], $2::timestamptz[], $3::text[]) WITH ORDINALITY"
+    " AS k (id, resolved_at, reason, ordinal)"
+    " JOIN alerting.delivery f ON f.alert_id = k.id AND f.event = 'alert.firing'"
+    " ORDER BY k.ordinal, f.seq";
+
+constexpr char kNotify[] =
+    "SELECT pg_notify('alerting', jsonb_build_object('event', $4, 'alertId', k.alert_id,"
+    " 'ruleId', k.rule_id, 'containerId', k.container_id)::text)"
+    " FROM unnest($1::text[], $2::text[], $3::text[]) AS k (alert_id, rule_id, container_id)";
+
+std::string InsertAlertsSql(const Binding& binding) {
+  return "INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at,"
+         " value) SELECT k.id, k.rule_id, k.container_id::" +
+         std::string(KeyTypeName(binding.key_kind)) +
+         ", 'FIRING', k.started_at, k.fired_at, k.value"
+         " FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],"
+         " $6::float8[]) AS k (id, rule_id, container_id, started_at, fired_at, value)"
+         " ON CONFLICT DO NOTHING RETURNING id";
+}
+
+std::unordered_set<std::string> FirstColumn(const pg::Rows& rows) {
+  std::unordered_set<std::string> values;
+  for (uint64_t row = 0; row < rows.size(); ++row) values.insert(rows.Text(row, 0));
+  return values;
+}
+
+}  // namespace
+
+std::string PairOf(const Transition& transition) {
+  return transition.rule_id + '\0' + transition.container_key;
+}
+
+AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
+    : binding_(binding),
+      directory_(directory),
+      lock_rules_(kLockRules),
+      find_rules_(kFindRules),
+      lock_webhooks_(kLockWebhooks),
+      insert_alerts_(InsertAlertsSql(binding)),
+      find_firing_(kFindFiring),
+      enqueue_firing_(kEnqueueFiring),
+      lock_alerts_(kLockAlerts),
+      find_alerts_(kFindAlerts),
+      lock_resolved_webhooks_(kLockResolvedWebhooks),
+      resolve_alerts_(kResolveAlerts),
+      enqueue_resolved_(kEnqueueResolved),
+      notify_(kNotify) {}
+
+std::vector<WriteResult> AlertStore::Write(std::span<OutgoingTransition* const> batch) {
+  corrections_.clear();
+  containers_.clear();
+  std::vector<WriteResult> results(batch.size(), WriteResult::kWritten);
+  std::unordered_map<uint64_t, size_t> begun;  // alerts that begin in this batch
+  std::vector<size_t> fires, old_resolves, new_resolves;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const Transition& transition = batch[i]->transition;
+    if (transition.kind == Transition::Kind::kFire) {
+      begun[transition.alert] = i;
+      fires.push_back(i);
+    } else {
+      (begun.contains(transition.alert) ? new_resolves : old_resolves).push_back(i);
+    }
+  }
+  WriteResolves(batch, old_resolves, &results);
+  // What follows an end that has to wait, waits with it.
+  std::unordered_set<std::string> waiting;
+  for (const size_t i : old_resolves) {
+    if (results[i] == WriteResult::kLocked) waiting.insert(PairOf(batch[i]->transition));
+  }
+  std::erase_if(fires, [&](size_t i) {
+    if (!waiting.contains(PairOf(batch[i]->transition))) return false;
+    results[i] = WriteResult::kLocked;
+    return true;
+  });
+  WriteFires(batch, fires, &results);
+  std::erase_if(new_resolves, [&](size_t i) {
+    const size_t beginning = begun[batch[i]->transition.alert];
+    batch[i]->alert_id = batch[beginning]->alert_id;
+    results[i] = results[beginning];
+    return results[beginning] != WriteResult::kWritten;
+  });
+  WriteResolves(batch, new_resolves, &results);
+  return results;
+}
+
+std::vector<size_t> AlertStore::LockContainers(std::span<OutgoingTransition* const> batch,
+                                               std::vector<size_t> fires,
+                                               std::vector<WriteResult>* results) {
+  std::vector<std::string> keys;
+  std::unordered_set<std::string> seen;
+  for (const size_t i : fires) {
+    const std::string& key = batch[i]->transition.container_key;
+    if (seen.insert(key).second) keys.push_back(key);
+  }
+  containers_ = directory_->FindAndLock(keys);
+  std::vector<std::string> missing;
+  for (const std::string& key : keys) {
+    if (!containers_.contains(key)) missing.push_back(key);
+  }
+  const auto existing = directory_->Find(missing);
+  for (const std::string& key : missing) {
+    if (!existing.contains(key)) corrections_.push_back({key, false, {}});
+  }
+  std::erase_if(fires, [&](size_t i) {
+    const std::string& key = batch[i]->transition.container_key;
+    if (containers_.contains(key)) return false;
+    (*results)[i] = existing.contains(key) ? WriteResult::kLocked : WriteResult::kObsolete;
+    return true;
+  });
+  return fires;
+}
+
+std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> batch,
+                                          std::vector<size_t> fires,
+                                          std::vector<WriteResult>* results) {
+  std::vector<std::string> ids;
+  for (const size_t i : fires) ids.push_back(batch[i]->transition.rule_id);
+  const auto locked = FirstColumn(lock_rules_.Run(pg::Params().TextArray(ids)));
+  std::unordered_set<std::string> existing;
+  for (const std::string& id : ids) {
+    if (locked.contains(id)) continue;
+    existing = FirstColumn(find_rules_.Run(pg::Params().TextArray(ids)));
+    break;
+  }
+  std::erase_if(fires, [&](size_t i) {
+    const std::string& id = batch[i]->transition.rule_id;
+    if (locked.contains(id)) return false;
+    (*results)[i] = existing.contains(id) ? WriteResult::kLocked : WriteResult::kObsolete;
+    return true;
+  });
+  return fires;
+}
+
+std::vector<size_t> AlertStore::InsertAlerts(std::span<OutgoingTransition* const> batch,
+                                             const std::vector<size_t>& fires) {
+  std::vector<std::string> ids, rules, containers;
+  std::vector<int64_t> started, fired;
+  std::vector<double> values;
+  for (const size_t i : fires) {
+    const Transition& transition = batch[i]->transition;
+    ids.push_back(batch[i]->alert_id);
+    rules.push_back(transition.rule_id);
+    containers.push_back(KeyText(binding_.key_kind, transition.container_key));
+    started.push_back(transition.started_at);
+    fired.push_back(transition.fired_at);
+    values.push_back(transition.value);
+  }
+  const auto inserted = FirstColumn(insert_alerts_.Run(pg::Params()
+                                                           .TextArray(ids)
+                                                           .TextArray(rules)
+                                                           .TextArray(containers)
+                                                           .TimestampArray(started)
+                                                           .TimestampArray(fired)
+                                                           .FloatArray(values)));
+  std::vector<size_t> fresh;
+  for (const size_t i : fires) {
+    if (inserted.contains(batch[i]->alert_id)) fresh.push_back(i);
+  }
+  if (fresh.size() < fires.size()) {
+    const pg::Rows rows =
+        find_firing_.Run(pg::Params().TextArray(rules).TextArray(containers));
+    for (uint64_t row = 0; row < rows.size(); ++row) {
+      OutgoingTransition* outgoing = batch[fires[static_cast<size_t>(rows.Int(row, 0)) - 1]];
+      outgoing->alert_id = rows.Text(row, 1);
+    }
+  }
+  return fresh;
+}
+
+void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
+                               const std::vector<size_t>& fires) {
+  std::vector<std::string> ids, rules, keys;
+  std::vector<std::string> organizations;
+  std::vector<std::optional<std::string>> names, organization_names;
+  std::vector<int64_t> started, fired;
+  std::vector<double> values;
+  std::unordered_set<std::string> seen;
+  for (const size_t i : fires) {
+    const auto& organization = containers_[batch[i]->transition.container_key].organization;
+    if (organization && seen.insert(*organization).second) organizations.push_back(*organization);
+  }
+  const auto known_names = directory_->OrganizationNames(organizations);
+  for (const size_t i : fires) {
+    const Transition& transition = batch[i]->transition;
+    const ContainerInfo& info = containers_[transition.container_key];
+    ids.push_back(batch[i]->alert_id);
+    rules.push_back(transition.rule_id);
+    keys.push_back(KeyText(binding_.key_kind, transition.container_key));
+    names.push_back(info.name);
+    const auto name = known_names.find(info.organization.value_or(""));
+    organization_names.push_back(name == known_names.end() ? std::nullopt
+                                                           : std::optional(name->second));
+    started.push_back(transition.started_at);
+    fired.push_back(transition.fired_at);
+    values.push_back(transition.value);
+  }
+  (void)enqueue_firing_.Run(pg::Params()
+                                .TextArray(ids)
+                                .TextArray(rules)
+                                .TextArray(keys)
+                                .TextArray(names)
+                                .TextArray(organization_names)
+                                .TimestampArray(started)
+                                .TimestampArray(fired)
+                                .FloatArray(values));
+}
+
+void AlertStore::Notify(std::span<OutgoingTransition* const> batch,
+                        const std::vector<size_t>& indexes, const char* event) {
+  std::vector<std::string> ids, rules, keys;
+  for (const size_t i : indexes) {
+    ids.push_back(batch[i]->alert_id);
+    rules.push_back(batch[i]->transition.rule_id);
+    keys.push_back(KeyText(binding_.key_kind, batch[i]->transition.container_key));
+  }
+  (void)notify_.Run(
+      pg::Params().TextArray(ids).TextArray(rules).TextArray(keys).Text(std::string_view(event)));
+}
+
+void AlertStore::WriteFires(std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
+                            std::vector<WriteResult>* results) {
+  if (fires.empty()) return;
+  // As the containers table's owner; the rest as that of alerting's tables.
+  fires = LockContainers(batch, std::move(fires), results);
+  const pg::UserScope user(binding_.owner, false);
+  fires = LockRules(batch, std::move(fires), results);
+  if (fires.empty()) return;
+  std::vector<std::string> rules;
+  for (const size_t i : fires) rules.push_back(batch[i]->transition.rule_id);
+  (void)lock_webhooks_.Run(pg::Params().TextArray(rules));
+  const std::vector<size_t> fresh = InsertAlerts(batch, fires);
+  if (fresh.empty()) return;
+  EnqueueFiring(batch, fresh);
+  Notify(batch, fresh, "alert.firing");
+}
+
+void AlertStore::WriteResolves(std::span<OutgoingTransition* const> batch,
+                               std::vector<size_t> resolves, std::vector<WriteResult>* results) {
+  if (resolves.empty()) return;
+  std::vector<std::string> ids;
+  for (const size_t i : resolves) ids.push_back(batch[i]->alert_id);
+  const pg::UserScope user(binding_.owner, false);
+  const auto locked = FirstColumn(lock_alerts_.Run(pg::Params().TextArray(ids)));
+  std::unordered_set<std::string> existing;
+  if (locked.size() < ids.size()) {
+    existing = FirstColumn(find_alerts_.Run(pg::Params().TextArray(ids)));
+  }
+  std::erase_if(resolves, [&](size_t i) {
+    const std::string& id = batch[i]->alert_id;
+    if (locked.contains(id)) return false;
+    (*results)[i] = existing.contains(id) ? WriteResult::kLocked : WriteResult::kObsolete;
+    return true;
+  });
+  if (resolves.empty()) return;
+  std::vector<std::string> resolved_ids, reasons;
+  std::vector<int64_t> resolved_at;
+  for (const size_t i : resolves) {
+    resolved_ids.push_back(batch[i]->alert_id);
+    resolved_at.push_back(batch[i]->transition.resolved_at);
+    reasons.emplace_back(ResolveReasonName(batch[i]->transition.reason));
+  }
+  (void)lock_resolved_webhooks_.Run(pg::Params().TextArray(resolved_ids));
+  const pg::Params params =
+      pg::Params().TextArray(resolved_ids).TimestampArray(resolved_at).TextArray(reasons);
+  (void)resolve_alerts_.Run(params);
+  (void)enqueue_resolved_.Run(params);
+  Notify(batch, resolves, "alert.resolved");
+}
+
+}  // namespace alerting::ext

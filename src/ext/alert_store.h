@@ -1,0 +1,91 @@
+// Writes transitions to the database: alert rows, their deliveries and notifications, many in one
+// transaction. Runs in the evaluator.
+//
+// Invariant: it waits for nobody. Rows that somebody's open transaction has locked are skipped, and
+// their transitions stay with the caller for later.
+#ifndef ALERTING_EXT_ALERT_STORE_H_
+#define ALERTING_EXT_ALERT_STORE_H_
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ext/binding.h"
+#include "ext/container_directory.h"
+#include "pg/spi.h"
+
+namespace alerting::ext {
+
+// A transition on its way to the database.
+struct OutgoingTransition {
+  Transition transition;
+  std::string alert_id;
+  int failures = 0;
+  Micros retry_at = kNoTime;
+};
+
+// The rule and container of a transition, as one key.
+std::string PairOf(const Transition& transition);
+
+enum class WriteResult : uint8_t {
+  kWritten,
+  kLocked,   // try again later
+  kObsolete  // its container, rule or alert is gone: nothing to write
+};
+
+// A container whose row says something else than the engine believes.
+struct ContainerCorrection {
+  std::string key;
+  bool exists = true;
+  std::string organization;
+};
+
+class AlertStore {
+ public:
+  AlertStore(const Binding& binding, ContainerDirectory* directory);
+
+  // Writes the batch in the current transaction; results[i] says what became of batch[i]. The batch
+  // holds at most one kFire per rule and container. When an alert of the same rule and container is
+  // FIRING already, its id replaces the one in the batch.
+  std::vector<WriteResult> Write(std::span<OutgoingTransition* const> batch);
+
+  // Containers found moved or deleted by the last Write.
+  const std::vector<ContainerCorrection>& corrections() const { return corrections_; }
+
+ private:
+  void WriteFires(std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
+                  std::vector<WriteResult>* results);
+  void WriteResolves(std::span<OutgoingTransition* const> batch, std::vector<size_t> resolves,
+                     std::vector<WriteResult>* results);
+  std::vector<size_t> LockContainers(std::span<OutgoingTransition* const> batch,
+                                     std::vector<size_t> fires, std::vector<WriteResult>* results);
+  std::vector<size_t> LockRules(std::span<OutgoingTransition* const> batch,
+                                std::vector<size_t> fires, std::vector<WriteResult>* results);
+  std::vector<size_t> InsertAlerts(std::span<OutgoingTransition* const> batch,
+                                   const std::vector<size_t>& fires);
+  void EnqueueFiring(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& fires);
+  void Notify(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& indexes,
+              const char* event);
+
+  const Binding& binding_;
+  ContainerDirectory* directory_;
+  std::vector<ContainerCorrection> corrections_;
+  std::unordered_map<std::string, ContainerInfo> containers_;  // of the current Write
+
+  pg::Statement lock_rules_;
+  pg::Statement find_rules_;
+  pg::Statement lock_webhooks_;
+  pg::Statement insert_alerts_;
+  pg::Statement find_firing_;
+  pg::Statement enqueue_firing_;
+  pg::Statement lock_alerts_;
+  pg::Statement find_alerts_;
+  pg::Statement lock_resolved_webhooks_;
+  pg::Statement resolve_alerts_;
+  pg::Statement enqueue_resolved_;
+  pg::Statement notify_;
+};
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_ALERT_STORE_H_

@@ -1,0 +1,142 @@
+// Implements ext/binding.h.
+#include "ext/binding.h"
+
+#include "pg/spi.h"
+#include "pg/transaction.h"
+
+namespace alerting::ext {
+
+namespace {
+
+constexpr double kDefaultRestartThreshold = 3;
+
+Oid OwnTable(const char* name) {
+  return pg::Call([&] {
+    const Oid schema = get_namespace_oid("alerting", true);
+    return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+  });
+}
+
+Oid OwnerOf(Oid relation) {
+  return pg::Call([&] {
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple)) return InvalidOid;
+    const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
+    ReleaseSysCache(tuple);
+    return owner;
+  });
+}
+
+SourceMapping ReadMapping(const pg::Rows& rows, uint64_t row, KeyKind key_kind) {
+  SourceMapping mapping;
+  mapping.id = static_cast<uint32_t>(rows.Int(row, 0));
+  mapping.key_kind = key_kind;
+  mapping.container = rows.Text(row, 2);
+  mapping.at = rows.Text(row, 3);
+  mapping.cpu = rows.Text(row, 4);
+  mapping.memory = rows.Text(row, 5);
+  mapping.memory_used = rows.Text(row, 6);
+  mapping.memory_limit = rows.Text(row, 7);
+  mapping.running = rows.Text(row, 8);
+  mapping.restarts = rows.Text(row, 9);
+  mapping.time_zone = rows.Text(row, 10);
+  mapping.at_unit = rows.Text(row, 11);
+  return mapping;
+}
+
+std::vector<Source> LoadSources(KeyKind key_kind) {
+  // Intervals of months have no fixed length: a month counts 30 days, as everywhere in PostgreSQL.
+  const pg::Rows rows = pg::Execute(
+      "SELECT id, metrics::oid, container, at, cpu, memory, memory_used, memory_limit, running,"
+      " restarts, time_zone, coalesce(at_unit, ''),"
+      " (extract(epoch FROM max_age) * 1000000)::int8,"
+      " (extract(epoch FROM stale_after) * 1000000)::int8"
+      " FROM alerting.metric_source ORDER BY id");
+  std::vector<Source> sources;
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    Source source;
+    source.mapping = ReadMapping(rows, row, key_kind);
+    source.relation = rows.OidValue(row, 1);
+    source.settings.max_age = rows.IsNull(row, 12) ? kNever : rows.BigInt(row, 12);
+    source.settings.stale_after = rows.BigInt(row, 13);
+    sources.push_back(std::move(source));
+  }
+  for (Source& source : sources) {
+    source.name = pg::QualifiedName(source.relation);
+    source.label = source.name.empty() ? std::to_string(source.relation) : source.name;
+    source.owner = OwnerOf(source.relation);
+  }
+  // A table that was dropped behind our back has no rows to read.
+  std::erase_if(sources, [](const Source& source) { return source.name.empty(); });
+  return sources;
+}
+
+}  // namespace
+
+const Source* Binding::FindSource(uint32_t id) const {
+  for (const Source& source : sources) {
+    if (source.mapping.id == id) return &source;
+  }
+  return nullptr;
+}
+
+Oid TablesOwner() {
+  const Oid alert = OwnTable("alert");
+  return OidIsValid(alert) ? OwnerOf(alert) : InvalidOid;
+}
+
+std::optional<Binding> LoadBinding() {
+  Binding binding;
+  binding.owner = TablesOwner();
+  if (!OidIsValid(binding.owner) || !OidIsValid(OwnTable("host_binding"))) return std::nullopt;
+  const pg::UserScope user(binding.owner, false);
+  const pg::Rows rows = pg::Execute(
+      "SELECT organizations::oid, containers::oid, organization, organization_is_column,"
+      " container_key, container_key_kind, organization_key, coalesce(name, ''),"
+      " coalesce(organization_name, ''), database_oid, alert_oid FROM alerting.host_binding");
+  if (rows.size() == 0) return std::nullopt;
+  const Oid organizations = rows.OidValue(0, 0);
+  const Oid containers = rows.OidValue(0, 1);
+  binding.organization = rows.Text(0, 2);
+  binding.organization_is_column = rows.Bool(0, 3);
+  binding.container_key = rows.Text(0, 4);
+  binding.key_kind = ParseKeyKind(rows.Text(0, 5));
+  binding.organization_key = rows.Text(0, 6);
+  binding.name = rows.Text(0, 7);
+  binding.organization_name = rows.Text(0, 8);
+  binding.is_copy = rows.OidValue(0, 9) != MyDatabaseId || rows.OidValue(0, 10) != OwnTable("alert");
+  binding.containers = pg::QualifiedName(containers);
+  binding.organizations = pg::QualifiedName(organizations);
+  binding.containers_owner = OwnerOf(containers);
+  binding.organizations_owner = OwnerOf(organizations);
+  if (binding.containers.empty() || binding.organizations.empty()) return std::nullopt;
+  binding.sources = LoadSources(binding.key_kind);
+  return binding;
+}
+
+std::vector<Rule> LoadRules() {
+  const pg::UserScope user(TablesOwner(), false);
+  const pg::Rows rows = pg::Execute(
+      "SELECT id, organization_id::text, condition, threshold, duration, no_data, enabled"
+      " FROM alerting.alert_rule");
+  std::vector<Rule> rules;
+  rules.reserve(rows.size());
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    const auto condition = ParseCondition(rows.Text(row, 2));
+    if (!condition) continue;  // a CHECK keeps these out
+    Rule rule;
+    rule.id = rows.Text(row, 0);
+    rule.organization = rows.Text(row, 1);
+    rule.condition = *condition;
+    rule.threshold = rows.IsNull(row, 3) ? kDefaultRestartThreshold : rows.Float(row, 3);
+    rule.duration = int64_t{rows.Int(row, 4)} * kMinute;
+    rule.no_data = ParseNoData(rows.Text(row, 5))
+                       .value_or(rule.condition == Condition::kContainerDown ? NoData::kFire
+                                                                             : NoData::kKeep);
+    rule.enabled = rows.Bool(row, 6);
+    rules.push_back(std::move(rule));
+  }
+  return rules;
+}
+
+}  // namespace alerting::ext

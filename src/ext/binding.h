@@ -1,0 +1,53 @@
+// What the evaluator and backends read of alerting's own tables: the binding to the host, the
+// metric sources, the rules. Runs in a transaction with an SPI connection, as the tables' owner.
+#ifndef ALERTING_EXT_BINDING_H_
+#define ALERTING_EXT_BINDING_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/engine.h"
+#include "ext/source_mapping.h"
+
+namespace alerting::ext {
+
+struct Source {
+  SourceMapping mapping;
+  Oid relation = InvalidOid;
+  Oid owner = InvalidOid;     // of the metrics table: expressions run as this role
+  std::string name;           // qualified, quoted
+  std::string label;          // for messages
+  SourceSettings settings;
+};
+
+struct Binding {
+  Oid owner = InvalidOid;     // of alerting's tables
+  Oid containers_owner = InvalidOid;
+  Oid organizations_owner = InvalidOid;
+  std::string containers;     // qualified, quoted; "" when the table is gone
+  std::string organizations;
+  std::string organization;   // SQL over alias c
+  bool organization_is_column = false;
+  std::string container_key;  // quoted column
+  KeyKind key_kind = KeyKind::kText;
+  std::string organization_key;
+  std::string name;               // quoted column of containers, "" for none
+  std::string organization_name;  // quoted column of organizations, "" for none
+  bool is_copy = false;  // restored or copied: identity differs from the recorded one
+  std::vector<Source> sources;
+
+  const Source* FindSource(uint32_t id) const;
+};
+
+// The owner of alerting's tables, InvalidOid while there are none.
+Oid TablesOwner();
+
+// nullopt: there is no binding (yet).
+std::optional<Binding> LoadBinding();
+
+std::vector<Rule> LoadRules();
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_BINDING_H_

@@ -1,0 +1,238 @@
+// The capture trigger: turns the rows that a statement wrote into samples for the evaluator.
+// Runs in the inserting backend. It takes no lock that outlives the statement, writes no table, and
+// never makes the statement fail: a row that cannot be read is counted and skipped.
+#include "ext/capture_source.h"
+#include "ext/transaction_buffer.h"
+#include "pg/guc.h"
+#include "pg/transaction.h"
+
+extern "C" {
+PG_FUNCTION_INFO_V1(alerting_capture);
+PGDLLEXPORT Datum alerting_capture(PG_FUNCTION_ARGS);
+}
+
+namespace alerting::ext {
+
+namespace {
+
+constexpr int kRowsPerReset = 1000;
+
+// Where the new rows are: the transition table of a statement trigger or the row of a row trigger.
+// Trivial; its calls may ereport.
+struct NewRows {
+  const TriggerData* trigger_data;
+  TupleTableSlot* slot;
+  bool is_row_level;
+  bool row_done;
+
+  void Open() {
+    is_row_level = TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event) != 0;
+    row_done = false;
+    if (is_row_level) {
+      slot = TRIGGER_FIRED_BY_UPDATE(trigger_data->tg_event) ? trigger_data->tg_newslot
+                                                             : trigger_data->tg_trigslot;
+    } else {
+      slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger_data->tg_relation),
+                                      &TTSOpsMinimalTuple);
+      tuplestore_rescan(trigger_data->tg_newtable);
+    }
+  }
+  bool Next() {
+    if (!is_row_level) return tuplestore_gettupleslot(trigger_data->tg_newtable, true, false, slot);
+    return !std::exchange(row_done, true);
+  }
+  void Close() {
+    if (!is_row_level) ExecDropSingleTupleTableSlot(slot);
+  }
+};
+
+void AddSample(const Sample& sample, uint64_t* skipped) noexcept {
+  if (sample.container.size() > kMaxKeyBytes) {
+    ++*skipped;
+    return;
+  }
+  Message message;
+  message.kind = MessageKind::kSample;
+  message.sample = sample;
+  AddMessage(message);
+}
+
+void CaptureDirect(const TriggerData* trigger_data, const CaptureSource* source) {
+  pg::Call([&] {
+    NewRows rows{trigger_data, nullptr, false, false};
+    rows.Open();
+    MemoryContext scratch = nullptr;
+    MemoryContext outer = CurrentMemoryContext;
+    if (source->has_numeric() && !rows.is_row_level) {
+      scratch = AllocSetContextCreate(outer, "alerting capture", ALLOCSET_SMALL_SIZES);
+    }
+    uint64_t skipped = 0;
+    int since_reset = 0;
+    while (rows.Next()) {
+      slot_getsomeattrs(rows.slot, source->last_column());
+      Sample sample;
+      KeyBytes key;
+      if (scratch != nullptr) MemoryContextSwitchTo(scratch);
+      const bool readable = source->ReadSlot(rows.slot, &key, &sample);
+      if (scratch != nullptr) MemoryContextSwitchTo(outer);
+      if (readable) {
+        AddSample(sample, &skipped);
+      } else {
+        ++skipped;
+      }
+      if (scratch != nullptr && ++since_reset >= kRowsPerReset) {
+        MemoryContextReset(scratch);
+        since_reset = 0;
+      }
+    }
+    rows.Close();
+    if (scratch != nullptr) MemoryContextDelete(scratch);
+    CountSkipped(skipped);
+  });
+}
+
+// Adds the samples of the result that SPI holds.
+void AddResult(const CaptureSource* source, uint64_t* skipped) {
+  for (uint64 row = 0; row < SPI_processed; ++row) {
+    Datum values[kSampleColumns];
+    bool nulls[kSampleColumns];
+    heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+    Sample sample;
+    KeyBytes key;
+    if (SampleFromDatums(source->key_kind(), source->id(), values, nulls, &key, &sample)) {
+      AddSample(sample, skipped);
+    } else {
+      ++*skipped;
+    }
+  }
+}
+
+// All new rows by one query over the transition table. Throws when any row's expression fails.
+void CaptureByTransitionTable(TriggerData* trigger_data, CaptureSource* source) {
+  pg::Subtransaction savepoint;
+  uint64_t skipped = 0;
+  {
+    const pg::SafeSearchPath path;
+    const pg::SpiConnection connection;
+    pg::Call([&] { SPI_register_trigger_data(trigger_data); });
+    SPIPlanPtr plan = source->TransitionPlan(trigger_data);
+    pg::Call([&] {
+      if (SPI_execute_plan(plan, nullptr, nullptr, false, 0) != SPI_OK_SELECT) {
+        elog(ERROR, "SPI_execute_plan failed");
+      }
+      AddResult(source, &skipped);
+    });
+  }
+  savepoint.Release();
+  CountSkipped(skipped);
+}
+
+void CaptureRow(CaptureSource* source, Datum row) {
+  pg::Subtransaction savepoint;
+  uint64_t skipped = 0;
+  {
+    const pg::SafeSearchPath path;
+    const pg::SpiConnection connection;
+    SPIPlanPtr plan = source->RowPlan();
+    pg::Call([&] {
+      Datum parameters[1] = {row};
+      if (SPI_execute_plan(plan, parameters, nullptr, false, 0) != SPI_OK_SELECT) {
+        elog(ERROR, "SPI_execute_plan failed");
+      }
+      AddResult(source, &skipped);
+    });
+  }
+  savepoint.Release();
+  CountSkipped(skipped);
+}
+
+void RethrowCancel(pg::Error& error) {
+  const int state = error.sqlstate();
+  if (state == ERRCODE_QUERY_CANCELED || state == ERRCODE_ADMIN_SHUTDOWN ||
+      state == ERRCODE_CRASH_SHUTDOWN) {
+    throw pg::Error(std::move(error));
+  }
+}
+
+void WarnOfRow(CaptureSource* source, Relation relation, int sqlstate) {
+  if (!source->MayWarn()) return;
+  pg::Call([&] {
+    ereport(WARNING,
+            (errcode(sqlstate),
+             errmsg("alerting: a row of table \"%s\" could not be read and was not evaluated",
+                    RelationGetRelationName(relation)),
+             errdetail("An expression of its mapping failed with SQLSTATE %s. Further rows are "
+                       "counted in alerting.status() and warned of once a minute.",
+                       unpack_sql_state(sqlstate)),
+             errhint("Make the mapping in alerting.attach_metrics() accept every row, for example "
+                     "with nullif() around a divisor.")));
+  });
+}
+
+// Row after row, each in its own savepoint, so that only those that fail are missing.
+void CaptureRowByRow(const TriggerData* trigger_data, CaptureSource* source) {
+  NewRows rows{trigger_data, nullptr, false, false};
+  pg::Call([&] { rows.Open(); });
+  while (pg::Call([&] { return rows.Next(); })) {
+    try {
+      CaptureRow(source, pg::Call([&] { return ExecFetchSlotHeapTupleDatum(rows.slot); }));
+    } catch (pg::Error& error) {
+      RethrowCancel(error);
+      CountSkipped(1);
+      WarnOfRow(source, trigger_data->tg_relation, error.sqlstate());
+    }
+  }
+  pg::Call([&] { rows.Close(); });
+}
+
+void CaptureByQuery(TriggerData* trigger_data, CaptureSource* source) {
+  const pg::UserScope user(source->owner(), true);
+  if (!TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
+    try {
+      CaptureByTransitionTable(trigger_data, source);
+      return;
+    } catch (pg::Error& error) {
+      RethrowCancel(error);
+    }
+  }
+  CaptureRowByRow(trigger_data, source);
+}
+
+void CheckTrigger(const FunctionCallInfo fcinfo) {
+  const bool fits = CALLED_AS_TRIGGER(fcinfo) &&
+                    TRIGGER_FIRED_AFTER(reinterpret_cast<TriggerData*>(fcinfo->context)->tg_event);
+  const TriggerData* data = fits ? reinterpret_cast<TriggerData*>(fcinfo->context) : nullptr;
+  if (fits && (TRIGGER_FIRED_BY_INSERT(data->tg_event) || TRIGGER_FIRED_BY_UPDATE(data->tg_event)) &&
+      (TRIGGER_FIRED_FOR_ROW(data->tg_event) || data->tg_newtable != nullptr)) {
+    return;
+  }
+  pg::Throw([&] {
+    ereport(ERROR,
+            (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+             errmsg("alerting.capture() must be called by an AFTER INSERT or UPDATE trigger, "
+                    "for each row or with a transition table"),
+             errhint("Let alerting.attach_metrics() make the trigger.")));
+  });
+}
+
+Datum Capture(FunctionCallInfo fcinfo) {
+  CheckTrigger(fcinfo);
+  TriggerData* trigger_data = reinterpret_cast<TriggerData*>(fcinfo->context);
+  if (pg::guc_enabled && OpenTransactionBuffer()) {
+    CaptureSource* source = CaptureSource::For(trigger_data);
+    if (source != nullptr && source->is_direct()) {
+      CaptureDirect(trigger_data, source);
+    } else if (source != nullptr) {
+      CaptureByQuery(trigger_data, source);
+    }
+  }
+  return PointerGetDatum(nullptr);
+}
+
+}  // namespace
+
+}  // namespace alerting::ext
+
+Datum alerting_capture(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::Capture(fcinfo); });
+}

@@ -1,0 +1,135 @@
+// Triggers and functions that tell the workers, after COMMIT, what a user has changed: rules,
+// bindings, containers, deliveries. Any backend.
+#include "ext/source_mapping.h"
+#include "ext/transaction_buffer.h"
+#include "pg/guc.h"
+#include "pg/shared_state.h"
+
+extern "C" {
+PG_FUNCTION_INFO_V1(alerting_rule_changed);
+PGDLLEXPORT Datum alerting_rule_changed(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_binding_changed);
+PGDLLEXPORT Datum alerting_binding_changed(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_container_changed);
+PGDLLEXPORT Datum alerting_container_changed(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_delivery_changed);
+PGDLLEXPORT Datum alerting_delivery_changed(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_on_drop_extension);
+PGDLLEXPORT Datum alerting_on_drop_extension(PG_FUNCTION_ARGS);
+}
+
+namespace alerting::ext {
+
+namespace {
+
+void RequireTrigger(const FunctionCallInfo fcinfo, const char* name) {
+  if (CALLED_AS_TRIGGER(fcinfo)) return;
+  pg::Throw([&] {
+    ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                    errmsg("alerting.%s() must be called as a trigger", name)));
+  });
+}
+
+void Tell(MessageKind kind) {
+  if (!OpenTransactionBuffer()) return;
+  Message message;
+  message.kind = kind;
+  AddMessage(message);
+}
+
+Datum RuleChanged(FunctionCallInfo fcinfo) {
+  RequireTrigger(fcinfo, "rule_changed");
+  Tell(MessageKind::kRulesChanged);
+  return PointerGetDatum(nullptr);
+}
+
+Datum BindingChanged(FunctionCallInfo fcinfo) {
+  RequireTrigger(fcinfo, "binding_changed");
+  Tell(MessageKind::kBindingChanged);
+  StartWorkersAtCommit();
+  return PointerGetDatum(nullptr);
+}
+
+// The key of a containers row in canonical bytes. PostgreSQL code; false when it is NULL.
+bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
+  TupleDesc descriptor = RelationGetDescr(data->tg_relation);
+  List* names = stringToQualifiedNameList(data->tg_trigger->tgargs[0]);
+  const int column = SPI_fnumber(descriptor, strVal(linitial(names)));
+  if (column <= 0) return false;
+  bool is_null = false;
+  Datum value = heap_getattr(row, column, descriptor, &is_null);
+  if (is_null) return false;
+  const KeyKind kind = ParseKeyKind(data->tg_trigger->tgargs[1]);
+  switch (TupleDescAttr(descriptor, column - 1)->atttypid) {
+    case INT2OID: value = Int64GetDatum(DatumGetInt16(value)); break;
+    case INT4OID: value = Int64GetDatum(DatumGetInt32(value)); break;
+    default: break;
+  }
+  KeyFromDatum(kind, value, key);
+  return true;
+}
+
+void TellContainer(const TriggerData* data, HeapTuple row) {
+  pg::Call([&] {
+    KeyBytes key;
+    if (!ContainerKey(data, row, &key) || key.view.size() > kMaxKeyBytes) return;
+    Message message;
+    message.kind = MessageKind::kContainerChanged;
+    message.sample.container = key.view;
+    AddMessage(message);
+  });
+}
+
+Datum ContainerChanged(FunctionCallInfo fcinfo) {
+  RequireTrigger(fcinfo, "container_changed");
+  const auto* data = reinterpret_cast<TriggerData*>(fcinfo->context);
+  if (!OpenTransactionBuffer()) return PointerGetDatum(nullptr);
+  if (!TRIGGER_FIRED_FOR_ROW(data->tg_event)) {
+    Tell(MessageKind::kBindingChanged);  // TRUNCATE: everything is to be looked up again
+  } else if (data->tg_trigger->tgnargs == 2) {
+    TellContainer(data, data->tg_trigtuple);
+    if (TRIGGER_FIRED_BY_UPDATE(data->tg_event)) TellContainer(data, data->tg_newtuple);
+  }
+  return PointerGetDatum(nullptr);
+}
+
+Datum DeliveryChanged(FunctionCallInfo fcinfo) {
+  RequireTrigger(fcinfo, "delivery_changed");
+  // The sender's own writes tell it nothing new.
+  pg::DatabaseSlot* slot = pg::MySlot();
+  if (slot != nullptr && slot->workers[pg::kSender].pid != MyProcPid) WakeSenderAtCommit();
+  return PointerGetDatum(nullptr);
+}
+
+Datum OnDropExtension(FunctionCallInfo fcinfo) {
+  if (!CALLED_AS_EVENT_TRIGGER(fcinfo)) {
+    pg::Throw([&] {
+      ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+                      errmsg("alerting.on_drop_extension() must be called as an event trigger")));
+    });
+  }
+  // The workers look whether the extension is still there.
+  Tell(MessageKind::kBindingChanged);
+  WakeSenderAtCommit();
+  return PointerGetDatum(nullptr);
+}
+
+}  // namespace
+
+}  // namespace alerting::ext
+
+Datum alerting_rule_changed(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::RuleChanged(fcinfo); });
+}
+Datum alerting_binding_changed(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::BindingChanged(fcinfo); });
+}
+Datum alerting_container_changed(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::ContainerChanged(fcinfo); });
+}
+Datum alerting_delivery_changed(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::DeliveryChanged(fcinfo); });
+}
+Datum alerting_on_drop_extension(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::OnDropExtension(fcinfo); });
+}

@@ -1,0 +1,47 @@
+// What the host's tables say of containers: do they exist, to which organization do they belong,
+// what are they called. Queries run as the containers table's owner, restricted, since the
+// organization may be the host's expression. Evaluator and backends, in a transaction with SPI.
+#ifndef ALERTING_EXT_CONTAINER_DIRECTORY_H_
+#define ALERTING_EXT_CONTAINER_DIRECTORY_H_
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "ext/binding.h"
+#include "pg/spi.h"
+
+namespace alerting::ext {
+
+struct ContainerInfo {
+  std::optional<std::string> organization;  // the key as text; nullopt: none
+  std::optional<std::string> name;
+};
+
+class ContainerDirectory {
+ public:
+  explicit ContainerDirectory(const Binding& binding);
+
+  // The containers of these canonical keys that exist.
+  std::unordered_map<std::string, ContainerInfo> Find(const std::vector<std::string>& keys);
+  // The same, with each row locked FOR KEY SHARE until the transaction ends; rows that somebody
+  // else has locked against that are missing, so the caller tries them later.
+  std::unordered_map<std::string, ContainerInfo> FindAndLock(const std::vector<std::string>& keys);
+  // Names of organizations by key as text.
+  std::unordered_map<std::string, std::string> OrganizationNames(
+      const std::vector<std::string>& organizations);
+
+ private:
+  std::unordered_map<std::string, ContainerInfo> Run(pg::Statement* statement,
+                                                     const std::vector<std::string>& keys);
+
+  const Binding& binding_;
+  pg::Statement find_;
+  pg::Statement find_and_lock_;
+  std::optional<pg::Statement> organization_names_;
+};
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_CONTAINER_DIRECTORY_H_

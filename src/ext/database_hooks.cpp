@@ -1,0 +1,112 @@
+// Implements ext/database_hooks.h.
+#include "ext/database_hooks.h"
+
+#include "pg/guard.h"
+#include "pg/shared_state.h"
+
+namespace alerting::ext {
+
+namespace {
+
+constinit ProcessUtility_hook_type previous_utility = nullptr;
+
+// The database that the command needs for itself, nullptr for other commands. PostgreSQL code.
+const char* DatabaseToFree(Node* statement) {
+  switch (nodeTag(statement)) {
+    case T_DropdbStmt:
+      return castNode(DropdbStmt, statement)->dbname;
+    case T_CreatedbStmt: {
+      ListCell* cell;
+      foreach (cell, castNode(CreatedbStmt, statement)->options) {
+        DefElem* option = static_cast<DefElem*>(lfirst(cell));
+        if (strcmp(option->defname, "template") == 0 && option->arg != nullptr) {
+          return defGetString(option);
+        }
+      }
+      return nullptr;
+    }
+    case T_RenameStmt: {
+      RenameStmt* rename = castNode(RenameStmt, statement);
+      return rename->renameType == OBJECT_DATABASE ? rename->subname : nullptr;
+    }
+    case T_AlterDatabaseStmt: {
+      AlterDatabaseStmt* alter = castNode(AlterDatabaseStmt, statement);
+      ListCell* cell;
+      foreach (cell, alter->options) {
+        DefElem* option = static_cast<DefElem*>(lfirst(cell));
+        if (strcmp(option->defname, "tablespace") == 0) return alter->dbname;
+      }
+      return nullptr;
+    }
+    default:
+      return nullptr;
+  }
+}
+
+// Asks the workers of the database to leave and waits until they have, at most five seconds:
+// PostgreSQL itself waits as long and then says who is connected.
+pg::DatabaseSlot* StopWorkers(const char* name, pg::Wish* before) {
+  const Oid database = get_database_oid(name, true);
+  if (!OidIsValid(database) || database == MyDatabaseId) return nullptr;
+  // Only somebody who may do what he asks for shall disturb the workers.
+  if (!pg::OwnsDatabase(database)) return nullptr;
+  pg::DatabaseSlot* slot = pg::FindSlot(database);
+  if (slot == nullptr) return nullptr;
+  *before = slot->wish;
+  slot->wish = pg::Wish::kStopped;
+  for (int tries = 0; tries < 500; ++tries) {
+    bool running = false;
+    for (const pg::WorkerKind kind : {pg::kEvaluator, pg::kSender}) {
+      const pid_t pid = slot->workers[kind].pid;
+      if (pid == 0) continue;
+      running = true;
+      if (tries % 50 == 0) kill(pid, SIGTERM);
+    }
+    if (!running) break;
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+                    PG_WAIT_EXTENSION);
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+  }
+  return slot;
+}
+
+void StartWorkers(pg::DatabaseSlot* slot, pg::Wish before) {
+  slot->wish = before;
+  pg::WakeLauncher();
+}
+
+// Plain PostgreSQL code without C++ objects: errors pass through as they come.
+extern "C" void OnUtility(PlannedStmt* planned, const char* query, bool read_only_tree,
+                          ProcessUtilityContext context, ParamListInfo params,
+                          QueryEnvironment* environment, DestReceiver* destination,
+                          QueryCompletion* completion) {
+  pg::Wish before = pg::Wish::kNothing;
+  const char* database = DatabaseToFree(planned->utilityStmt);
+  pg::DatabaseSlot* slot = database == nullptr ? nullptr : StopWorkers(database, &before);
+  const auto run = [&] {
+    if (previous_utility != nullptr) {
+      previous_utility(planned, query, read_only_tree, context, params, environment, destination,
+                       completion);
+    } else {
+      standard_ProcessUtility(planned, query, read_only_tree, context, params, environment,
+                              destination, completion);
+    }
+  };
+  if (slot == nullptr) {
+    run();
+    return;
+  }
+  // Whatever becomes of the command, a database that is still there gets its workers back; the
+  // launcher forgets one that is gone.
+  pg::CallThenFinally(run, [&] { StartWorkers(slot, before); });
+}
+
+}  // namespace
+
+void InstallDatabaseHooks() {
+  previous_utility = ProcessUtility_hook;
+  ProcessUtility_hook = OnUtility;
+}
+
+}  // namespace alerting::ext

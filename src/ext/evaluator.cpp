@@ -1,0 +1,314 @@
+// Implements ext/evaluator.h: the loop, and the writing of transitions and state.
+#include "ext/evaluator.h"
+
+#include <algorithm>
+
+#include "ext/cuid.h"
+#include "pg/guc.h"
+
+extern "C" {
+PGDLLEXPORT void alerting_evaluator_main(Datum database);
+}
+
+namespace alerting::ext {
+
+namespace {
+
+constexpr size_t kTransitionsPerTransaction = 20'000;
+constexpr size_t kOutboxLimit = 200'000;     // with more, the queue waits
+constexpr Micros kLockedPause = kSecond / 2;
+constexpr Micros kLongestPause = kMinute;
+constexpr Micros kSaveInterval = 5 * kSecond;
+constexpr size_t kSaveBytesPerSecond = 1 << 20;
+constexpr Micros kRefreshInterval = 2 * kMinute;
+constexpr char kServedVersion[] = "1.0";
+
+using Batch = std::vector<OutgoingTransition*>;
+
+bool ServesVersion(Oid extension) {
+  const char* version = pg::Call([&]() -> const char* {
+    Relation relation = table_open(ExtensionRelationId, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+                ObjectIdGetDatum(extension));
+    SysScanDesc scan = systable_beginscan(relation, ExtensionOidIndexId, true, nullptr, 1, &key);
+    HeapTuple tuple = systable_getnext(scan);
+    const char* found = nullptr;
+    if (HeapTupleIsValid(tuple)) {
+      bool is_null = false;
+      const Datum value = heap_getattr(tuple, Anum_pg_extension_extversion,
+                                       RelationGetDescr(relation), &is_null);
+      if (!is_null) found = TextDatumGetCString(value);
+    }
+    systable_endscan(scan);
+    table_close(relation, AccessShareLock);
+    return found;
+  });
+  if (version != nullptr && strcmp(version, kServedVersion) == 0) return true;
+  pg::Call([&] {
+    ereport(LOG, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("alerting: the extension's version \"%s\" is not served by this library",
+                         version == nullptr ? "?" : version),
+                  errhint("Run ALTER EXTENSION alerting UPDATE; after installing a new package "
+                          "with alerting preloaded, restart the server.")));
+  });
+  return false;
+}
+
+}  // namespace
+
+ExtensionTransaction::ExtensionTransaction(pg::DatabaseSlot* slot, const char* activity)
+    : transaction_(activity) {
+  const Oid extension = pg::LockExtension();
+  if (OidIsValid(extension) && ServesVersion(extension)) return;
+  // Unless somebody asked again meanwhile, there is nothing to run here.
+  (void)pg::ChangeWish(slot, {pg::Wish::kProbing, pg::Wish::kRun}, pg::Wish::kNothing);
+  throw pg::WorkerExit();
+}
+
+Evaluator::World::World(Binding loaded, Micros started)
+    : binding(std::move(loaded)),
+      engine(started),
+      directory(binding),
+      alerts(binding, &directory),
+      states(binding, engine) {}
+
+Evaluator::Evaluator(pg::DatabaseSlot* slot) : slot_(slot) {}
+
+void Evaluator::CheckWish() {
+  if (!pg::guc_enabled || slot_->wish == pg::Wish::kStopped) {
+    if (world_ != nullptr) SaveState(GetCurrentTimestamp(), true);
+    throw pg::WorkerExit();
+  }
+}
+
+Micros Evaluator::Step() {
+  CheckWish();
+  // Read before the queue: whatever was committed before the request is seen below.
+  const uint64_t ticket = pg_atomic_read_u64(&slot_->flush_requested);
+  bool drained = true;
+  if (reload_) Load();
+  if (outbox_.size() < kOutboxLimit) {
+    drained = DrainQueue();
+    if (reload_) {
+      Load();
+      drained = DrainQueue();
+    }
+  } else {
+    drained = false;
+  }
+  const Micros now = GetCurrentTimestamp();
+  world_->engine.Advance(now);
+  CollectTransitions();
+  WriteOutbox(now);
+  ApplyCorrections();
+  CollectTransitions();
+  Micros next = world_->engine.NextDeadline();
+  next = std::min(next, WatchPrepared(now));
+  if (!world_->binding.organization_is_column && samples_since_refresh_ &&
+      now - refreshed_at_ >= kRefreshInterval) {
+    RefreshAllContainers();
+  }
+  SaveState(now, false);
+  PublishCounters();
+  for (const OutgoingTransition& outgoing : outbox_) {
+    next = std::min(next, outgoing.retry_at == kNoTime ? now : outgoing.retry_at);
+  }
+  if (world_->states.has_changes()) next = std::min(next, state_saved_at_ + save_interval_);
+  if (drained && outbox_.empty()) AnswerFlush(ticket);
+  return drained ? next : now;
+}
+
+void Evaluator::CollectTransitions() {
+  for (Transition& transition : world_->engine.TakeTransitions()) {
+    OutgoingTransition outgoing;
+    if (transition.kind == Transition::Kind::kFire) {
+      outgoing.alert_id = NewCuid();
+      world_->alert_ids[transition.alert] = outgoing.alert_id;
+    } else {
+      const auto id = world_->alert_ids.find(transition.alert);
+      if (id == world_->alert_ids.end()) continue;
+      outgoing.alert_id = std::move(id->second);
+      world_->alert_ids.erase(id);
+    }
+    outgoing.transition = std::move(transition);
+    outbox_.push_back(std::move(outgoing));
+  }
+  for (const ContainerRef container : world_->engine.TakeChanged()) {
+    world_->states.MarkChanged(container);
+  }
+}
+
+void Evaluator::WriteOutbox(Micros now) {
+  // Pairs whose earlier transition waits: their later ones wait behind it.
+  std::unordered_set<std::string> waiting;
+  std::unordered_set<std::string> firing;  // pairs with a kFire in the batch
+  Batch batch;
+  const auto write = [&] {
+    if (!batch.empty()) WriteBatch(std::move(batch));
+    batch.clear();
+    firing.clear();
+  };
+  for (OutgoingTransition& outgoing : outbox_) {
+    std::string pair = PairOf(outgoing.transition);
+    if (waiting.contains(pair)) continue;
+    if (outgoing.retry_at != kNoTime && outgoing.retry_at > now) {
+      waiting.insert(std::move(pair));
+      continue;
+    }
+    const bool fires = outgoing.transition.kind == Transition::Kind::kFire;
+    if (batch.size() >= kTransitionsPerTransaction || (fires && firing.contains(pair))) {
+      write();
+      // The batch may have found this pair's earlier transition locked.
+      for (const OutgoingTransition& earlier : outbox_) {
+        if (earlier.retry_at != kNoTime && earlier.retry_at > now) {
+          waiting.insert(PairOf(earlier.transition));
+        }
+      }
+      if (waiting.contains(pair)) continue;
+    }
+    if (fires) firing.insert(std::move(pair));
+    batch.push_back(&outgoing);
+  }
+  write();
+  std::erase_if(outbox_, [](const OutgoingTransition& outgoing) { return outgoing.failures < 0; });
+}
+
+// Writes the batch in one transaction; on an error halves it until the transition that cannot be
+// written stands alone and is put off.
+void Evaluator::WriteBatch(Batch batch) {
+  try {
+    TryBatch(batch);
+    return;
+  } catch (const pg::Error& error) {
+    world_->states.Discard();
+    const int state = error.sqlstate();
+    if (batch.size() == 1) {
+      OutgoingTransition* outgoing = batch[0];
+      const bool locked = state == ERRCODE_LOCK_NOT_AVAILABLE || state == ERRCODE_T_R_DEADLOCK_DETECTED;
+      const Micros pause =
+          locked ? kLockedPause
+                 : std::min(kLongestPause, kSecond << std::min(outgoing->failures, 6));
+      ++outgoing->failures;
+      outgoing->retry_at = GetCurrentTimestamp() + pause;
+      if (!locked && outgoing->failures <= 2) {
+        const std::string problem = error.what();
+        pg::Call([&] {
+          ereport(LOG, (errcode(state),
+                        errmsg("alerting: an alert of rule \"%s\" could not be written: %s",
+                               outgoing->transition.rule_id.c_str(), problem.c_str()),
+                        errdetail("It is kept and tried again; other alerts are not affected.")));
+        });
+      }
+      return;
+    }
+  }
+  const auto middle = batch.begin() + static_cast<ptrdiff_t>(batch.size() / 2);
+  WriteBatch(Batch(batch.begin(), middle));
+  WriteBatch(Batch(middle, batch.end()));
+}
+
+void Evaluator::TryBatch(const Batch& batch) {
+  ExtensionTransaction transaction(slot_, "writing alerts");
+  const std::vector<WriteResult> results = world_->alerts.Write(batch);
+  std::unordered_set<const OutgoingTransition*> written;
+  std::set<ContainerRef> containers;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (results[i] == WriteResult::kLocked) continue;
+    written.insert(batch[i]);
+    const ContainerRef container = world_->engine.Find(batch[i]->transition.container_key);
+    if (container != kNoContainer) containers.insert(container);
+  }
+  (void)world_->states.SaveContainers(containers, Outgoing(written));
+  transaction.Commit();
+  world_->states.Committed();
+  Settle(batch, results);
+}
+
+std::vector<const OutgoingTransition*> Evaluator::Outgoing(
+    const std::unordered_set<const OutgoingTransition*>& except) const {
+  std::vector<const OutgoingTransition*> outgoing;
+  for (const OutgoingTransition& transition : outbox_) {
+    if (transition.failures >= 0 && !except.contains(&transition)) outgoing.push_back(&transition);
+  }
+  return outgoing;
+}
+
+// After the commit: forgets what is written (failures < 0 marks it for removal), puts off the rest.
+void Evaluator::Settle(const Batch& batch, const std::vector<WriteResult>& results) {
+  const Micros retry_at = GetCurrentTimestamp() + kLockedPause;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (results[i] == WriteResult::kLocked) {
+      batch[i]->retry_at = retry_at;
+      continue;
+    }
+    // The id may be that of an alert that was FIRING before.
+    const auto known = world_->alert_ids.find(batch[i]->transition.alert);
+    if (known != world_->alert_ids.end()) known->second = batch[i]->alert_id;
+    batch[i]->failures = -1;
+    if (results[i] == WriteResult::kWritten) pg_atomic_fetch_add_u64(&slot_->transitions, 1);
+  }
+  const auto& corrections = world_->alerts.corrections();
+  corrections_.insert(corrections_.end(), corrections.begin(), corrections.end());
+}
+
+void Evaluator::ApplyCorrections() {
+  const Micros now = GetCurrentTimestamp();
+  for (const ContainerCorrection& correction : corrections_) {
+    const ContainerRef container = world_->engine.Find(correction.key);
+    if (container == kNoContainer) continue;
+    if (correction.exists) {
+      world_->engine.SetOrganization(container, correction.organization, now);
+    } else {
+      world_->states.MarkChanged(container);
+      world_->engine.Remove(container);
+    }
+  }
+  corrections_.clear();
+}
+
+void Evaluator::SaveState(Micros now, bool force) {
+  if (!world_->states.has_changes()) return;
+  if (!force && state_saved_at_ != kNoTime && now - state_saved_at_ < save_interval_) return;
+  ExtensionTransaction transaction(slot_, "saving state");
+  size_t bytes = 0;
+  try {
+    bytes = world_->states.SaveChanged(Outgoing({}));
+    transaction.Commit();
+  } catch (...) {
+    world_->states.Discard();
+    throw;
+  }
+  world_->states.Committed();
+  state_saved_at_ = now;
+  // A large fleet's state is written less often, so that it costs a bounded rate of WAL.
+  save_interval_ = std::max<Micros>(
+      kSaveInterval, static_cast<Micros>(bytes / kSaveBytesPerSecond) * kSecond);
+}
+
+void Evaluator::AnswerFlush(uint64_t ticket) {
+  if (pg_atomic_read_u64(&slot_->flush_done) >= ticket) return;
+  pg_atomic_write_u64(&slot_->flush_done, ticket);
+  pg::Call([&] { ConditionVariableBroadcast(&slot_->flushed); });
+}
+
+void Evaluator::PublishCounters() {
+  const EngineCounters& counters = world_->engine.counters();
+  const auto add = [](pg_atomic_uint64* shared, uint64_t now, uint64_t before) {
+    if (now != before) pg_atomic_fetch_add_u64(shared, static_cast<int64>(now - before));
+  };
+  add(&slot_->samples, counters.samples, published_.samples);
+  add(&slot_->late, counters.late, published_.late);
+  add(&slot_->backfill, counters.backfill, published_.backfill);
+  published_ = counters;
+  pg_atomic_write_u64(&slot_->containers, world_->engine.container_count());
+}
+
+}  // namespace alerting::ext
+
+void alerting_evaluator_main(Datum database) {
+  using namespace alerting;
+  pg::RunWorker(pg::kEvaluator, DatumGetObjectId(database), [](pg::DatabaseSlot* slot) {
+    return std::unique_ptr<pg::WorkerTask>(std::make_unique<ext::Evaluator>(slot));
+  });
+}

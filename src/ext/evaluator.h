@@ -1,0 +1,105 @@
+// The evaluator: one background worker per database that owns the engine, feeds it from the queue
+// and the metrics tables, and writes its transitions.
+#ifndef ALERTING_EXT_EVALUATOR_H_
+#define ALERTING_EXT_EVALUATOR_H_
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "core/byte_ring.h"
+#include "ext/alert_store.h"
+#include "ext/state_store.h"
+#include "pg/transaction.h"
+#include "pg/worker.h"
+
+namespace alerting::ext {
+
+// A transaction of a worker that ends the worker in good order once the extension is gone or of a
+// version that this library does not serve.
+class ExtensionTransaction {
+ public:
+  ExtensionTransaction(pg::DatabaseSlot* slot, const char* activity);
+  void Commit() { transaction_.Commit(); }
+
+ private:
+  pg::Transaction transaction_;
+};
+
+class Evaluator final : public pg::WorkerTask {
+ public:
+  explicit Evaluator(pg::DatabaseSlot* slot);
+  void Load() override;
+  Micros Step() override;
+
+ private:
+  // What belongs to one binding; rebuilt whole when the binding changes.
+  struct World {
+    explicit World(Binding loaded, Micros started);
+    Binding binding;
+    Engine engine;
+    ContainerDirectory directory;
+    AlertStore alerts;
+    StateStore states;
+    std::unordered_map<uint64_t, std::string> alert_ids;  // of FIRING alerts, by engine number
+  };
+
+  // evaluator.cpp
+  void CheckWish();
+  void CollectTransitions();
+  void WriteOutbox(Micros now);
+  void WriteBatch(std::vector<OutgoingTransition*> batch);
+  void TryBatch(const std::vector<OutgoingTransition*>& batch);
+  void Settle(const std::vector<OutgoingTransition*>& batch,
+              const std::vector<WriteResult>& results);
+  void ApplyCorrections();
+  void SaveState(Micros now, bool force);
+  void AnswerFlush(uint64_t ticket);
+  void PublishCounters();
+  std::vector<const OutgoingTransition*> Outgoing(
+      const std::unordered_set<const OutgoingTransition*>& except) const;
+
+  // evaluator_input.cpp
+  bool DrainQueue();
+  void JudgeChunks(std::string_view bytes);
+  void LookUpUnknown(const std::vector<std::string_view>& keys);
+  void JudgeSamples(std::span<const Sample> samples, Micros arrival);
+  void WarnOfBackfill(const Sample& sample, Micros arrival);
+  void ReloadRules();
+  void RefreshContainers(const std::vector<std::string>& keys);
+  void RefreshAllContainers();
+  bool TakeReplayMarks();
+  void Replay(const std::vector<pg::ReplayMark>& marks);
+  void ReplaySource(const Source& source, Micros from, Micros now);
+  Micros WatchPrepared(Micros now);
+  uint64_t CountPrepared();
+
+  // evaluator_start.cpp
+  void RestoreStates();
+  void RestoreAlerts(const std::unordered_set<std::string>& resolving);
+
+  pg::DatabaseSlot* const slot_;
+  ByteRing* ring_ = nullptr;
+  std::unique_ptr<World> world_;
+  std::deque<OutgoingTransition> outbox_;
+  std::vector<ContainerCorrection> corrections_;
+  bool reload_ = false;
+
+  Micros state_saved_at_ = kNoTime;
+  Micros save_interval_ = 0;
+  Micros refreshed_at_ = kNoTime;
+  bool samples_since_refresh_ = false;
+  std::vector<pg::ReplayMark> prepared_;
+  uint64_t prepared_count_ = 0;
+  std::unordered_set<uint32_t> warned_of_backfill_;
+  EngineCounters published_;
+  std::string drained_;
+};
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_EVALUATOR_H_

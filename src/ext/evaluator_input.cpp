@@ -1,0 +1,274 @@
+// What the evaluator takes in: the queue's chunks in commit order, changed rules and containers,
+// and rows read back from the metrics tables.
+#include <algorithm>
+
+#include "core/chunk.h"
+#include "core/message.h"
+#include "ext/evaluator.h"
+#include "ext/source_reader.h"
+#include "pg/sample_queue.h"
+
+namespace alerting::ext {
+
+namespace {
+
+constexpr Micros kFutureLimit = 5 * kMinute;
+constexpr Micros kPreparedPause = kSecond;
+constexpr size_t kKeysPerLookup = 10'000;
+
+bool IsUsable(const ContainerInfo& info) { return info.organization.has_value(); }
+
+}  // namespace
+
+// Takes what waits in the queue, and what had no room there. False when there may be more already.
+bool Evaluator::DrainQueue() {
+  drained_.clear();
+  ring_->Drain(&drained_);
+  if (!drained_.empty()) {
+    JudgeChunks(drained_);
+    return false;
+  }
+  return !TakeReplayMarks();
+}
+
+void Evaluator::JudgeChunks(std::string_view bytes) {
+  std::vector<std::string_view> unknown;
+  std::vector<Sample> samples;
+  ChunkHeader header;
+  std::string_view messages;
+  // One look-up for all containers that are new in these chunks.
+  for (std::string_view rest = bytes; NextChunk(&rest, &header, &messages);) {
+    MessageReader reader(messages);
+    Message message;
+    while (reader.Next(&message)) {
+      if (message.kind == MessageKind::kSample &&
+          world_->engine.Find(message.sample.container) == kNoContainer) {
+        unknown.push_back(message.sample.container);
+      }
+    }
+  }
+  if (!unknown.empty()) LookUpUnknown(unknown);
+
+  for (std::string_view rest = bytes; NextChunk(&rest, &header, &messages);) {
+    bool rules_changed = false;
+    std::vector<std::string> changed_containers;
+    samples.clear();
+    MessageReader reader(messages);
+    Message message;
+    while (reader.Next(&message)) {
+      switch (message.kind) {
+        case MessageKind::kSample:
+          samples.push_back(message.sample);
+          break;
+        case MessageKind::kRulesChanged:
+          rules_changed = true;
+          break;
+        case MessageKind::kContainerChanged:
+          changed_containers.emplace_back(message.sample.container);
+          break;
+        case MessageKind::kBindingChanged:
+          reload_ = true;
+          break;
+        case MessageKind::kReplay:
+          break;
+      }
+    }
+    if (!changed_containers.empty()) RefreshContainers(changed_containers);
+    if (rules_changed) ReloadRules();
+    JudgeSamples(samples, header.committed_at);
+    pg_atomic_write_u64(&slot_->evaluated_until, static_cast<uint64_t>(header.committed_at));
+  }
+}
+
+// Adds those that exist and have an organization; the others stay unknown.
+void Evaluator::LookUpUnknown(const std::vector<std::string_view>& keys) {
+  std::unordered_set<std::string_view> seen;
+  std::vector<std::string> wanted;
+  for (const std::string_view key : keys) {
+    if (seen.insert(key).second) wanted.emplace_back(key);
+  }
+  ExtensionTransaction transaction(slot_, "looking up containers");
+  for (size_t start = 0; start < wanted.size(); start += kKeysPerLookup) {
+    const size_t end = std::min(wanted.size(), start + kKeysPerLookup);
+    const std::vector<std::string> part(wanted.begin() + static_cast<ptrdiff_t>(start),
+                                        wanted.begin() + static_cast<ptrdiff_t>(end));
+    for (const auto& [key, info] : world_->directory.Find(part)) {
+      if (IsUsable(info)) (void)world_->engine.Add(key, *info.organization);
+    }
+  }
+  transaction.Commit();
+}
+
+void Evaluator::JudgeSamples(std::span<const Sample> samples, Micros arrival) {
+  if (samples.empty()) return;
+  std::vector<ContainerRef> containers;
+  containers.reserve(samples.size());
+  uint64_t unknown = 0;
+  for (const Sample& sample : samples) {
+    containers.push_back(world_->engine.Find(sample.container));
+    if (containers.back() == kNoContainer) ++unknown;
+    WarnOfBackfill(sample, arrival);
+  }
+  if (unknown > 0) pg_atomic_fetch_add_u64(&slot_->unknown, static_cast<int64>(unknown));
+  world_->engine.Judge(samples, containers, arrival);
+  samples_since_refresh_ = true;
+}
+
+void Evaluator::WarnOfBackfill(const Sample& sample, Micros arrival) {
+  const Source* source = world_->binding.FindSource(sample.source);
+  if (source == nullptr || source->settings.max_age == kNever) return;
+  if (sample.at >= SubtractTime(arrival, source->settings.max_age)) return;
+  if (!warned_of_backfill_.insert(sample.source).second) return;
+  pg::Call([&] {
+    ereport(WARNING,
+            (errmsg("alerting: rows of table %s are older than its max_age and are not evaluated",
+                    source->label.c_str()),
+             errdetail("They are counted as backfill in alerting.status(); this is told once."),
+             errhint("For imports that should raise alerts, attach the table again with a larger "
+                     "max_age, or max_age => NULL.")));
+  });
+}
+
+void Evaluator::ReloadRules() {
+  ExtensionTransaction transaction(slot_, "loading rules");
+  std::vector<Rule> rules = LoadRules();
+  transaction.Commit();
+  world_->engine.SetRules(std::move(rules), GetCurrentTimestamp());
+}
+
+// Looks the containers up again: some have moved to another organization or are gone.
+void Evaluator::RefreshContainers(const std::vector<std::string>& keys) {
+  std::vector<std::string> known;
+  for (const std::string& key : keys) {
+    if (world_->engine.Find(key) != kNoContainer) known.push_back(key);
+  }
+  if (known.empty()) return;
+  ExtensionTransaction transaction(slot_, "looking up containers");
+  const auto found = world_->directory.Find(known);
+  transaction.Commit();
+  const Micros now = GetCurrentTimestamp();
+  for (const std::string& key : known) {
+    const ContainerRef container = world_->engine.Find(key);
+    if (container == kNoContainer) continue;
+    const auto info = found.find(key);
+    if (info == found.end()) {
+      world_->states.MarkChanged(container);
+      world_->engine.Remove(container);
+    } else {
+      world_->engine.SetOrganization(container, info->second.organization.value_or(""), now);
+    }
+  }
+}
+
+void Evaluator::RefreshAllContainers() {
+  std::vector<std::string> keys;
+  for (ContainerRef ref = 0; ref < world_->engine.ref_limit(); ++ref) {
+    if (!world_->engine.Key(ref).empty()) keys.emplace_back(world_->engine.Key(ref));
+  }
+  for (size_t start = 0; start < keys.size(); start += kKeysPerLookup) {
+    const size_t end = std::min(keys.size(), start + kKeysPerLookup);
+    RefreshContainers({keys.begin() + static_cast<ptrdiff_t>(start),
+                       keys.begin() + static_cast<ptrdiff_t>(end)});
+  }
+  refreshed_at_ = GetCurrentTimestamp();
+  samples_since_refresh_ = false;
+}
+
+// What writers left when the queue could not take their rows. Only once the queue is empty: what
+// lies in it was committed before. True when there was something.
+bool Evaluator::TakeReplayMarks() {
+  std::vector<pg::ReplayMark> marks;
+  bool rules_changed = false;
+  bool containers_changed = false;
+  LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
+  if (ring_->size() == 0) {
+    marks.assign(slot_->replays, slot_->replays + slot_->replay_count);
+    if (slot_->replay_all) marks.push_back({0, slot_->replay_all_from});
+    slot_->replay_count = 0;
+    slot_->replay_all = false;
+    rules_changed = std::exchange(slot_->rules_changed, false);
+    containers_changed = std::exchange(slot_->containers_changed, false);
+    if (std::exchange(slot_->binding_changed, false)) reload_ = true;
+    if (slot_->prepared) {
+      prepared_.insert(prepared_.end(), slot_->prepared_from,
+                       slot_->prepared_from + slot_->prepared_count);
+      if (slot_->prepared_count == 0) prepared_.push_back({UINT32_MAX, kNever});
+      slot_->prepared = false;
+      slot_->prepared_count = 0;
+      prepared_count_ = UINT64_MAX;  // not counted yet
+    }
+  }
+  LWLockRelease(&slot_->lock);
+  if (rules_changed) ReloadRules();
+  if (containers_changed) RefreshAllContainers();
+  if (!marks.empty()) Replay(marks);
+  return !marks.empty() || rules_changed || containers_changed;
+}
+
+// Reads the rows from the marked times on. Source 0 stands for all sources.
+void Evaluator::Replay(const std::vector<pg::ReplayMark>& marks) {
+  const Micros now = GetCurrentTimestamp();
+  for (const Source& source : world_->binding.sources) {
+    Micros from = kNever;
+    for (const pg::ReplayMark& mark : marks) {
+      if (mark.source == 0 || mark.source == source.mapping.id) from = std::min(from, mark.from);
+    }
+    if (from == kNever) continue;
+    ReplaySource(source, from, now);
+    pg_atomic_fetch_add_u64(&slot_->replays_done, 1);
+  }
+}
+
+void Evaluator::ReplaySource(const Source& source, Micros from, Micros now) {
+  ReadRange range;
+  range.after = from == kNoTime ? kNoTime : from - 1;
+  if (source.settings.max_age != kNever) {
+    range.after = std::max(range.after, SubtractTime(now, source.settings.max_age));
+  }
+  // A row from the future was taken at its arrival; taking it again would judge it at a new time.
+  range.until = now + kFutureLimit;
+  ExtensionTransaction transaction(slot_, "reading metrics");
+  const uint64_t failed = ReadSource(source, range, [&](std::span<const Sample> samples) {
+    std::vector<std::string_view> unknown;
+    for (const Sample& sample : samples) {
+      if (world_->engine.Find(sample.container) == kNoContainer) unknown.push_back(sample.container);
+    }
+    std::unordered_set<std::string_view> seen;
+    std::vector<std::string> keys;
+    for (const std::string_view key : unknown) {
+      if (seen.insert(key).second) keys.emplace_back(key);
+    }
+    for (const auto& [key, info] : world_->directory.Find(keys)) {
+      if (IsUsable(info)) (void)world_->engine.Add(key, *info.organization);
+    }
+    JudgeSamples(samples, now);
+  });
+  transaction.Commit();
+  if (failed > 0) pg_atomic_fetch_add_u64(&slot_->skipped, static_cast<int64>(failed));
+}
+
+uint64_t Evaluator::CountPrepared() {
+  ExtensionTransaction transaction(slot_, "watching prepared transactions");
+  const pg::Rows rows = pg::Execute(
+      "SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()");
+  const auto count = static_cast<uint64_t>(rows.BigInt(0, 0));
+  transaction.Commit();
+  return count;
+}
+
+// While prepared transactions of this database wait: whenever one has gone, its rows may have
+// become visible. Returns when to look again.
+Micros Evaluator::WatchPrepared(Micros now) {
+  if (prepared_.empty()) return kNever;
+  const uint64_t count = CountPrepared();
+  if (count != prepared_count_) {
+    prepared_count_ = count;
+    ReloadRules();
+    RefreshAllContainers();
+    Replay(prepared_);
+    if (count == 0) prepared_.clear();
+  }
+  return prepared_.empty() ? kNever : now + kPreparedPause;
+}
+
+}  // namespace alerting::ext

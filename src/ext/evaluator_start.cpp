@@ -1,0 +1,135 @@
+// The evaluator's start: binding, saved states, FIRING alerts, and the rows since.
+#include "ext/evaluator.h"
+#include "pg/guc.h"
+#include "pg/sample_queue.h"
+
+namespace alerting::ext {
+
+void Evaluator::Load() {
+  CheckWish();
+  if (world_ != nullptr) SaveState(GetCurrentTimestamp(), true);
+  reload_ = true;  // until all of this has succeeded
+  outbox_.clear();
+  corrections_.clear();
+  world_.reset();
+  published_ = {};
+  // First the queue, then the snapshot: what commits in between is in both, which does no harm.
+  ring_ = pg::OpenQueue(slot_, static_cast<size_t>(pg::guc_queue_size_kb) * 1024);
+  LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
+  slot_->replay_count = 0;
+  slot_->replay_all = false;
+  slot_->rules_changed = slot_->binding_changed = slot_->containers_changed = false;
+  LWLockRelease(&slot_->lock);
+
+  const Micros started = GetCurrentTimestamp();
+  {
+    ExtensionTransaction transaction(slot_, "loading rules and state");
+    std::optional<Binding> binding = LoadBinding();
+    if (!binding) {
+      (void)pg::ChangeWish(slot_, {pg::Wish::kProbing, pg::Wish::kRun}, pg::Wish::kNothing);
+      throw pg::WorkerExit();
+    }
+    world_ = std::make_unique<World>(std::move(*binding), started);
+    for (const Source& source : world_->binding.sources) {
+      world_->engine.SetSource(source.mapping.id, source.settings);
+    }
+    world_->engine.SetRules(LoadRules(), started);
+    RestoreStates();
+    transaction.Commit();
+  }
+  slot_->held = world_->binding.is_copy;
+  if (pg::ChangeWish(slot_, {pg::Wish::kProbing, pg::Wish::kProbe}, pg::Wish::kRun)) {
+    pg::WakeLauncher();
+  }
+  world_->states.MarkAllChanged();
+  state_saved_at_ = started;
+  save_interval_ = 0;
+  refreshed_at_ = started;
+  Replay({{0, kNoTime}});
+  prepared_count_ = CountPrepared();
+  if (prepared_count_ > 0) prepared_.push_back({0, kNoTime});
+  reload_ = false;
+}
+
+void Evaluator::RestoreStates() {
+  std::vector<SavedContainer> saved = LoadSavedContainers(world_->binding);
+  std::vector<std::string> keys;
+  for (const SavedContainer& container : saved) keys.push_back(container.key);
+  const auto known = world_->directory.Find(keys);
+  std::unordered_set<std::string> resolving;
+  for (const SavedContainer& container : saved) {
+    const auto info = known.find(container.key);
+    if (info == known.end() || !info->second.organization) continue;
+    if (world_->engine.Find(container.key) != kNoContainer) continue;
+    const ContainerRef ref = world_->engine.Add(container.key, *info->second.organization);
+    (void)world_->engine.Restore(ref, container.state);
+    for (const OutgoingTransition& outgoing : container.outgoing) {
+      if (outgoing.transition.kind == Transition::Kind::kResolve) resolving.insert(outgoing.alert_id);
+    }
+  }
+  RestoreAlerts(resolving);
+  // Numbers that the engine does not give: an alert's beginning and end share one.
+  std::unordered_map<std::string, uint64_t> numbers;
+  for (SavedContainer& container : saved) {
+    const ContainerRef ref = world_->engine.Find(container.key);
+    if (ref == kNoContainer) continue;
+    for (OutgoingTransition& outgoing : container.outgoing) {
+      Transition& transition = outgoing.transition;
+      transition.container = ref;
+      transition.alert = numbers.try_emplace(outgoing.alert_id, UINT64_MAX - numbers.size())
+                             .first->second;
+      if (transition.kind == Transition::Kind::kFire && !resolving.contains(outgoing.alert_id)) {
+        transition.alert = world_->engine.RestoreAlert(ref, transition.rule_id,
+                                                       transition.started_at, transition.fired_at,
+                                                       transition.value);
+        world_->alert_ids[transition.alert] = outgoing.alert_id;
+      }
+      outbox_.push_back(std::move(outgoing));
+    }
+  }
+  world_->engine.FinishRestore();
+}
+
+void Evaluator::RestoreAlerts(const std::unordered_set<std::string>& resolving) {
+  struct FiringAlert {
+    std::string id, rule, container;
+    Micros started_at, fired_at;
+    double value;
+  };
+  std::vector<FiringAlert> alerts;
+  {
+    const pg::UserScope user(world_->binding.owner, false);
+    const std::string type = KeyTypeName(world_->binding.key_kind);
+    const pg::Rows rows = pg::Execute("SELECT id, rule_id, container_id::" + type +
+                                      ", started_at, fired_at, coalesce(value, 'NaN')"
+                                      " FROM alerting.alert WHERE status = 'FIRING'");
+    for (uint64_t row = 0; row < rows.size(); ++row) {
+      bool is_null = false;
+      const Datum key_value = rows.Value(row, 2, &is_null);
+      KeyBytes key;
+      const std::string_view view =
+          pg::Call([&] { return KeyFromDatum(world_->binding.key_kind, key_value, &key); });
+      alerts.push_back({rows.Text(row, 0), rows.Text(row, 1), std::string(view),
+                        rows.Timestamp(row, 3), rows.Timestamp(row, 4), rows.Float(row, 5)});
+    }
+  }
+  std::vector<std::string> missing;
+  for (const FiringAlert& alert : alerts) {
+    if (world_->engine.Find(alert.container) == kNoContainer) missing.push_back(alert.container);
+  }
+  const auto known = world_->directory.Find(missing);
+  for (const FiringAlert& alert : alerts) {
+    if (resolving.contains(alert.id)) continue;
+    ContainerRef ref = world_->engine.Find(alert.container);
+    if (ref == kNoContainer) {
+      const auto info = known.find(alert.container);
+      if (info == known.end()) continue;
+      ref = world_->engine.Add(alert.container, info->second.organization.value_or(""));
+    }
+    const uint64_t number = world_->engine.RestoreAlert(ref, alert.rule, alert.started_at,
+                                                        alert.fired_at, alert.value);
+    world_->alert_ids[number] = alert.id;
+  }
+}
+
+}  // namespace alerting::ext

@@ -1,0 +1,34 @@
+// Reads samples back from the metrics tables: at start, after overruns and prepared transactions,
+// for preview() and explain(). By the same mapping as capture, with the table owner's rights.
+// Runs in a transaction with an SPI connection; evaluator and backends.
+#ifndef ALERTING_EXT_SOURCE_READER_H_
+#define ALERTING_EXT_SOURCE_READER_H_
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ext/binding.h"
+
+namespace alerting::ext {
+
+// Rows to read: those with `at` in (after, until], of all containers or of those given.
+struct ReadRange {
+  Micros after = kNoTime;  // kNoTime: from the beginning
+  Micros until = kNever;
+  // Per container its own lower bound, for sources without max_age; empty: `after` holds for all.
+  std::vector<std::string> containers;  // canonical keys
+  std::vector<Micros> container_after;
+  bool only_containers = false;  // read no rows of other containers
+};
+
+// Called with batches in the order of `at`; the views live until it returns.
+using SampleSink = std::function<void(std::span<const Sample>)>;
+
+// Returns the number of rows that could not be read (their expression failed).
+uint64_t ReadSource(const Source& source, const ReadRange& range, const SampleSink& sink);
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_SOURCE_READER_H_

@@ -1,0 +1,292 @@
+// Implements ext/transaction_buffer.h.
+#include "ext/transaction_buffer.h"
+
+#include <algorithm>
+
+#include "core/chunk.h"
+#include "pg/guc.h"
+#include "pg/sample_queue.h"
+#include "pg/shared_state.h"
+
+namespace alerting::ext {
+
+namespace {
+
+using pg::DatabaseSlot;
+
+constexpr size_t kFirstBytes = 8 * 1024;
+constexpr size_t kKeptBytes = 256 * 1024;  // a larger buffer is freed after its transaction
+constexpr int kMaxLevels = 32;             // savepoint levels told apart
+
+// Where the messages of a savepoint level begin.
+struct Level {
+  int nest_level;
+  size_t start;
+};
+
+// Trivial, so that a longjmp may pass over any user of it.
+struct Buffer {
+  MemoryContext context;
+  DatabaseSlot* slot;  // set while this transaction has something to tell
+  char* data;
+  size_t used;
+  size_t capacity;
+  size_t limit;
+  Level levels[kMaxLevels];
+  int level_count;
+  pg::ReplayMark marks[pg::kMaxReplays];  // rows that were not kept
+  int mark_count;
+  bool start_workers;
+  bool wake_sender;
+};
+
+constinit Buffer buffer = {};
+
+void Reset() noexcept {
+  buffer.slot = nullptr;
+  buffer.used = 0;
+  buffer.level_count = 0;
+  buffer.mark_count = 0;
+  buffer.start_workers = buffer.wake_sender = false;
+  if (buffer.capacity > kKeptBytes) {
+    MemoryContextReset(buffer.context);
+    buffer.data = nullptr;
+    buffer.capacity = 0;
+  }
+}
+
+// Remembers that rows of a source from a time on have to be read from its table. More sources than
+// marks: the last mark stands for all of them from the earliest time (source 0).
+void Mark(uint32 source, Micros from) noexcept {
+  for (int i = 0; i < buffer.mark_count; ++i) {
+    if (buffer.marks[i].source == source || buffer.marks[i].source == 0) {
+      buffer.marks[i].from = std::min(buffer.marks[i].from, from);
+      return;
+    }
+  }
+  if (buffer.mark_count < pg::kMaxReplays) {
+    buffer.marks[buffer.mark_count++] = {source, from};
+    return;
+  }
+  pg::ReplayMark* last = &buffer.marks[pg::kMaxReplays - 1];
+  *last = {0, std::min(last->from, from)};
+}
+
+// Replaces what has been kept so far by marks. Control messages are few and stay.
+void ReplaceSamplesByMarks() noexcept {
+  MessageReader reader(std::string_view(buffer.data, buffer.used));
+  Message message;
+  size_t kept = 0;
+  while (reader.Next(&message)) {
+    if (message.kind == MessageKind::kSample) {
+      Mark(message.sample.source, message.sample.at);
+    } else {
+      // Never longer than what stood before it, so this never overwrites unread bytes.
+      kept += WriteMessage(message, buffer.data + kept);
+    }
+  }
+  buffer.used = kept;
+  // Marks survive a savepoint's rollback (reading a table in vain changes nothing), and so do the
+  // control messages that have been moved.
+  for (int i = 0; i < buffer.level_count; ++i) buffer.levels[i].start = kept;
+}
+
+bool Grow(size_t needed) noexcept {
+  size_t capacity = std::max(buffer.capacity * 2, kFirstBytes);
+  while (capacity < needed) capacity *= 2;
+  char* data = static_cast<char*>(MemoryContextAllocExtended(
+      buffer.context, capacity, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM));
+  if (data == nullptr) return false;
+  if (buffer.data != nullptr) {
+    memcpy(data, buffer.data, buffer.used);
+    pfree(buffer.data);
+  }
+  buffer.data = data;
+  buffer.capacity = capacity;
+  return true;
+}
+
+// Opens an entry for the current savepoint level. False: too deep to tell levels apart, so that a
+// sample may only be marked.
+bool NoteLevel() noexcept {
+  const int nest_level = GetCurrentTransactionNestLevel();
+  if (buffer.level_count > 0) {
+    Level* top = &buffer.levels[buffer.level_count - 1];
+    if (top->nest_level >= nest_level) return true;
+    if (buffer.level_count == kMaxLevels) return false;
+  }
+  buffer.levels[buffer.level_count++] = {nest_level, buffer.used};
+  return true;
+}
+
+void RaiseFlags(DatabaseSlot* slot, MessageKind kind) noexcept {
+  if (kind == MessageKind::kRulesChanged) slot->rules_changed = true;
+  if (kind == MessageKind::kContainerChanged) slot->containers_changed = true;
+  if (kind == MessageKind::kBindingChanged) slot->binding_changed = true;
+}
+
+// The queue cannot take the messages: marks and flags say what they would have said.
+void LeaveMarks(DatabaseSlot* slot) noexcept {
+  MessageReader reader(std::string_view(buffer.data, buffer.used));
+  Message message;
+  while (reader.Next(&message)) {
+    if (message.kind == MessageKind::kSample) {
+      pg::AddReplayMark(slot, message.sample.source, message.sample.at);
+    } else {
+      RaiseFlags(slot, message.kind);
+    }
+  }
+}
+
+bool AppendToQueue(DatabaseSlot* slot) noexcept {
+  // Once rows have been left to a replay, later ones may not overtake them through the queue.
+  if (slot->replay_count > 0 || slot->replay_all) return false;
+  ByteRing* ring = pg::MappedQueue(slot);
+  if (ring == nullptr) return false;
+  ChunkHeader header;
+  header.bytes = buffer.used;
+  header.committed_at = GetCurrentTransactionStopTimestamp();
+  return ring->Append(std::string_view(reinterpret_cast<const char*>(&header), sizeof(header)),
+                      std::string_view(buffer.data, buffer.used));
+}
+
+// Right after COMMIT: the rows are visible and nothing may fail any more.
+void HandOver() noexcept {
+  DatabaseSlot* slot = buffer.slot;
+  if (buffer.used > 0 || buffer.mark_count > 0) {
+    LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+    for (int i = 0; i < buffer.mark_count; ++i) {
+      pg::AddReplayMark(slot, buffer.marks[i].source, buffer.marks[i].from);
+    }
+    if (buffer.used > 0 && !AppendToQueue(slot)) LeaveMarks(slot);
+    LWLockRelease(&slot->lock);
+    pg::WakeWorker(slot, pg::kEvaluator);
+  }
+  // A worker that looked before this commit has found nothing: it shall look again.
+  using pg::Wish;
+  const bool changed =
+      buffer.start_workers
+          ? pg::ChangeWish(slot, {Wish::kNothing, Wish::kProbing, Wish::kStopped}, Wish::kProbe)
+          : slot->wish == Wish::kNothing &&
+                pg::ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
+  if (changed || buffer.start_workers) pg::WakeLauncher();
+  if (buffer.wake_sender) pg::WakeWorker(slot, pg::kSender);
+}
+
+// A prepared transaction commits later, perhaps after a restart, with no word to us: the evaluator
+// reads the table whenever one of this database's prepared transactions has gone.
+void LeavePreparedMarks() noexcept {
+  DatabaseSlot* slot = buffer.slot;
+  LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+  for (int i = 0; i < buffer.mark_count; ++i) {
+    pg::AddPreparedMark(slot, buffer.marks[i].source, buffer.marks[i].from);
+  }
+  MessageReader reader(std::string_view(buffer.data, buffer.used));
+  Message message;
+  while (reader.Next(&message)) {
+    if (message.kind == MessageKind::kSample) {
+      pg::AddPreparedMark(slot, message.sample.source, message.sample.at);
+    } else {
+      slot->prepared = true;
+    }
+  }
+  LWLockRelease(&slot->lock);
+  pg::WakeWorker(slot, pg::kEvaluator);
+}
+
+extern "C" void OnTransactionEvent(XactEvent event, void* /*argument*/) {
+  if (buffer.slot == nullptr) return;
+  switch (event) {
+    case XACT_EVENT_COMMIT:
+      HandOver();
+      Reset();
+      break;
+    case XACT_EVENT_PREPARE:
+      LeavePreparedMarks();
+      Reset();
+      break;
+    case XACT_EVENT_ABORT:
+      Reset();
+      break;
+    default:
+      break;
+  }
+}
+
+extern "C" void OnSubtransactionEvent(SubXactEvent event, SubTransactionId /*mine*/,
+                                      SubTransactionId /*parent*/, void* /*argument*/) {
+  if (buffer.level_count == 0) return;
+  const int nest_level = GetCurrentTransactionNestLevel();
+  Level* top = &buffer.levels[buffer.level_count - 1];
+  if (top->nest_level < nest_level) return;
+  if (event == SUBXACT_EVENT_ABORT_SUB) {
+    buffer.used = top->start;
+    --buffer.level_count;
+  } else if (event == SUBXACT_EVENT_COMMIT_SUB) {
+    top->nest_level = nest_level - 1;
+    // Merged into the level below if that has an entry of its own.
+    if (buffer.level_count > 1 && buffer.levels[buffer.level_count - 2].nest_level >= nest_level - 1) {
+      --buffer.level_count;
+    }
+  }
+}
+
+}  // namespace
+
+void RegisterTransactionCallbacks() {
+  RegisterXactCallback(OnTransactionEvent, nullptr);
+  RegisterSubXactCallback(OnSubtransactionEvent, nullptr);
+}
+
+bool OpenTransactionBuffer() {
+  if (buffer.slot != nullptr) return true;
+  if (buffer.context == nullptr) {
+    buffer.context = AllocSetContextCreate(TopMemoryContext, "alerting transaction buffer",
+                                           ALLOCSET_DEFAULT_SIZES);
+  }
+  DatabaseSlot* slot = pg::MySlot();
+  if (slot == nullptr) return false;
+  pg::EnsureWorkers(slot);
+  pg::MapQueue(slot);
+  buffer.limit = static_cast<size_t>(pg::guc_queue_size_kb) * 1024 / 2;
+  buffer.slot = slot;
+  return true;
+}
+
+void AddMessage(const Message& message) noexcept {
+  const bool level_known = NoteLevel();
+  const size_t size = MessageSize(message);
+  const bool is_sample = message.kind == MessageKind::kSample;
+  if (is_sample && !level_known) ReplaceSamplesByMarks();
+  if (is_sample && (buffer.mark_count > 0 || !level_known)) {
+    // Once over the limit, a transaction's further rows are marked at once.
+    Mark(message.sample.source, message.sample.at);
+    return;
+  }
+  const size_t needed = buffer.used + size;
+  if ((is_sample && needed > buffer.limit) || (needed > buffer.capacity && !Grow(needed))) {
+    ReplaceSamplesByMarks();
+    if (is_sample) Mark(message.sample.source, message.sample.at);
+    if (is_sample || buffer.used + size > buffer.capacity) {
+      if (!is_sample) RaiseFlags(buffer.slot, message.kind);
+      return;
+    }
+  }
+  buffer.used += WriteMessage(message, buffer.data + buffer.used);
+}
+
+void CountSkipped(uint64_t rows) noexcept {
+  if (buffer.slot != nullptr && rows > 0) {
+    pg_atomic_fetch_add_u64(&buffer.slot->skipped, static_cast<int64>(rows));
+  }
+}
+
+void StartWorkersAtCommit() {
+  if (OpenTransactionBuffer()) buffer.start_workers = true;
+}
+
+void WakeSenderAtCommit() {
+  if (OpenTransactionBuffer()) buffer.wake_sender = true;
+}
+
+}  // namespace alerting::ext

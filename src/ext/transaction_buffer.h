@@ -1,0 +1,34 @@
+// What the current transaction has to tell the evaluator: kept in backend memory, cut back when a
+// savepoint rolls back, handed to the queue right after COMMIT. Any backend.
+//
+// Invariant: nothing here makes the user's transaction fail or wait. What cannot be kept (no
+// memory, too much, no queue) becomes a mark "read source S from time T on".
+#ifndef ALERTING_EXT_TRANSACTION_BUFFER_H_
+#define ALERTING_EXT_TRANSACTION_BUFFER_H_
+
+#include "core/message.h"
+
+namespace alerting::ext {
+
+// Called once per process, from _PG_init.
+void RegisterTransactionCallbacks();
+
+// Makes ready for AddMessage in this transaction: finds the slot, wakes what has to run. May
+// ereport only on memory or shared memory exhaustion of PostgreSQL itself. False: nothing can be
+// told (no slot, a standby); the rows will be found by the evaluator's replay.
+bool OpenTransactionBuffer();
+
+// Keeps a message of the current (sub)transaction. Trivial code: may be called between PostgreSQL
+// calls without a guard.
+void AddMessage(const Message& message) noexcept;
+
+// Counts rows that cannot be samples.
+void CountSkipped(uint64_t rows) noexcept;
+
+// After COMMIT: start this database's workers; wake its sender.
+void StartWorkersAtCommit();
+void WakeSenderAtCommit();
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_TRANSACTION_BUFFER_H_

@@ -1,0 +1,68 @@
+// The differences between PostgreSQL 15 and 18, and the only file that asks for the version.
+// Included by pg_headers.h alone.
+#ifndef ALERTING_PG_COMPAT_H_
+#define ALERTING_PG_COMPAT_H_
+
+extern "C" {
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+}
+
+namespace alerting::pg {
+
+// A process's number in ProcGlobal->allProcs, by which others find its latch.
+inline int MyProcNumberCompat() {
+#if PG_VERSION_NUM >= 170000
+  return MyProcNumber;
+#else
+  return MyProc->pgprocno;
+#endif
+}
+
+inline uint32 ExtensionWaitEvent([[maybe_unused]] const char* name) {
+#if PG_VERSION_NUM >= 170000
+  return WaitEventExtensionNew(name);
+#else
+  return PG_WAIT_EXTENSION;
+#endif
+}
+
+inline WaitEventSet* CreateLongLivedWaitEventSet(int events) {
+#if PG_VERSION_NUM >= 170000
+  return CreateWaitEventSet(nullptr, events);
+#else
+  return CreateWaitEventSet(TopMemoryContext, events);
+#endif
+}
+
+inline bool OwnsDatabase(Oid database) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(DatabaseRelationId, database, GetUserId());
+#else
+  return pg_database_ownercheck(database, GetUserId());
+#endif
+}
+
+// Workers connect as the bootstrap superuser and run each statement as its tables' owner.
+inline constexpr uint32 kWorkerConnectFlags = 0;
+
+}  // namespace alerting::pg
+
+// transaction_timeout exists from 17 on, and its expiry is FATAL.
+#if PG_VERSION_NUM >= 170000
+#define ALERTING_HAS_TRANSACTION_TIMEOUT 1
+#else
+#define ALERTING_HAS_TRANSACTION_TIMEOUT 0
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define ALERTING_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "alerting", .version = "1.0.0")
+#else
+#define ALERTING_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif  // ALERTING_PG_COMPAT_H_

@@ -1,0 +1,267 @@
+// Implements pg/shared_state.h.
+#include "pg/shared_state.h"
+
+#include <algorithm>
+
+namespace alerting::pg {
+
+namespace {
+
+constexpr char kRootName[] = "alerting";
+constexpr char kTrancheName[] = "alerting";
+constexpr TimestampTz kLauncherRetryMicros = 5 * kSecond;
+
+SharedRoot* root = nullptr;
+DatabaseSlot* my_slot = nullptr;
+
+void InitSlot(DatabaseSlot* slot, int tranche) {
+  LWLockInitialize(&slot->lock, tranche);
+  ConditionVariableInit(&slot->flushed);
+  for (pg_atomic_uint64* counter :
+       {&slot->flush_requested, &slot->flush_done, &slot->sender_flush_requested,
+        &slot->sender_flush_done, &slot->sender_wakes, &slot->samples, &slot->late, &slot->backfill, &slot->skipped,
+        &slot->unknown, &slot->transitions, &slot->deliveries, &slot->failed_attempts,
+        &slot->replays_done, &slot->evaluated_until, &slot->containers}) {
+    pg_atomic_init_u64(counter, 0);
+  }
+}
+
+void ClearSlot(DatabaseSlot* slot) {
+  slot->database = InvalidOid;
+  slot->wish = Wish::kNothing;
+  slot->workers[kEvaluator] = {};
+  slot->workers[kSender] = {};
+  slot->queue = DSM_HANDLE_INVALID;
+  slot->replay_count = 0;
+  slot->replay_all = false;
+  slot->prepared = false;
+  slot->prepared_count = 0;
+  slot->rules_changed = slot->binding_changed = slot->containers_changed = false;
+  slot->held = false;
+  for (pg_atomic_uint64* counter :
+       {&slot->samples, &slot->late, &slot->backfill, &slot->skipped, &slot->unknown,
+        &slot->transitions, &slot->deliveries, &slot->failed_attempts, &slot->replays_done,
+        &slot->evaluated_until, &slot->containers}) {
+    pg_atomic_write_u64(counter, 0);
+  }
+}
+
+void SetLatchOf(int procno) noexcept { SetLatch(&ProcGlobal->allProcs[procno].procLatch); }
+
+extern "C" void LeaveWorkerSlot(int /*code*/, Datum argument) {
+  WorkerSlot* worker = reinterpret_cast<WorkerSlot*>(DatumGetPointer(argument));
+  LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+  if (worker->pid == MyProcPid) worker->pid = 0;
+  LWLockRelease(&root->lock);
+  WakeLauncher();
+}
+
+extern "C" void LeaveLauncher(int /*code*/, Datum /*argument*/) {
+  LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+  if (root->launcher_pid == MyProcPid) root->launcher_pid = 0;
+  LWLockRelease(&root->lock);
+}
+
+void AddMark(ReplayMark* marks, int* count, uint32 source, Micros from, bool* all,
+             Micros* all_from) noexcept {
+  for (int i = 0; i < *count; ++i) {
+    if (marks[i].source == source) {
+      marks[i].from = std::min(marks[i].from, from);
+      return;
+    }
+  }
+  if (*count < kMaxReplays) {
+    marks[(*count)++] = {source, from};
+    return;
+  }
+  *all_from = *all ? std::min(*all_from, from) : from;
+  *all = true;
+}
+
+}  // namespace
+
+Size SharedRootSize() { return MAXALIGN(sizeof(SharedRoot)); }
+
+SharedRoot* Root() {
+  if (root != nullptr) return root;
+  bool found = false;
+  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+  SharedRoot* shared =
+      static_cast<SharedRoot*>(ShmemInitStruct(kRootName, SharedRootSize(), &found));
+  if (!found) {
+    MemSet(shared, 0, sizeof(SharedRoot));
+    shared->tranche = LWLockNewTrancheId();
+    LWLockInitialize(&shared->lock, shared->tranche);
+    for (DatabaseSlot& slot : shared->slots) {
+      InitSlot(&slot, shared->tranche);
+      ClearSlot(&slot);
+    }
+  }
+  LWLockRelease(AddinShmemInitLock);
+  LWLockRegisterTranche(shared->tranche, kTrancheName);
+  root = shared;
+  return root;
+}
+
+DatabaseSlot* FindSlot(Oid database) {
+  SharedRoot* shared = Root();
+  DatabaseSlot* found = nullptr;
+  LWLockAcquire(&shared->lock, LW_SHARED);
+  for (DatabaseSlot& slot : shared->slots) {
+    if (slot.database == database) {
+      found = &slot;
+      break;
+    }
+  }
+  LWLockRelease(&shared->lock);
+  return found;
+}
+
+DatabaseSlot* ClaimSlot(Oid database) {
+  SharedRoot* shared = Root();
+  DatabaseSlot* claimed = nullptr;
+  LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+  DatabaseSlot* free_slot = nullptr;
+  for (DatabaseSlot& slot : shared->slots) {
+    if (slot.database == database) claimed = &slot;
+    if (slot.database == InvalidOid && free_slot == nullptr) free_slot = &slot;
+  }
+  if (claimed == nullptr && free_slot != nullptr) {
+    claimed = free_slot;
+    ClearSlot(claimed);
+    claimed->database = database;
+  }
+  LWLockRelease(&shared->lock);
+  return claimed;
+}
+
+void ReleaseSlot(DatabaseSlot* slot) {
+  SharedRoot* shared = Root();
+  dsm_handle queue = DSM_HANDLE_INVALID;
+  LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+  if (slot->workers[kEvaluator].pid == 0 && slot->workers[kSender].pid == 0) {
+    queue = slot->queue;
+    ClearSlot(slot);
+  }
+  LWLockRelease(&shared->lock);
+  if (queue != DSM_HANDLE_INVALID) dsm_unpin_segment(queue);
+}
+
+DatabaseSlot* MySlot() {
+  // A slot may have been released and taken by another database meanwhile.
+  if (my_slot != nullptr && my_slot->database == MyDatabaseId) return my_slot;
+  my_slot = ClaimSlot(MyDatabaseId);
+  return my_slot;
+}
+
+void WakeWorker(DatabaseSlot* slot, WorkerKind kind) noexcept {
+  if (kind == kSender) pg_atomic_fetch_add_u64(&slot->sender_wakes, 1);
+  // Reading without the lock is fine: a latch that now belongs to another process wakes it for
+  // nothing, and a worker that starts looks at everything anyway.
+  if (slot->workers[kind].pid != 0) SetLatchOf(slot->workers[kind].procno);
+}
+
+void WakeLauncher() noexcept {
+  if (root != nullptr && root->launcher_pid != 0) SetLatchOf(root->launcher_procno);
+}
+
+bool WorkerRuns(const DatabaseSlot* slot, WorkerKind kind) noexcept {
+  return slot->workers[kind].pid != 0;
+}
+
+bool EnsureLauncher() {
+  SharedRoot* shared = Root();
+  const TimestampTz now = GetCurrentTimestamp();
+  LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+  const bool needed = shared->launcher_pid == 0 &&
+                      now >= AddTime(shared->launcher_requested_at, kLauncherRetryMicros);
+  if (needed) shared->launcher_requested_at = now;
+  LWLockRelease(&shared->lock);
+  if (!needed) return true;
+
+  BackgroundWorker worker;
+  MemSet(&worker, 0, sizeof(worker));
+  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+  worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+  worker.bgw_restart_time = 10;
+  strlcpy(worker.bgw_library_name, "alerting", BGW_MAXLEN);
+  strlcpy(worker.bgw_function_name, "alerting_launcher_main", BGW_MAXLEN);
+  strlcpy(worker.bgw_name, "alerting launcher", BGW_MAXLEN);
+  strlcpy(worker.bgw_type, "alerting launcher", BGW_MAXLEN);
+  if (RegisterDynamicBackgroundWorker(&worker, nullptr)) {
+    shared->launcher_failure_logged = false;
+    return true;
+  }
+  if (!shared->launcher_failure_logged) {
+    shared->launcher_failure_logged = true;
+    ereport(LOG,
+            (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+             errmsg("alerting: could not start the launcher: no background worker slot is free"),
+             errhint("Increase max_worker_processes; alerting needs one slot, and two more for "
+                     "each database.")));
+  }
+  return false;
+}
+
+bool ChangeWish(DatabaseSlot* slot, std::initializer_list<Wish> from, Wish to) noexcept {
+  LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+  bool changes = false;
+  for (const Wish wish : from) changes = changes || slot->wish == wish;
+  if (changes) slot->wish = to;
+  LWLockRelease(&root->lock);
+  return changes;
+}
+
+void EnsureWorkers(DatabaseSlot* slot) {
+  if (slot->workers[kEvaluator].pid != 0 && slot->workers[kSender].pid != 0) return;
+  if (slot->wish == Wish::kStopped || RecoveryInProgress() || IsBinaryUpgrade) return;
+  (void)ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
+  if (EnsureLauncher()) WakeLauncher();
+}
+
+bool BecomeWorker(DatabaseSlot* slot, WorkerKind kind) {
+  SharedRoot* shared = Root();
+  WorkerSlot* worker = &slot->workers[kind];
+  LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+  const bool free = worker->pid == 0;
+  if (free) {
+    worker->procno = MyProcNumberCompat();
+    worker->pid = MyProcPid;
+  }
+  LWLockRelease(&shared->lock);
+  if (free) before_shmem_exit(LeaveWorkerSlot, PointerGetDatum(worker));
+  return free;
+}
+
+bool BecomeLauncher() {
+  SharedRoot* shared = Root();
+  LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+  const bool free = shared->launcher_pid == 0;
+  if (free) {
+    shared->launcher_procno = MyProcNumberCompat();
+    shared->launcher_pid = MyProcPid;
+  }
+  LWLockRelease(&shared->lock);
+  if (free) before_shmem_exit(LeaveLauncher, Datum{0});
+  return free;
+}
+
+void AddReplayMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept {
+  AddMark(slot->replays, &slot->replay_count, source, from, &slot->replay_all,
+          &slot->replay_all_from);
+}
+
+void AddPreparedMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept {
+  bool all = false;
+  Micros all_from = 0;
+  AddMark(slot->prepared_from, &slot->prepared_count, source, from, &all, &all_from);
+  // Too many sources for marks: read everything back to the earliest time for each known one.
+  if (all) {
+    for (int i = 0; i < slot->prepared_count; ++i) {
+      slot->prepared_from[i].from = std::min(slot->prepared_from[i].from, all_from);
+    }
+  }
+  slot->prepared = true;
+}
+
+}  // namespace alerting::pg

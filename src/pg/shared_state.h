@@ -1,0 +1,132 @@
+// What the processes of a server share: one slot per database that uses the extension, with its
+// queue, its workers and its counters. Fixed size, no pointers, made on first use (with or without
+// shared_preload_libraries). Written by any process.
+//
+// Locks: `root->lock` guards the launcher's fields and which slot belongs to which database;
+// `slot->lock` guards the queue and the replay marks. Nothing that may ereport runs under either.
+#ifndef ALERTING_PG_SHARED_STATE_H_
+#define ALERTING_PG_SHARED_STATE_H_
+
+#include <initializer_list>
+
+#include "core/time.h"
+#include "pg/pg_headers.h"
+
+namespace alerting::pg {
+
+inline constexpr int kMaxDatabases = 64;
+inline constexpr int kMaxReplays = 16;
+
+enum WorkerKind : int { kEvaluator = 0, kSender = 1 };
+inline constexpr int kWorkerKinds = 2;
+
+// What the launcher should do with a database's workers.
+enum class Wish : int {
+  kProbe,    // start the evaluator: it finds out whether there is something to do
+  kProbing,  // it has been started for that
+  kRun,      // keep both workers running
+  kNothing,  // no extension, no binding, or incompatible; until somebody asks again
+  kStopped,  // by alerting.stop() or for a DROP DATABASE; until alerting.start()
+};
+
+struct WorkerSlot {
+  pid_t pid;      // 0: not running
+  int procno;     // ProcGlobal->allProcs index, valid while pid != 0
+};
+
+// "Source `source` has rows from `from` on that did not go through the queue."
+struct ReplayMark {
+  uint32 source;
+  Micros from;
+};
+
+struct DatabaseSlot {
+  Oid database;  // InvalidOid: free
+  Wish wish;
+  WorkerSlot workers[kWorkerKinds];
+
+  LWLock lock;
+  dsm_handle queue;         // DSM_HANDLE_INVALID: none yet
+  uint64 queue_generation;  // counts queues made, so that a stale mapping is recognised
+  int replay_count;         // marks below; while > 0, writers mark instead of appending
+  ReplayMark replays[kMaxReplays];
+  bool replay_all;          // more sources than marks: read all of them
+  Micros replay_all_from;
+  bool prepared;            // a transaction that inserted metrics was PREPAREd
+  ReplayMark prepared_from[kMaxReplays];
+  int prepared_count;
+  bool rules_changed;       // messages that had no room in the queue
+  bool binding_changed;
+  bool containers_changed;
+
+  // alerting.flush(): requests are numbered; done >= number means fulfilled.
+  pg_atomic_uint64 flush_requested;
+  pg_atomic_uint64 flush_done;
+  pg_atomic_uint64 sender_flush_requested;
+  pg_atomic_uint64 sender_flush_done;
+  pg_atomic_uint64 sender_wakes;   // counts calls of WakeWorker(slot, kSender): "look at the table"
+  ConditionVariable flushed;
+
+  bool held;                     // a restored copy: deliveries wait for alerting.resume()
+  pg_atomic_uint64 samples;      // judged or recognised as repeated
+  pg_atomic_uint64 late;
+  pg_atomic_uint64 backfill;
+  pg_atomic_uint64 skipped;      // rows without container or time, or whose expression failed
+  pg_atomic_uint64 unknown;      // rows of unknown containers
+  pg_atomic_uint64 transitions;
+  pg_atomic_uint64 deliveries;   // delivered
+  pg_atomic_uint64 failed_attempts;
+  pg_atomic_uint64 replays_done;
+  pg_atomic_uint64 evaluated_until;  // commit time of the newest transaction judged (Micros)
+  pg_atomic_uint64 containers;       // known to the evaluator
+};
+
+struct SharedRoot {
+  LWLock lock;
+  int tranche;
+  pid_t launcher_pid;
+  int launcher_procno;
+  TimestampTz launcher_requested_at;  // last try to register it
+  bool launcher_failure_logged;
+  DatabaseSlot slots[kMaxDatabases];
+};
+
+// Bytes to ask for in a shmem_request_hook when preloaded.
+Size SharedRootSize();
+
+// Finds or makes the root; ERROR only when shared memory is exhausted.
+SharedRoot* Root();
+
+// The slot of a database, nullptr when it has none.
+DatabaseSlot* FindSlot(Oid database);
+// The same, taking a free one if needed; nullptr when all are taken.
+DatabaseSlot* ClaimSlot(Oid database);
+void ReleaseSlot(DatabaseSlot* slot);
+// The current database's slot, cached. nullptr only when all slots are taken.
+DatabaseSlot* MySlot();
+
+// Sets the process's latch, if it runs. Safe where nothing may fail.
+void WakeWorker(DatabaseSlot* slot, WorkerKind kind) noexcept;
+void WakeLauncher() noexcept;
+bool WorkerRuns(const DatabaseSlot* slot, WorkerKind kind) noexcept;
+
+// Starts the launcher if it is not there (at most one try per five seconds).
+// Returns false when no background worker slot is free.
+bool EnsureLauncher();
+// Changes the slot's wish from one of the given values only; false when it was another.
+bool ChangeWish(DatabaseSlot* slot, std::initializer_list<Wish> from, Wish to) noexcept;
+// Asks for this database's workers: cheap when they run. Nothing on a standby.
+void EnsureWorkers(DatabaseSlot* slot);
+
+// In a worker: becomes the slot's worker of that kind until the process exits. False when another
+// process is it already.
+bool BecomeWorker(DatabaseSlot* slot, WorkerKind kind);
+bool BecomeLauncher();
+
+// Marks rows of a source to be read from its table. Caller holds slot->lock exclusively.
+void AddReplayMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept;
+void AddPreparedMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept;
+
+}  // namespace alerting::pg
+
+#endif  // ALERTING_PG_SHARED_STATE_H_

@@ -1,0 +1,270 @@
+// Implements pg/spi.h.
+#include "pg/spi.h"
+
+#include "core/time.h"
+
+namespace alerting::pg {
+
+namespace {
+
+Datum MakeText(std::string_view value) {
+  return Call([&] {
+    return PointerGetDatum(cstring_to_text_with_len(value.data(), static_cast<int>(value.size())));
+  });
+}
+
+Datum MakeBytes(std::string_view value) { return MakeText(value); }  // text and bytea share a form
+
+}  // namespace
+
+Params& Params::Add(Datum value, Oid type, bool is_null) {
+  types_.push_back(type);
+  values_.push_back(value);
+  nulls_.push_back(is_null ? 'n' : ' ');
+  return *this;
+}
+
+Params& Params::Text(std::string_view value) { return Add(MakeText(value), TEXTOID, false); }
+
+Params& Params::Text(const std::optional<std::string>& value) {
+  return value ? Text(std::string_view(*value)) : Null(TEXTOID);
+}
+
+Params& Params::Int(int32_t value) { return Add(Int32GetDatum(value), INT4OID, false); }
+Params& Params::BigInt(int64_t value) { return Add(Int64GetDatum(value), INT8OID, false); }
+Params& Params::Bool(bool value) { return Add(BoolGetDatum(value), BOOLOID, false); }
+Params& Params::Float(double value) { return Add(Float8GetDatum(value), FLOAT8OID, false); }
+
+Params& Params::Timestamp(int64_t value) {
+  if (value == kNoTime) return Null(TIMESTAMPTZOID);
+  return Add(TimestampTzGetDatum(value), TIMESTAMPTZOID, false);
+}
+
+Params& Params::Bytes(std::string_view value) { return Add(MakeBytes(value), BYTEAOID, false); }
+Params& Params::OidValue(Oid value) { return Add(ObjectIdGetDatum(value), OIDOID, false); }
+Params& Params::Value(Datum value, Oid type) { return Add(value, type, false); }
+Params& Params::Null(Oid type) { return Add(Datum{0}, type, true); }
+
+Params& Params::AddArray(std::vector<Datum>& elements, const std::vector<char>& nulls,
+                         Oid element_type, Oid array_type) {
+  const Datum array = Call([&] {
+    int16 length;
+    bool by_value;
+    char align;
+    get_typlenbyvalalign(element_type, &length, &by_value, &align);
+    int dims[1] = {static_cast<int>(elements.size())};
+    int lower_bounds[1] = {1};
+    bool* null_flags = static_cast<bool*>(palloc0(sizeof(bool) * (elements.size() + 1)));
+    for (size_t i = 0; i < nulls.size(); ++i) null_flags[i] = nulls[i] != 0;
+    return PointerGetDatum(construct_md_array(elements.data(), null_flags, 1, dims, lower_bounds,
+                                              element_type, length, by_value, align));
+  });
+  return Add(array, array_type, false);
+}
+
+Params& Params::TextArray(const std::vector<std::string>& values) {
+  std::vector<Datum> elements;
+  elements.reserve(values.size());
+  for (const std::string& value : values) elements.push_back(MakeText(value));
+  return AddArray(elements, {}, TEXTOID, TEXTARRAYOID);
+}
+
+Params& Params::TextArray(const std::vector<std::optional<std::string>>& values) {
+  std::vector<Datum> elements;
+  std::vector<char> nulls;
+  elements.reserve(values.size());
+  for (const auto& value : values) {
+    elements.push_back(value ? MakeText(*value) : Datum{0});
+    nulls.push_back(value ? 0 : 1);
+  }
+  return AddArray(elements, nulls, TEXTOID, TEXTARRAYOID);
+}
+
+Params& Params::IntArray(const std::vector<int32_t>& values) {
+  std::vector<Datum> elements;
+  elements.reserve(values.size());
+  for (int32_t value : values) elements.push_back(Int32GetDatum(value));
+  return AddArray(elements, {}, INT4OID, INT4ARRAYOID);
+}
+
+Params& Params::BigIntArray(const std::vector<int64_t>& values) {
+  std::vector<Datum> elements;
+  elements.reserve(values.size());
+  for (int64_t value : values) elements.push_back(Int64GetDatum(value));
+  return AddArray(elements, {}, INT8OID, INT8ARRAYOID);
+}
+
+Params& Params::FloatArray(const std::vector<double>& values) {
+  std::vector<Datum> elements;
+  elements.reserve(values.size());
+  for (double value : values) elements.push_back(Float8GetDatum(value));
+  return AddArray(elements, {}, FLOAT8OID, FLOAT8ARRAYOID);
+}
+
+Params& Params::TimestampArray(const std::vector<int64_t>& values) {
+  std::vector<Datum> elements;
+  std::vector<char> nulls;
+  elements.reserve(values.size());
+  for (int64_t value : values) {
+    elements.push_back(TimestampTzGetDatum(value));
+    nulls.push_back(value == kNoTime ? 1 : 0);
+  }
+  return AddArray(elements, nulls, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID);
+}
+
+Params& Params::BoolArray(const std::vector<bool>& values) {
+  std::vector<Datum> elements;
+  elements.reserve(values.size());
+  for (bool value : values) elements.push_back(BoolGetDatum(value));
+  return AddArray(elements, {}, BOOLOID, BOOLARRAYOID);
+}
+
+Params& Params::BytesArray(const std::vector<std::string>& values) {
+  std::vector<Datum> elements;
+  elements.reserve(values.size());
+  for (const std::string& value : values) elements.push_back(MakeBytes(value));
+  return AddArray(elements, {}, BYTEAOID, BYTEAARRAYOID);
+}
+
+Datum Rows::Value(uint64_t row, int column, bool* is_null) const {
+  return Call(
+      [&] { return SPI_getbinval(table_->vals[row], table_->tupdesc, column + 1, is_null); });
+}
+
+bool Rows::IsNull(uint64_t row, int column) const {
+  bool is_null = false;
+  (void)Value(row, column, &is_null);
+  return is_null;
+}
+
+std::optional<std::string> Rows::OptionalText(uint64_t row, int column) const {
+  // SPI_getvalue calls the type's output function; the string lives in the SPI context.
+  const char* text =
+      Call([&] { return SPI_getvalue(table_->vals[row], table_->tupdesc, column + 1); });
+  if (text == nullptr) return std::nullopt;
+  return std::string(text);
+}
+
+std::string Rows::Text(uint64_t row, int column) const {
+  return OptionalText(row, column).value_or(std::string());
+}
+
+std::string Rows::Bytes(uint64_t row, int column) const {
+  struct View {
+    const char* data;
+    size_t size;
+  };
+  const View view = Call([&] {
+    bool is_null = false;
+    const Datum value = SPI_getbinval(table_->vals[row], table_->tupdesc, column + 1, &is_null);
+    if (is_null) return View{"", 0};
+    bytea* bytes = DatumGetByteaPP(value);
+    return View{VARDATA_ANY(bytes), static_cast<size_t>(VARSIZE_ANY_EXHDR(bytes))};
+  });
+  return std::string(view.data, view.size);
+}
+
+int32_t Rows::Int(uint64_t row, int column) const {
+  bool is_null = false;
+  const Datum value = Value(row, column, &is_null);
+  return is_null ? 0 : DatumGetInt32(value);
+}
+
+int64_t Rows::BigInt(uint64_t row, int column) const {
+  bool is_null = false;
+  const Datum value = Value(row, column, &is_null);
+  return is_null ? 0 : DatumGetInt64(value);
+}
+
+double Rows::Float(uint64_t row, int column) const {
+  bool is_null = false;
+  const Datum value = Value(row, column, &is_null);
+  return is_null ? 0 : DatumGetFloat8(value);
+}
+
+bool Rows::Bool(uint64_t row, int column) const {
+  bool is_null = false;
+  const Datum value = Value(row, column, &is_null);
+  return !is_null && DatumGetBool(value);
+}
+
+int64_t Rows::Timestamp(uint64_t row, int column) const {
+  bool is_null = false;
+  const Datum value = Value(row, column, &is_null);
+  return is_null ? kNoTime : DatumGetTimestampTz(value);
+}
+
+Oid Rows::OidValue(uint64_t row, int column) const {
+  bool is_null = false;
+  const Datum value = Value(row, column, &is_null);
+  return is_null ? InvalidOid : DatumGetObjectId(value);
+}
+
+Rows Execute(const std::string& sql, const Params& params) {
+  Rows rows;
+  Call([&] {
+    const int result = SPI_execute_with_args(
+        sql.c_str(), static_cast<int>(params.types().size()),
+        const_cast<Oid*>(params.types().data()), const_cast<Datum*>(params.values().data()),
+        params.nulls().data(), false, 0);
+    if (result < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(result));
+  });
+  rows.table_ = SPI_tuptable;
+  rows.count_ = SPI_processed;
+  return rows;
+}
+
+SPIPlanPtr Statement::Plan(const std::vector<Oid>& types) {
+  if (plan_ == nullptr) {
+    plan_ = Call([&] {
+      SPIPlanPtr plan =
+          SPI_prepare(sql_.c_str(), static_cast<int>(types.size()), const_cast<Oid*>(types.data()));
+      if (plan == nullptr) {
+        elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+      }
+      SPI_keepplan(plan);
+      return plan;
+    });
+  }
+  return plan_;
+}
+
+Rows Statement::Run(const Params& params) {
+  SPIPlanPtr plan = Plan(params.types());
+  Rows rows;
+  Call([&] {
+    const int result = SPI_execute_plan(plan, const_cast<Datum*>(params.values().data()),
+                                        params.nulls().data(), false, 0);
+    if (result < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(result));
+  });
+  rows.table_ = SPI_tuptable;
+  rows.count_ = SPI_processed;
+  return rows;
+}
+
+Statement::~Statement() {
+  if (plan_ == nullptr) return;
+  try {
+    Call([&] { SPI_freeplan(plan_); });
+  } catch (...) {
+    // The plan leaks until the process ends.
+  }
+}
+
+std::string QuoteIdentifier(std::string_view name) {
+  const std::string copy(name);
+  const char* quoted = Call([&] { return quote_identifier(copy.c_str()); });
+  return std::string(quoted);
+}
+
+std::string QualifiedName(Oid relation) {
+  const char* name = Call([&]() -> const char* {
+    char* relation_name = get_rel_name(relation);
+    if (relation_name == nullptr) return nullptr;
+    char* schema = get_namespace_name(get_rel_namespace(relation));
+    return schema == nullptr ? nullptr : quote_qualified_identifier(schema, relation_name);
+  });
+  return name == nullptr ? std::string() : std::string(name);
+}
+
+}  // namespace alerting::pg

@@ -1,0 +1,80 @@
+// A worker's transaction, a savepoint in any process, and running as another role.
+// Each is left in the state it found: what is not committed is rolled back by the destructor.
+#ifndef ALERTING_PG_TRANSACTION_H_
+#define ALERTING_PG_TRANSACTION_H_
+
+#include "pg/guard.h"
+
+namespace alerting::pg {
+
+// One transaction of a background worker, with a snapshot and an SPI connection.
+class Transaction {
+ public:
+  // `activity` is what pg_stat_activity shows meanwhile; it must outlive the call only.
+  explicit Transaction(const char* activity);
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  void Commit();
+
+ private:
+  void Abort() noexcept;
+
+  bool open_ = false;
+  MemoryContext outer_context_;
+};
+
+// A savepoint whose destructor rolls back unless Release() was called.
+class Subtransaction {
+ public:
+  Subtransaction();
+  ~Subtransaction();
+  Subtransaction(const Subtransaction&) = delete;
+  Subtransaction& operator=(const Subtransaction&) = delete;
+  void Release();
+
+ private:
+  bool open_ = false;
+  MemoryContext outer_context_;
+  ResourceOwner outer_owner_;
+};
+
+// Runs as `role` until destroyed. Never lets code that it reaches become the session user again
+// (SET ROLE and the like fail). `restricted` also forbids what a materialized view's refresh may
+// not do: for the host's expressions.
+class UserScope {
+ public:
+  UserScope(Oid role, bool restricted);
+  ~UserScope();
+  UserScope(const UserScope&) = delete;
+  UserScope& operator=(const UserScope&) = delete;
+
+ private:
+  Oid saved_role_ = InvalidOid;
+  int saved_context_ = 0;
+};
+
+// Sets search_path to pg_catalog, pg_temp until destroyed, for sessions of users.
+class SafeSearchPath {
+ public:
+  SafeSearchPath();
+  ~SafeSearchPath();
+  SafeSearchPath(const SafeSearchPath&) = delete;
+  SafeSearchPath& operator=(const SafeSearchPath&) = delete;
+
+ private:
+  int nest_level_;
+};
+
+// An SPI connection in a backend that already has a transaction.
+class SpiConnection {
+ public:
+  SpiConnection();
+  ~SpiConnection();
+  SpiConnection(const SpiConnection&) = delete;
+  SpiConnection& operator=(const SpiConnection&) = delete;
+};
+
+}  // namespace alerting::pg
+
+#endif  // ALERTING_PG_TRANSACTION_H_

@@ -1,0 +1,44 @@
+// What the evaluator and the sender have in common: connecting, settings that no user may change
+// under them, waiting, and what becomes of an error. Runs in those workers.
+#ifndef ALERTING_PG_WORKER_H_
+#define ALERTING_PG_WORKER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "pg/shared_state.h"
+
+namespace alerting::pg {
+
+// A step of a worker's work. Errors leave it as exceptions with every transaction rolled back.
+class WorkerTask {
+ public:
+  virtual ~WorkerTask() = default;
+  // Loads what the worker needs to go on; called at the start and after repeated errors.
+  virtual void Load() = 0;
+  // Does everything that can be done now. Returns the wall-clock time at which there will be more
+  // to do if nobody wakes the worker before (kNever: only when woken).
+  virtual Micros Step() = 0;
+  // A descriptor that wakes the worker when readable, -1 for none.
+  virtual int WakeDescriptor() { return -1; }
+};
+
+// Thrown by a task to end the worker in good order (the slot's wish says what follows).
+struct WorkerExit {};
+
+// Connects the process to the database, takes the slot, and runs the task made by `make_task` until
+// the process is told to stop. Never returns.
+[[noreturn]] void RunWorker(WorkerKind kind, Oid database,
+                            const std::function<std::unique_ptr<WorkerTask>(DatabaseSlot*)>& make_task);
+
+// In a transaction of a worker: takes the lock that DROP EXTENSION conflicts with and returns the
+// extension's OID, InvalidOid when it is not installed.
+Oid LockExtension();
+
+// Opens the per-transaction rules of workers (statement timeout off, lock_timeout short).
+void ApplyWorkerSettings();
+
+}  // namespace alerting::pg
+
+#endif  // ALERTING_PG_WORKER_H_
