@@ -1,6 +1,7 @@
 // The engine's public face: checks what comes in and passes it on. Runs in the evaluator.
 #include "core/engine.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/engine_state.h"
@@ -63,9 +64,24 @@ void Engine::Judge(std::span<const Sample> samples, std::span<const ContainerRef
 }
 
 void Engine::Advance(Micros now) { state_->Advance(now); }
-Micros Engine::NextDeadline() const { return state_->queue.nearest_wall(); }
+Micros Engine::NextDeadline() const {
+  return std::max(state_->queue.nearest_wall(), state_->started);
+}
 
 std::vector<Transition> Engine::TakeTransitions() { return std::exchange(state_->transitions, {}); }
+Micros Engine::JudgedUntil(ContainerRef container, uint8_t readings) const {
+  const Container& known = state_->containers[container];
+  constexpr uint8_t kOfStream[kStreams] = {kCpu, kMemory | kMemoryUsed | kMemoryLimit, kRunning,
+                                           kRestarts};
+  Micros until = kNever;
+  for (int stream = 0; stream < kStreams; ++stream) {
+    const auto s = static_cast<size_t>(stream);
+    if ((readings & kOfStream[s]) == 0 || !known.Has(stream)) continue;
+    until = std::min(until, known.at[s]);
+  }
+  return until == kNever ? kNoTime : until;
+}
+
 const EngineCounters& Engine::counters() const { return state_->counters; }
 
 std::vector<ContainerRef> Engine::TakeChanged() {

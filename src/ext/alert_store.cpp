@@ -10,7 +10,8 @@ namespace alerting::ext {
 namespace {
 
 constexpr char kLockRules[] =
-    "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1) FOR KEY SHARE SKIP LOCKED";
+    "SELECT id, organization_id::text FROM alerting.alert_rule WHERE id = ANY ($1)"
+    " FOR KEY SHARE SKIP LOCKED";
 constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
 
 // A delivery refers to its webhook. NOWAIT: the caller isolates the transition that meets a lock.
@@ -174,7 +175,9 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
                                           std::vector<WriteResult>* results) {
   std::vector<std::string> ids;
   for (const size_t i : fires) ids.push_back(batch[i]->transition.rule_id);
-  const auto locked = FirstColumn(lock_rules_.Run(pg::Params().TextArray(ids)));
+  std::unordered_map<std::string, std::string> locked;  // with their organizations
+  const pg::Rows rows = lock_rules_.Run(pg::Params().TextArray(ids));
+  for (uint64_t row = 0; row < rows.size(); ++row) locked[rows.Text(row, 0)] = rows.Text(row, 1);
   std::unordered_set<std::string> existing;
   for (const std::string& id : ids) {
     if (locked.contains(id)) continue;
@@ -185,6 +188,23 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
     const std::string& id = batch[i]->transition.rule_id;
     if (locked.contains(id)) return false;
     (*results)[i] = existing.contains(id) ? WriteResult::kLocked : WriteResult::kObsolete;
+    return true;
+  });
+  return LeaveOutMoved(batch, std::move(fires), locked, results);
+}
+
+// Where the organization comes by an expression, nothing tells when it changes: what it says now
+// decides whether the rule concerns the container at all.
+std::vector<size_t> AlertStore::LeaveOutMoved(
+    std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
+    const std::unordered_map<std::string, std::string>& organizations,
+    std::vector<WriteResult>* results) {
+  std::erase_if(fires, [&](size_t i) {
+    const Transition& transition = batch[i]->transition;
+    const auto& organization = containers_.at(transition.container_key).organization;
+    if (organization == organizations.at(transition.rule_id)) return false;
+    corrections_.push_back({transition.container_key, true, organization.value_or("")});
+    (*results)[i] = WriteResult::kObsolete;
     return true;
   });
   return fires;

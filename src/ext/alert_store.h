@@ -61,6 +61,10 @@ class AlertStore {
                                      std::vector<size_t> fires, std::vector<WriteResult>* results);
   std::vector<size_t> LockRules(std::span<OutgoingTransition* const> batch,
                                 std::vector<size_t> fires, std::vector<WriteResult>* results);
+  std::vector<size_t> LeaveOutMoved(std::span<OutgoingTransition* const> batch,
+                                    std::vector<size_t> fires,
+                                    const std::unordered_map<std::string, std::string>& organizations,
+                                    std::vector<WriteResult>* results);
   std::vector<size_t> InsertAlerts(std::span<OutgoingTransition* const> batch,
                                    const std::vector<size_t>& fires);
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& fires);

@@ -73,6 +73,20 @@ std::vector<Source> LoadSources(KeyKind key_kind) {
 
 }  // namespace
 
+uint8_t Source::readings() const {
+  uint8_t bits = 0;
+  const auto add = [&](const std::string& expression, Reading reading) {
+    if (!expression.empty()) bits = static_cast<uint8_t>(bits | reading);
+  };
+  add(mapping.cpu, kCpu);
+  add(mapping.memory, kMemory);
+  add(mapping.memory_used, kMemoryUsed);
+  add(mapping.memory_limit, kMemoryLimit);
+  add(mapping.running, kRunning);
+  add(mapping.restarts, kRestarts);
+  return bits;
+}
+
 const Source* Binding::FindSource(uint32_t id) const {
   for (const Source& source : sources) {
     if (source.mapping.id == id) return &source;

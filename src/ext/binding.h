@@ -19,6 +19,8 @@ struct Source {
   std::string name;           // qualified, quoted
   std::string label;          // for messages
   SourceSettings settings;
+
+  uint8_t readings() const;  // Reading bits of what is mapped
 };
 
 struct Binding {

@@ -225,6 +225,16 @@ void Evaluator::ReplaySource(const Source& source, Micros from, Micros now) {
   if (source.settings.max_age != kNever) {
     range.after = std::max(range.after, SubtractTime(now, source.settings.max_age));
   }
+  // Rows that the saved state or the queue has brought to judgement are not read again.
+  const uint8_t readings = source.readings();
+  for (ContainerRef ref = 0; ref < world_->engine.ref_limit(); ++ref) {
+    if (world_->engine.Key(ref).empty()) continue;
+    const Micros judged = world_->engine.JudgedUntil(ref, readings);
+    if (judged <= range.after) continue;
+    range.containers.emplace_back(world_->engine.Key(ref));
+    // At the very time of the last reading only a correction would count.
+    range.container_after.push_back(judged - 1);
+  }
   // A row from the future was taken at its arrival; taking it again would judge it at a new time.
   range.until = now + kFutureLimit;
   ExtensionTransaction transaction(slot_, "reading metrics");
