@@ -26,7 +26,7 @@ Params& Params::Add(Datum value, Oid type, bool is_null) {
 
 Params& Params::Text(std::string_view value) { return Add(MakeText(value), TEXTOID, false); }
 
-Params& Params::Text(const std::optional<std::string>& value) {
+Params& Params::OptionalText(const std::optional<std::string>& value) {
   return value ? Text(std::string_view(*value)) : Null(TEXTOID);
 }
 

@@ -17,7 +17,7 @@ namespace alerting::pg {
 class Params {
  public:
   Params& Text(std::string_view value);
-  Params& Text(const std::optional<std::string>& value);
+  Params& OptionalText(const std::optional<std::string>& value);
   Params& Int(int32_t value);
   Params& BigInt(int64_t value);
   Params& Bool(bool value);
