@@ -259,7 +259,7 @@ void Oracle::JudgeReading(const std::string& key, Container& container, Conditio
   if (at == last.at) {
     if (value == last.value) return;  // a repeat
     stream.readings.back().value = value;
-    for (const Rule* rule : rules) JudgeCorrection(key, container, *rule, last.value);
+    for (const Rule* rule : rules) JudgeCorrection(key, container, *rule);
     return;
   }
   for (const Rule* rule : rules) PassDeadline(key, container, *rule, at - 1);
@@ -307,11 +307,11 @@ void Oracle::JudgeNewReading(const std::string& key, Container& container, const
 }
 
 // The newest reading turned out to be another one.
-void Oracle::JudgeCorrection(const std::string& key, Container& container, const Rule& rule,
-                             double old_value) {
+void Oracle::JudgeCorrection(const std::string& key, Container& container, const Rule& rule) {
   Pair& pair = container.pairs[rule.id];
-  if (pair.phase == Phase::kFiring && pair.by_silence) return;
   const Reading reading = StreamOf(container, rule.condition).readings.back();
+  if (pair.phase == Phase::kFiring && pair.by_silence) return;
+  if (pair.phase == Phase::kOk && pair.last_transition > reading.at) return;
   const Micros as_at = std::max(reading.at, pair.last_transition);
   const double value = CurrentValue(container, rule, as_at);
   const bool counts_restarts = rule.condition == Condition::kRestartLoop;
@@ -332,8 +332,6 @@ void Oracle::JudgeCorrection(const std::string& key, Container& container, const
     Fire(key, rule, pair, as_at, as_at, value, false);
     return;
   }
-  // From bad to bad nothing begins: the rule has judged that reading already.
-  if (Breaches(rule, old_value)) return;
   BeginRun(pair, as_at, value);
   if (rule.duration <= 0) Fire(key, rule, pair, as_at, as_at, value, false);
 }

@@ -126,8 +126,7 @@ class Oracle {
                     double value, Micros stale_after, Micros arrival);
   void JudgeNewReading(const std::string& key, Container& container, const Rule& rule,
                        std::optional<Reading> previous, Micros previous_stale_after);
-  void JudgeCorrection(const std::string& key, Container& container, const Rule& rule,
-                       double old_value);
+  void JudgeCorrection(const std::string& key, Container& container, const Rule& rule);
   void JudgeNewRule(const std::string& key, Container& container, const Rule& rule, Micros now);
   void JudgeEditedRule(const std::string& key, Container& container, const Rule& rule,
                        const Rule& old_rule, Micros now);

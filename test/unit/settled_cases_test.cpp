@@ -94,6 +94,40 @@ TEST(SettledCases, CorrectionDoesNotPutSilenceOff) {
   EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +300 value 20.000000"}));
 }
 
+TEST(SettledCases, CorrectionBeforeWhatTheClockEndedIsNotJudged) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0, NoData::kResolve).Cpu(0, 90).Advance(300);
+  scene.Transaction({{.at = Scene::Time(0), .cpu = 95}}).Advance(400);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                  "resolve r on c started +0 fired +0 resolved +300 no data"}));
+}
+
+TEST(SettledCases, CorrectionUnderSilenceFiresAndSilenceResolvesIt) {
+  // As if the right value had come at once.
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0, NoData::kResolve).Cpu(0, 10).Advance(400);
+  scene.Transaction({{.at = Scene::Time(0), .cpu = 95}}).Advance(400);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 95.000000",
+                                  "resolve r on c started +0 fired +0 resolved +300 no data"}));
+}
+
+TEST(SettledCases, CorrectionAfterTheDeadlineThatFiredResolvesAtTheDeadline) {
+  Scene scene;
+  scene.SetRule("r", kDown, 0, 60).Running(0, false).Advance(60);
+  scene.Transaction({{.at = Scene::Time(0), .running = true}});
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +0 fired +60 value nan",
+                   "resolve r on c started +0 fired +60 resolved +60 recovered value nan"}));
+}
+
+TEST(SettledCases, ClockSetBackDoesNotFreeANewAlertFromSilence) {
+  Scene scene;
+  scene.Cpu(0, 90).SetRule("other", kCpuUsage, 100, 0, NoData::kResolve).Advance(300).Advance(100);
+  scene.SetRule("r", kCpuUsage, 50, 0, NoData::kResolve).Advance(299).Advance(300);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                  "resolve r on c started +0 fired +0 resolved +300 no data"}));
+}
+
 TEST(SettledCases, WindowEndDoesNotResolveARestartLoopThatWentSilent) {
   Scene scene;
   scene.SetRule("r", kLoop, 0, 600, NoData::kFire).Restarts(0, 0).Restarts(60, 1).Advance(700);
