@@ -45,8 +45,8 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN firing || jsonb_build_object(
   'type', 'alert.resolved',
   'timestamp', alerting.rfc3339(resolved_at),
-  'data', (firing -> 'data') || jsonb_build_object(
-    'alert', (firing -> 'data' -> 'alert') || jsonb_build_object(
+  'data', coalesce(firing -> 'data', '{}') || jsonb_build_object(
+    'alert', coalesce(firing -> 'data' -> 'alert', '{}') || jsonb_build_object(
       'status', 'RESOLVED', 'resolvedAt', alerting.rfc3339(resolved_at), 'resolveReason', reason),
     'summary', coalesce(firing #>> '{data,container,name}', firing #>> '{data,container,id}') || ': resolved, '
       || CASE reason

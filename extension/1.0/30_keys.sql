@@ -18,9 +18,9 @@ BEGIN
       USING ERRCODE = 'undefined_table';
   END IF;
   IF table_row.relkind NOT IN ('r', 'p') THEN
-    RAISE EXCEPTION '% must be a table, but % is a %', what, rel,
-        CASE table_row.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
-             WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'composite type' WHEN 't' THEN 'TOAST table' ELSE 'index' END
+    RAISE EXCEPTION '% must be a table, but % is %', what, rel,
+        CASE table_row.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
+             WHEN 'S' THEN 'a sequence' WHEN 'c' THEN 'a composite type' WHEN 't' THEN 'a TOAST table' ELSE 'an index' END
       USING ERRCODE = 'wrong_object_type', HINT = 'Name the table that the rows are written to.';
   END IF;
   IF table_row.nspname IN ('pg_catalog', 'information_schema', 'pg_toast', 'alerting') THEN
@@ -28,8 +28,8 @@ BEGIN
       USING ERRCODE = 'wrong_object_type';
   END IF;
   IF table_row.relpersistence = 't' OR (referenced AND table_row.relpersistence <> 'p') THEN
-    RAISE EXCEPTION '% cannot be %, a % table', what, rel,
-        CASE table_row.relpersistence WHEN 't' THEN 'temporary' ELSE 'unlogged' END
+    RAISE EXCEPTION '% cannot be %, % table', what, rel,
+        CASE table_row.relpersistence WHEN 't' THEN 'a temporary' ELSE 'an unlogged' END
       USING ERRCODE = 'wrong_object_type',
             DETAIL = CASE WHEN referenced THEN 'Rules and alerts are permanent and refer to its rows by foreign keys.'
                           ELSE 'Other sessions cannot read it.' END;

@@ -19,15 +19,19 @@ BEGIN
   PERFORM alerting.require_binding();
   PERFORM alerting.check_table(metrics_table, 'metrics', false);
   PERFORM alerting.check_source_options(max_age, stale_after, time_zone, at_unit, level);
+  IF '' IN (given ->> 'container', given ->> 'at') THEN
+    RAISE EXCEPTION 'container and at must not be empty'
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave them out to have them guessed.';
+  END IF;
   guessed := alerting.guess_row(metrics_table, given, at_unit) || alerting.guess_readings(metrics_table, given);
   mapping := guessed || jsonb_strip_nulls(given);
-  IF coalesce(mapping ->> 'container', '') = '' THEN
+  IF mapping ->> 'container' IS NULL THEN
     RAISE EXCEPTION 'cannot tell which container a row of table % is about', metrics_table
       USING ERRCODE = 'invalid_parameter_value',
             DETAIL = format('It has not exactly one foreign key to %s, and no column with a usual name, such as container_id.',
                             (SELECT b.containers FROM alerting.host_binding b)),
             HINT = 'Say it: container => a column''s name, or an SQL expression over m, the metric''s row.';
-  ELSIF coalesce(mapping ->> 'at', '') = '' THEN
+  ELSIF mapping ->> 'at' IS NULL THEN
     RAISE EXCEPTION 'cannot tell the time of a row of table %', metrics_table
       USING ERRCODE = 'invalid_parameter_value',
             DETAIL = 'It has no column of a timestamp type with a usual name, such as at, time or created_at.',

@@ -10,16 +10,23 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
      AND alerting.plain_name(c.relname) = ANY ($1);
 $function$;
 
--- Says at CREATE EXTENSION what was done or is to be done, also where the caller's messages are
--- lowered (as they are for every extension script).
+-- Says at CREATE EXTENSION what was done or is to be done. PostgreSQL raises client_min_messages to
+-- warning for every extension script; only who asked for errors alone wants silence.
 CREATE FUNCTION alerting.tell(line text, hint text DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = notice AS $function$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  level text := current_setting('client_min_messages');
 BEGIN
-  IF hint IS NULL OR hint = '' THEN
+  IF level IN ('error', 'fatal', 'panic') THEN
+    RETURN;
+  END IF;
+  PERFORM set_config('client_min_messages', 'notice', true);
+  IF coalesce(hint, '') = '' THEN
     RAISE NOTICE 'alerting: %', line;
   ELSE
     RAISE NOTICE 'alerting: %', line USING HINT = hint;
   END IF;
+  PERFORM set_config('client_min_messages', level, true);
 END
 $function$;
 

@@ -21,7 +21,7 @@ COMMENT ON FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolea
 COMMENT ON FUNCTION alerting.flush(interval, boolean) IS
 'Waits until everything that was committed before is evaluated and, with deliveries, every webhook of it is delivered or parked. True when done, false when the time ran out';
 COMMENT ON FUNCTION alerting.status() IS
-'Workers, queue, lag and counters of this database, one row each';
+'Workers, queue, lag and counters of this database, in one row';
 COMMENT ON FUNCTION alerting.start() IS 'Starts this database''s workers at commit, after stop() or a restart of the server';
 COMMENT ON FUNCTION alerting.stop() IS 'Stops this database''s workers until start(); needed before DROP DATABASE without FORCE';
 COMMENT ON FUNCTION alerting.resume() IS 'Lets a restored copy of a database send its webhooks: until then it holds them, so that a copy pages nobody';
@@ -30,7 +30,7 @@ COMMENT ON FUNCTION alerting.test_webhook(text) IS
 COMMENT ON FUNCTION alerting.redeliver(text) IS
 'Sends a delivery again, whatever its status; its retries start anew. id: delivery.id';
 COMMENT ON FUNCTION alerting.explain(text, text) IS
-'Why a rule does or does not fire now for a container: last readings, run, deadlines. Takes the rule''s id and the container''s key as text';
+'Why a rule does or does not fire now for a container: its state, last reading, run and deadlines. Takes the rule''s id and the container''s key as text';
 COMMENT ON FUNCTION alerting.cuid() IS
 'A new id: 25 characters, sortable by time. Default of the id columns; a role that inserts without an id needs EXECUTE';
 

@@ -4,10 +4,7 @@
 // A mapping is looked up along the caller's search_path once, here, and given back with every name
 // qualified: later it runs under a pinned path and must mean the same. It is an expression over one
 // row: no aggregate, window, set, lock or side effect.
-#include <string>
-
 #include "pg/guard.h"
-#include "pg/spi.h"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(alerting_describe_mapping);
@@ -18,8 +15,8 @@ namespace alerting::ext {
 
 namespace {
 
-// Everything below is PostgreSQL code that may ereport: it runs inside one pg::Call and holds no
-// object with a destructor.
+// Everything down to DescribeMapping is PostgreSQL code that may ereport: it runs inside pg::Call
+// and holds no object with a destructor.
 
 struct Request {
   Oid relation;
@@ -40,30 +37,17 @@ struct Answer {
 
 constexpr char kPrefix[] = "SELECT (";
 
+const char* TableName(const Request& request) {
+  return quote_qualified_identifier(get_namespace_name(get_rel_namespace(request.relation)),
+                                    get_rel_name(request.relation));
+}
+
 [[noreturn]] void Refuse(const Request& request, int code, const char* problem, const char* hint) {
   ereport(ERROR, (errcode(code),
-                  errmsg("mapping \"%s\" of table %s %s", request.what,
-                         quote_qualified_identifier(
-                             get_namespace_name(get_rel_namespace(request.relation)),
-                             get_rel_name(request.relation)),
+                  errmsg("mapping \"%s\" of table %s %s", request.what, TableName(request),
                          problem),
                   errdetail("The mapping is: %s", request.expression), errhint("%s", hint)));
   pg_unreachable();
-}
-
-// An error of the parser points into the mapping, not into the statement that called us.
-void ExplainError(void* argument) {
-  const auto* request = static_cast<const Request*>(argument);
-  const int position = geterrposition();
-  if (position > 0) {
-    errposition(0);
-    const int offset = position - static_cast<int>(sizeof(kPrefix) - 1);
-    if (offset > 0) {
-      internalerrposition(offset);
-      internalerrquery(request->expression);
-    }
-  }
-  errcontext("mapping \"%s\": %s", request->what, request->expression);
 }
 
 // The column that the text names: exactly, or as an identifier that may be quoted.
@@ -90,6 +74,9 @@ AttrNumber FindColumn(TupleDesc descriptor, const char* text) {
 
 // The one expression that the text is; anything that would end it early is no expression.
 Node* ParseExpression(const Request& request, const char* sql) {
+  if (strspn(request.expression, " \t\r\n") == strlen(request.expression)) {
+    Refuse(request, ERRCODE_SYNTAX_ERROR, "is empty", "Leave it out to have it guessed.");
+  }
   List* statements = raw_parser(sql, RAW_PARSE_DEFAULT);
   const char* kHint = "Write one column or one SQL expression.";
   if (list_length(statements) != 1) {
@@ -226,10 +213,6 @@ void DescribeExpression(const Request& request, Relation relation, Node* express
 
 Answer Describe(const Request& request) {
   Answer answer = {nullptr, false, InvalidOid, NIL, true};
-  ErrorContextCallback context;
-  context.callback = ExplainError;
-  context.arg = const_cast<Request*>(&request);
-  context.previous = error_context_stack;
   Relation relation = relation_open(request.relation, AccessShareLock);
   const AttrNumber column = FindColumn(RelationGetDescr(relation), request.expression);
   if (column != InvalidAttrNumber) {
@@ -240,9 +223,7 @@ Answer Describe(const Request& request) {
       (void)set_config_option("search_path", request.path, PGC_USERSET, PGC_S_SESSION,
                               GUC_ACTION_SAVE, true, 0, false);
     }
-    error_context_stack = &context;
     Node* expression = Analyze(request, relation);
-    error_context_stack = context.previous;
     // Back to the pinned path: names that it does not see are written qualified.
     AtEOXact_GUC(false, nest_level);
     DescribeExpression(request, relation, expression, &answer);
@@ -254,15 +235,25 @@ Answer Describe(const Request& request) {
   return answer;
 }
 
+// An error of the parser says neither which mapping it met nor points into the caller's statement.
+[[noreturn]] void RaiseParserError(const Request& request, const ErrorData* error) {
+  // Past the end of the mapping stands what we put around it.
+  const auto length = static_cast<int>(sizeof(kPrefix) - 1 + strlen(request.expression));
+  const bool at_end = error->sqlerrcode == ERRCODE_SYNTAX_ERROR && error->cursorpos > length;
+  ereport(ERROR,
+          (errcode(error->sqlerrcode),
+           errmsg("mapping \"%s\" of table %s: %s", request.what, TableName(request),
+                  at_end ? "syntax error at its end" : error->message),
+           errdetail("The mapping is: %s", request.expression),
+           error->hint != nullptr ? errhint("%s", error->hint) : 0));
+  pg_unreachable();
+}
+
 char* TextArgument(FunctionCallInfo fcinfo, int n) {
   return PG_ARGISNULL(n) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
-Datum DescribeMapping(FunctionCallInfo fcinfo) {
-  TupleDesc descriptor;
-  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) {
-    elog(ERROR, "return type must be a row type");
-  }
+Request ReadRequest(FunctionCallInfo fcinfo) {
   Request request;
   request.relation = PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0);
   request.alias = TextArgument(fcinfo, 1);
@@ -275,7 +266,14 @@ Datum DescribeMapping(FunctionCallInfo fcinfo) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
                     errmsg("a mapping, its table, its alias and its name must not be null")));
   }
-  const Answer answer = Describe(request);
+  return request;
+}
+
+Datum AnswerRow(FunctionCallInfo fcinfo, const Answer& answer) {
+  TupleDesc descriptor;
+  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) {
+    elog(ERROR, "return type must be a row type");
+  }
   ArrayBuildState* columns = initArrayResult(TEXTOID, CurrentMemoryContext, false);
   ListCell* cell;
   foreach (cell, answer.columns) {
@@ -289,11 +287,27 @@ Datum DescribeMapping(FunctionCallInfo fcinfo) {
   return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }
 
+Datum DescribeMapping(FunctionCallInfo fcinfo) {
+  const Request request = pg::Call([&] { return ReadRequest(fcinfo); });
+  Answer answer;
+  try {
+    answer = pg::Call([&] {
+      // The callers' callbacks would take a position in the mapping for one in their statement.
+      error_context_stack = nullptr;
+      return Describe(request);
+    });
+  } catch (const pg::Error& error) {
+    // An error all the same, so nothing that the failed call left behind is used.
+    if (error.data()->cursorpos <= 0) throw;
+    pg::Throw([&] { RaiseParserError(request, error.data()); });
+  }
+  return pg::Call([&] { return AnswerRow(fcinfo, answer); });
+}
+
 }  // namespace
 
 }  // namespace alerting::ext
 
 Datum alerting_describe_mapping(PG_FUNCTION_ARGS) {
-  return alerting::pg::Entry(
-      [&] { return alerting::pg::Call([&] { return alerting::ext::DescribeMapping(fcinfo); }); });
+  return alerting::pg::Entry([&] { return alerting::ext::DescribeMapping(fcinfo); });
 }

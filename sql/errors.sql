@@ -1,0 +1,125 @@
+-- Bad input gets an error that says what is wrong and what to do.
+\set SHOW_CONTEXT never
+CREATE EXTENSION alerting;
+CREATE TABLE orgs (id int PRIMARY KEY, name text);
+CREATE TABLE boxes (id int PRIMARY KEY, org_id int REFERENCES orgs, name text, flags boolean, tags text[]);
+CREATE TABLE readings (box_id int REFERENCES boxes, at timestamptz, cpu float8, up text, ts bigint, note text, PRIMARY KEY (box_id, at));
+INSERT INTO orgs VALUES (1, 'one');
+
+-- Before attach.
+SELECT alerting.attach_metrics('readings');
+SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 80);
+SELECT alerting.create_webhook(1, 'https://example.com/');
+SELECT alerting.detach();
+SELECT alerting.detach_metrics('readings');
+
+-- attach: tables.
+SELECT alerting.attach('nowhere', 'boxes');
+SELECT alerting.attach('orgs', NULL);
+SELECT alerting.attach('orgs', 1::oid::regclass);
+CREATE VIEW a_view AS SELECT * FROM boxes;
+SELECT alerting.attach('orgs', 'a_view');
+CREATE MATERIALIZED VIEW a_matview AS SELECT * FROM boxes;
+SELECT alerting.attach('orgs', 'a_matview');
+CREATE FOREIGN DATA WRAPPER regress_alerting_fdw;
+CREATE SERVER regress_alerting_server FOREIGN DATA WRAPPER regress_alerting_fdw;
+CREATE FOREIGN TABLE a_foreign_table (id int, org_id int) SERVER regress_alerting_server;
+SELECT alerting.attach('orgs', 'a_foreign_table');
+SELECT alerting.attach('orgs', 'orgs_pkey');
+
+SELECT alerting.attach('orgs', 'pg_catalog.pg_class');
+CREATE TEMP TABLE a_temp_table (id int PRIMARY KEY, org_id int);
+SELECT alerting.attach('orgs', 'a_temp_table');
+CREATE UNLOGGED TABLE an_unlogged_table (id int PRIMARY KEY, org_id int);
+SELECT alerting.attach('orgs', 'an_unlogged_table');
+SELECT alerting.attach('boxes', 'boxes');
+-- attach: keys.
+SELECT alerting.attach('orgs', 'readings');
+CREATE TABLE no_key (id int, org_id int);
+SELECT alerting.attach('orgs', 'no_key');
+CREATE TABLE two_keys (a int NOT NULL UNIQUE, b int NOT NULL UNIQUE, org_id int);
+SELECT alerting.attach('orgs', 'two_keys');
+CREATE TABLE odd_key (id numeric PRIMARY KEY, org_id int);
+SELECT alerting.attach('orgs', 'odd_key');
+-- attach: the organization.
+CREATE TABLE lonely (id int PRIMARY KEY, name text);
+SELECT alerting.attach('orgs', 'lonely');
+SELECT alerting.attach('orgs', 'boxes', organization => 'ord_id');
+SELECT alerting.attach('orgs', 'boxes', organization => 'name');
+SELECT alerting.attach('orgs', 'boxes', organization => 'flags');
+SELECT alerting.attach('orgs', 'boxes', organization => '(SELECT o.id FROM orgs o WHERE');
+SELECT alerting.attach('orgs', 'boxes', organization => '');
+SELECT alerting.attach('orgs', 'boxes', organization => 'org_id) FROM boxes c; DROP TABLE orgs; SELECT (1');
+SELECT alerting.attach('orgs', 'boxes', organization => 'org_id), (id');
+SELECT alerting.attach('orgs', 'boxes', organization => '1) UNION SELECT (2');
+SELECT alerting.attach('orgs', 'boxes', organization => '(SELECT o.id FROM missing o)');
+SELECT alerting.attach('orgs', 'boxes', organization => '(SELECT o.id FROM orgs o WHERE o.id = c.org_id FOR UPDATE)');
+SELECT alerting.attach('orgs', 'boxes', organization => '$1');
+SELECT alerting.attach('orgs', 'boxes', name => 'nome');
+SELECT alerting.attach('orgs', 'boxes', name => 'upper(name)');
+-- Nothing was made on the way.
+SELECT count(*) FROM pg_class WHERE relnamespace = 'alerting'::regnamespace;
+
+SELECT alerting.attach('orgs', 'boxes');
+-- attach_metrics.
+SELECT alerting.attach_metrics('missing');
+SELECT alerting.attach_metrics(NULL);
+SELECT alerting.attach_metrics('a_view');
+SELECT alerting.attach_metrics('alerting.alert');
+SELECT alerting.attach_metrics('lonely', at => 'now()');
+SELECT alerting.attach_metrics('readings', container => '');
+SELECT alerting.attach_metrics('readings', at => '');
+SELECT alerting.attach_metrics('boxes');
+SELECT alerting.detach_metrics('boxes');
+SELECT alerting.detach_metrics(NULL);
+SELECT alerting.attach_metrics('readings', container => 'container');
+SELECT alerting.attach_metrics('readings', container => 'note');
+SELECT alerting.attach_metrics('readings', at => 'note');
+SELECT alerting.attach_metrics('readings', at => 'ts');
+SELECT alerting.attach_metrics('readings', at => 'ts', at_unit => 'minutes');
+SELECT alerting.attach_metrics('readings', at => 'at', at_unit => 's');
+SELECT alerting.attach_metrics('readings', at_unit => 's');
+SELECT alerting.attach_metrics('readings', cpu => '');
+SELECT alerting.attach_metrics('readings', cpu => 'cpu_percent');
+SELECT alerting.attach_metrics('readings', cpu => 'm.cpu + k.cpu');
+SELECT alerting.attach_metrics('readings', cpu => 'up = ''up''');
+SELECT alerting.attach_metrics('readings', cpu => 'avg(cpu)');
+SELECT alerting.attach_metrics('readings', cpu => 'cpu - lag(cpu) OVER (ORDER BY at)');
+SELECT alerting.attach_metrics('readings', cpu => 'generate_series(1, 3)');
+SELECT alerting.attach_metrics('readings', cpu => 'random()');
+SELECT alerting.attach_metrics('readings', cpu => '(SELECT max(cpu * random()) FROM readings)');
+SELECT alerting.attach_metrics('readings', cpu => 'cpu / ''x''');
+SELECT alerting.attach_metrics('readings', running => 'up');
+SELECT alerting.attach_metrics('readings', running => 'cpu > 0', max_age => '0');
+SELECT alerting.attach_metrics('readings', stale_after => '-1 minute');
+SELECT alerting.attach_metrics('readings', stale_after => NULL);
+SELECT alerting.attach_metrics('readings', time_zone => 'Mars/Olympus');
+SELECT alerting.attach_metrics('readings', time_zone => NULL);
+SELECT alerting.attach_metrics('readings', level => 'page');
+SELECT alerting.detach_metrics('readings');
+SELECT count(*) FROM alerting.metric_source;
+
+-- Rules.
+SELECT alerting.create_rule(NULL, 'cpu', 'CPU_USAGE', 80);
+SELECT alerting.create_rule('one', 'cpu', 'CPU_USAGE', 80);
+\set VERBOSITY terse
+SELECT alerting.create_rule(2, 'cpu', 'CPU_USAGE', 80);
+SELECT alerting.create_rule(1, 'cpu', 'DISK_USAGE', 80);
+SELECT alerting.create_rule(1, 'cpu', NULL, 80);
+SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE');
+SELECT alerting.create_rule(1, 'cpu', 'MEMORY_USAGE', 'NaN');
+SELECT alerting.create_rule(1, 'cpu', 'MEMORY_USAGE', 'Infinity');
+SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 80, -1);
+SELECT alerting.create_rule(1, ' ', 'CPU_USAGE', 80);
+SELECT alerting.create_rule(1, NULL, 'CPU_USAGE', 80);
+SELECT alerting.create_rule(1, 'loop', 'RESTART_LOOP', 3);
+SELECT alerting.create_rule(1, 'loop', 'RESTART_LOOP', -1, 5);
+SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 80, no_data => 'maybe');
+INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('', 1, 'cpu', 'CPU_USAGE', 80);
+\set VERBOSITY default
+
+SET client_min_messages = warning;
+DROP EXTENSION alerting CASCADE;
+DROP SCHEMA alerting CASCADE;
+DROP TABLE readings, boxes, orgs, lonely, no_key, two_keys, odd_key, an_unlogged_table CASCADE;
+DROP FOREIGN DATA WRAPPER regress_alerting_fdw CASCADE;
