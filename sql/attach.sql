@@ -88,7 +88,29 @@ SELECT alerting.detach_metrics(metrics) LIKE 'detached metrics %' AS detached FR
 UPDATE alerting.host_binding SET alert_oid = 1;
 SELECT alerting.attach('tenants', 'boxes');
 
+-- Keys of a domain: our columns have the type beneath, whose checks are nobody's code.
+SELECT alerting.detach();
+DELETE FROM alerting.alert_rule;
+CREATE DOMAIN slug AS varchar(20) CHECK (VALUE ~ '^[a-z]+$');
+CREATE DOMAIN tenant_slug AS slug;
+CREATE TABLE slug_tenants (slug tenant_slug PRIMARY KEY);
+CREATE TABLE slug_boxes (id uuid PRIMARY KEY, tenant slug REFERENCES slug_tenants);
+CREATE TABLE slug_readings (id bigserial PRIMARY KEY, box text, at date, cpu real);
+SELECT alerting.attach('slug_tenants', 'slug_boxes');
+SELECT a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+ WHERE (a.attrelid, a.attname) IN (('alerting.alert_rule'::regclass, 'organization_id'), ('alerting.webhook'::regclass, 'organization_id'), ('alerting.alert'::regclass, 'container_id'))
+ ORDER BY 1, 2;
+SELECT alerting.attach_metrics('slug_readings', container => 'box::uuid');
+
+-- The host's tables go and come again: the binding follows by another attach.
+SET client_min_messages = warning;
+DROP TABLE slug_tenants, slug_boxes CASCADE;
+RESET client_min_messages;
+SELECT alerting.attach('tenants', 'boxes');
+SELECT alerting.repair();
+
 SET client_min_messages = warning;
 DROP EXTENSION alerting CASCADE;
 DROP SCHEMA alerting, app CASCADE;
-DROP TABLE boxes, tenants;
+DROP TABLE boxes, tenants, slug_readings;
+DROP DOMAIN tenant_slug, slug;

@@ -43,33 +43,30 @@ $function$;
 
 -- How a key of this type is handled: 'text', 'uuid' or 'int8'; NULL when it is not supported.
 CREATE FUNCTION alerting.key_kind(type regtype) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-DECLARE
-  base oid := type;
-  next oid;
-BEGIN
-  LOOP
-    SELECT t.typbasetype INTO next FROM pg_type t WHERE t.oid = base AND t.typtype = 'd';
-    EXIT WHEN NOT FOUND;
-    base := next;
-  END LOOP;
-  RETURN CASE WHEN base IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) THEN 'text'
-              WHEN base = 'uuid'::regtype THEN 'uuid'
-              WHEN base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'int8' END;
-END
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH RECURSIVE base(type) AS (
+    SELECT $1::oid UNION ALL SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype = 'd')
+  SELECT max(CASE WHEN b.type IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) THEN 'text'
+                  WHEN b.type = 'uuid'::regtype THEN 'uuid'
+                  WHEN b.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'int8' END) FROM base b;
 $function$;
 
--- A column's type as another column must be declared to hold the same values.
+-- A column's type as another column must be declared to hold the same values. Of a domain it is
+-- the type beneath: a domain's checks would run with the rights of whoever writes the other column.
 CREATE FUNCTION alerting.declaration_of(rel regclass, column_number int2) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT format_type(a.atttypid, a.atttypmod)
+  WITH RECURSIVE base(type, modifier, depth) AS (
+    SELECT a.atttypid, a.atttypmod, 0 FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum = $2
+    UNION ALL
+    SELECT t.typbasetype, t.typtypmod, b.depth + 1 FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype = 'd')
+  SELECT format_type(b.type, b.modifier)
          || CASE WHEN a.attcollation NOT IN (0, t.typcollation)
                  THEN format(' COLLATE %I.%I', n.nspname, l.collname) ELSE '' END
-    FROM pg_attribute a
-    JOIN pg_type t ON t.oid = a.atttypid
+    FROM (SELECT * FROM base ORDER BY depth DESC LIMIT 1) b
+    JOIN pg_type t ON t.oid = b.type
+    JOIN pg_attribute a ON a.attrelid = $1 AND a.attnum = $2
     LEFT JOIN pg_collation l ON l.oid = a.attcollation
-    LEFT JOIN pg_namespace n ON n.oid = l.collnamespace
-   WHERE a.attrelid = $1 AND a.attnum = $2;
+    LEFT JOIN pg_namespace n ON n.oid = l.collnamespace;
 $function$;
 
 -- The single column that identifies a row of `rel`: its primary key, else its only unique NOT NULL

@@ -1,7 +1,7 @@
 -- Binding the organizations and containers tables.
 
--- The stored form of a mapping that is a key. Of a key's kind it is kept as it is; numbers and uuids
--- become text for a text key; everything else is probably a mistake.
+-- The stored form of a mapping that gives a key. Its type must be of the key's kind (numbers and
+-- uuids also make a text key); everything else is probably a mistake.
 CREATE FUNCTION alerting.key_mapping(rel regclass, alias text, what text, expression text, key_type regtype, path text,
   OUT sql text, OUT is_column boolean)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -10,19 +10,22 @@ DECLARE
   described record;
   kind text;
 BEGIN
-  SELECT * INTO described FROM alerting.describe_mapping(rel, alias, what, expression, key_type, path);
+  SELECT * INTO described FROM alerting.describe_mapping(rel, alias, what, expression, NULL, path);
   kind := alerting.key_kind(described.type);
   IF kind IS NULL OR (kind <> wanted AND wanted <> 'text') THEN
     RAISE EXCEPTION 'mapping "%" of table % has type %, but the key has type %', what, rel, described.type, key_type
       USING ERRCODE = 'datatype_mismatch', DETAIL = format('The mapping is: %s', expression),
             HINT = format('Name the column or expression that holds the key, or cast it: (...)::%s', key_type);
   END IF;
-  is_column := described.is_column AND kind = wanted
-               AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = described.type AND t.typtype = 'd');
-  sql := CASE WHEN is_column OR (kind = wanted AND NOT described.is_column) THEN described.sql
-              ELSE format('(%s)::%s', CASE WHEN described.is_column THEN alias || '.' || described.sql ELSE described.sql END,
-                          CASE wanted WHEN 'int8' THEN 'bigint' ELSE wanted END) END;
+  sql := described.sql;
+  is_column := described.is_column;
 END
+$function$;
+
+-- One attach at a time.
+CREATE FUNCTION alerting.lock_binding() RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT pg_advisory_xact_lock(hashtextextended('alerting.attach', 0));
 $function$;
 
 -- Lines that say what differs between two rows of a binding table, given as JSON.
@@ -47,6 +50,7 @@ DECLARE
   after jsonb;
   differences text[];
 BEGIN
+  PERFORM alerting.lock_binding();
   PERFORM alerting.check_table(host_organizations, 'organizations', true), alerting.check_table(host_containers, 'containers', true);
   organization_key := alerting.key_of(host_organizations, 'organizations');
   container_key := alerting.key_of(host_containers, 'containers');
@@ -89,7 +93,11 @@ BEGIN
   host_name := alerting.guess_column(host_organizations, ARRAY['name', 'organizationname', 'displayname', 'title', 'slug']);
 
   PERFORM alerting.create_tables(host_organizations, host_containers);
-  SELECT to_jsonb(b) INTO before FROM alerting.host_binding b;
+  SELECT to_jsonb(b)
+         || CASE WHEN o.oid IS NULL THEN jsonb_build_object('organizations', 'a table that is gone') ELSE '{}' END
+         || CASE WHEN c.oid IS NULL THEN jsonb_build_object('containers', 'a table that is gone') ELSE '{}' END
+    INTO before
+    FROM alerting.host_binding b LEFT JOIN pg_class o ON o.oid = b.organizations LEFT JOIN pg_class c ON c.oid = b.containers;
   IF before IS NULL OR (before - '{id,database_oid,alert_oid,layout,created_at,updated_at}'::text[]) IS DISTINCT FROM
      jsonb_build_object('organizations', host_organizations, 'containers', host_containers, 'organization', mapping.sql,
        'organization_is_column', mapping.is_column, 'name', name_column, 'organization_name', host_name,

@@ -147,19 +147,23 @@ $function$;
 -- Replay after a restart reads what is newer than each container's last judged sample.
 CREATE FUNCTION alerting.warn_of_missing_index(metrics regclass, container text, at text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  -- Those of the two that are plain columns.
+  columns text[] := ARRAY(SELECT m.mapping FROM unnest(ARRAY[container, at]) WITH ORDINALITY AS m(mapping, position)
+                           WHERE m.mapping IN (SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = metrics) ORDER BY m.position);
 BEGIN
-  IF metrics = (SELECT b.containers::oid FROM alerting.host_binding b) OR EXISTS (
+  IF metrics = (SELECT b.containers FROM alerting.host_binding b) OR EXISTS (
        SELECT FROM pg_index i
         WHERE i.indrelid = metrics AND i.indisvalid AND i.indpred IS NULL
           AND (pg_get_indexdef(i.indexrelid, 1, true) = at
                OR (pg_get_indexdef(i.indexrelid, 1, true) = container
-                   AND (at NOT IN (SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = metrics)
+                   AND (at <> ALL (columns)
                         OR at IN (SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(2, i.indnkeyatts) k))))) THEN
     RETURN;
   END IF;
   RAISE WARNING 'table % has no index that finds a container''s newest rows', metrics
     USING DETAIL = 'After a restart the rows since the last judged ones are read again; without an index the whole table is read.',
-          HINT = format('Consider CREATE INDEX CONCURRENTLY ON %s (%s, %s);', metrics, container, at);
+          HINT = CASE WHEN columns = '{}' THEN 'Consider an index on the columns that container and at are computed from.'
+                      ELSE format('Consider CREATE INDEX CONCURRENTLY ON %s (%s);', metrics, array_to_string(columns, ', ')) END;
 END
 $function$;
-

@@ -16,6 +16,7 @@ DECLARE
   repaired int;
   differences text[];
 BEGIN
+  PERFORM alerting.lock_binding();
   PERFORM alerting.require_binding();
   PERFORM alerting.check_table(metrics_table, 'metrics', false);
   PERFORM alerting.check_source_options(max_age, stale_after, time_zone, at_unit, level);
