@@ -11,12 +11,17 @@ int Engine::State::NewestStream(const Container& container) const {
   int newest = -1;
   for (int stream = 0; stream < kStreams; ++stream) {
     if (!container.Has(stream)) continue;
-    if (newest < 0 ||
-        container.at[static_cast<size_t>(stream)] > container.at[static_cast<size_t>(newest)]) {
-      newest = stream;
-    }
+    if (newest < 0 || Newness(container, stream) > Newness(container, newest)) newest = stream;
   }
   return newest;
+}
+
+// Of streams read last at the same time, the one that falls silent last.
+std::array<Micros, 3> Engine::State::Newness(const Container& container, int stream) const {
+  const auto s = static_cast<size_t>(stream);
+  const Micros stale_after = sources[container.source[s]].stale_after;
+  const Micros silent = AddTime(std::max(container.arrival[s], started), stale_after);
+  return {container.at[s], silent, stale_after};
 }
 
 StreamView Engine::State::View(const Container& container, Condition condition) const {
@@ -45,34 +50,33 @@ WindowEnd Engine::State::OwnDeadline(const Container& container, const RuleState
       !state.by_silence && !state.from_alert && container.gains != kNil) {
     WindowEnd end = FindWindowEnd(gains[container.gains].View(), container.at[kRestartsStream],
                                   terms.duration, terms.threshold);
-    end.at = std::max(end.at, state.fired_at);
+    end.at = std::max(end.at, state.turned_at);
     return end;
   }
   return {};
 }
 
-bool Engine::State::PassOwnDeadline(uint32_t number, Container& container, uint32_t* link,
+void Engine::State::PassOwnDeadline(uint32_t number, Container& container, uint32_t* link,
                                     const WindowEnd& end) {
   RuleState& state = states[*link];
   MarkChanged(number, container);
   if (state.phase == Phase::kPending) {
     Fire(number, state, end.at, end.count);
-    return false;
+  } else {
+    Resolve(number, link, end.at, end.count, ResolveReason::kRecovered);
   }
-  Resolve(number, state, end.at, end.count, ResolveReason::kRecovered);
-  Drop(link);
-  return true;
 }
 
 void Engine::State::PassDeadlinesBefore(uint32_t number, Container& container, int stream,
                                         Micros time) {
   for (uint32_t* link = &container.states; *link != kNil;) {
-    RuleState& state = states[*link];
+    const uint32_t place = *link;
+    const RuleState& state = states[place];
     if (StreamOf(state.condition) == stream) {
       const WindowEnd end = OwnDeadline(container, state);
-      if (end.at < time && PassOwnDeadline(number, container, link, end)) continue;
+      if (end.at < time) PassOwnDeadline(number, container, link, end);
     }
-    link = &state.next;
+    if (*link == place) link = &states[place].next;
   }
 }
 
@@ -88,15 +92,15 @@ void Engine::State::PassClock(uint32_t number, Container& container, Micros now)
   }
   const auto pass_own = [&](bool before_silence) {
     for (uint32_t* link = &container.states; *link != kNil;) {
-      RuleState& state = states[*link];
+      const uint32_t place = *link;
+      const RuleState& state = states[place];
       const WindowEnd end = OwnDeadline(container, state);
       const StreamView& view = views[static_cast<size_t>(state.condition)];
       const bool in_turn = !before_silence || end.at <= view.silent_from;
-      if (in_turn && view.has && view.IsPast(end.at, now) &&
-          PassOwnDeadline(number, container, link, end)) {
-        continue;
+      if (in_turn && view.has && view.IsPast(end.at, now)) {
+        PassOwnDeadline(number, container, link, end);
       }
-      link = &state.next;
+      if (*link == place) link = &states[place].next;
     }
   };
   if (container.states != kNil) pass_own(silent != 0);
@@ -113,25 +117,13 @@ void Engine::State::PassSilence(uint32_t number, Container& container, Condition
   container.silenced |= StreamBit(StreamOf(condition));
   rules.BeginWalk();
   for (uint32_t* link = &container.states; *link != kNil;) {
-    RuleState& state = states[*link];
+    const uint32_t place = *link;
+    RuleState& state = states[place];
     if (state.condition == condition) {
       rules.Mark(state.rule);
-      const NoData no_data = rules.terms(state.rule).no_data;
-      if (no_data == NoData::kResolve) {
-        MarkChanged(number, container);
-        if (state.phase == Phase::kFiring) {
-          Resolve(number, state, std::max(view.silent_from, state.fired_at), 0,
-                  ResolveReason::kNoData);
-        }
-        Drop(link);
-        continue;
-      }
-      if (no_data == NoData::kFire && state.phase == Phase::kPending) {
-        MarkChanged(number, container);
-        FireBySilence(number, container, state, view);
-      }
+      PassSilenceOf(number, container, link, view);
     }
-    link = &state.next;
+    if (*link == place) link = &states[place].next;
   }
   const RuleList& list =
       rules.organization(container.organization).lists[static_cast<size_t>(condition)];
@@ -139,15 +131,43 @@ void Engine::State::PassSilence(uint32_t number, Container& container, Condition
     const Terms& terms = rules.terms(rule);
     if (terms.no_data != NoData::kFire || rules.Marked(rule)) continue;
     MarkChanged(number, container);
-    RuleState& state = StartRun(container, rule, view.last_at, LastFigure(container, terms));
+    RuleState& state = StartRun(container, rule, kNil, view.last_at, LastFigure(container, terms));
     FireBySilence(number, container, state, view);
   }
+}
+
+void Engine::State::PassSilenceOf(uint32_t number, Container& container, uint32_t* link,
+                                  const StreamView& view) {
+  RuleState& state = states[*link];
+  const Terms& terms = rules.terms(state.rule);
+  if (terms.no_data == NoData::kKeep) return;
+  if (terms.no_data == NoData::kResolve) {
+    if (state.phase == Phase::kOk) return;
+    MarkChanged(number, container);
+    if (state.phase == Phase::kFiring) {
+      Resolve(number, link, view.silent_from, 0, ResolveReason::kNoData);
+    } else {
+      EndState(container, link);
+    }
+    return;
+  }
+  if (state.by_silence) return;
+  MarkChanged(number, container);
+  if (state.phase == Phase::kFiring) {
+    state.by_silence = true;
+    return;
+  }
+  if (state.phase == Phase::kOk) {
+    StartRun(container, state.rule, *link, view.last_at, LastFigure(container, terms));
+  }
+  FireBySilence(number, container, state, view);
 }
 
 void Engine::State::FireBySilence(uint32_t number, const Container& container, RuleState& state,
                                   const StreamView& view) {
   state.by_silence = true;
-  Fire(number, state, view.silent_from, LastFigure(container, rules.terms(state.rule)));
+  Fire(number, state, std::max(view.silent_from, state.turned_at),
+       LastFigure(container, rules.terms(state.rule)));
 }
 
 Micros Engine::State::NearestWall(const Container& container) const {

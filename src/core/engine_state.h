@@ -10,6 +10,7 @@
 #ifndef ALERTING_CORE_ENGINE_STATE_H_
 #define ALERTING_CORE_ENGINE_STATE_H_
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -34,6 +35,7 @@ struct Readings {
   double memory_limit = 0;
   double restarts = 0;
   std::array<uint16_t, kStreams> source = {};  // the engine's numbers
+  uint16_t parts_source = 0;                   // of memory_used and memory_limit
 };
 
 // How a rule sees the metric that it looks at.
@@ -44,15 +46,17 @@ struct StreamView {
   Micros base = kNoTime;        // wall-clock time that corresponds to last_at
   Micros silent_from = kNever;  // sample time at which silence begins
 
-  // When the wall clock reaches a sample time; kNever stays never.
+  // When the wall clock reaches a sample time: the last reading's time it always has reached,
+  // kNever it never will.
   Micros WallOf(Micros time) const {
-    return time == kNever ? kNever : AddTime(base, SubtractTime(time, last_at));
+    if (time == kNever) return kNever;
+    return time <= last_at ? kNoTime : AddTime(base, SubtractTime(time, last_at));
   }
   bool IsPast(Micros time, Micros now) const { return time != kNever && WallOf(time) <= now; }
   bool IsSilent(Micros now) const { return has && IsPast(silent_from, now); }
   // The metric's own time when the wall clock shows `now`.
   Micros VirtualTime(Micros now) const {
-    return has ? AddTime(last_at, SubtractTime(now, base)) : now;
+    return has ? AddTime(last_at, std::max<Micros>(0, SubtractTime(now, base))) : now;
   }
 };
 
@@ -75,15 +79,16 @@ struct Engine::State {
   // Keeps the parts of a memory percentage and makes a reading of them when they give one; returns
   // the bits of late parts.
   uint8_t TakeMemoryParts(Container& container, Readings& readings, Micros at);
-  enum class Taken : uint8_t { kLate, kRepeat, kJudged };
+  enum class Taken : uint8_t { kLate, kRepeat, kNew, kCorrection };
   Taken TakeReading(uint32_t number, Container& container, int stream, Micros at, double value,
                     uint16_t source, Micros arrival);
   // Counts what a counter that is read anew (or corrected) has gained.
   void TakeRestarts(Container& container, Micros at, double value, bool is_correction);
   // CONTAINER_DOWN without `running`: a newer reading of any stream ended the silence.
   void EndSilenceOfAll(uint32_t number, Container& container, Micros at);
-  void ScheduleAfter(uint32_t number, Container& container, const Readings& readings,
-                     uint8_t judged, Micros arrival);
+  // `fresh`: stream bits of the new readings.
+  void ScheduleAfter(uint32_t number, Container& container, const Readings& readings, uint8_t fresh,
+                     Micros arrival);
   uint16_t SourceNumber(uint32_t id);
   void SetSource(uint32_t id, const SourceSettings& settings);
 
@@ -92,17 +97,25 @@ struct Engine::State {
   // was pending.
   void JudgeStream(uint32_t number, Container& container, int stream, Micros at, double value,
                    bool run_broken, bool is_correction);
+  void JudgeState(uint32_t number, Container& container, uint32_t* link, Micros at, double value,
+                  bool run_broken);
   // The figure that a rule compares with its threshold at time `at`, given the stream's value.
   double Figure(const Container& container, const Terms& terms, Micros at, double value) const;
   // The greatest figure that any rule of the stream can see.
   double GreatestFigure(const Container& container, int stream, double value) const;
-  // The figure of the last reading.
+  // The figure by the last reading, at its time or at a later one.
+  double FigureAt(const Container& container, const Terms& terms, Micros at) const;
   double LastFigure(const Container& container, const Terms& terms) const;
-  RuleState& StartRun(Container& container, uint32_t rule, Micros since, double figure);
+  // Makes a PENDING run of an OK rule; `place` is its state, kNil when it has none.
+  RuleState& StartRun(Container& container, uint32_t rule, uint32_t place, Micros since,
+                      double figure);
   void Fire(uint32_t number, RuleState& state, Micros fired_at, double figure);
-  // Emits the transition of a FIRING state; the caller drops the state.
-  void Resolve(uint32_t number, const RuleState& state, Micros at, double figure,
-               ResolveReason reason);
+  // Resolves a FIRING state at `at`, but not before it fired, and ends it.
+  void Resolve(uint32_t number, uint32_t* link, Micros at, double figure, ResolveReason reason);
+  Transition& Tell(uint32_t number, const RuleState& state, Transition::Kind kind);
+  // Makes a state OK. It is kept while readings from before its last transition may come, that is
+  // as long as the metric's last reading is older.
+  void EndState(const Container& container, uint32_t* link);
   // Takes the state that `link` refers to out of its list; `link` then refers to the next one.
   void Drop(uint32_t* link);
   uint32_t FindState(const Container& container, uint32_t rule) const;
@@ -112,16 +125,18 @@ struct Engine::State {
   // --------------------------------------------------------------------
   StreamView View(const Container& container, Condition condition) const;
   int NewestStream(const Container& container) const;  // -1 when none was ever read
+  std::array<Micros, 3> Newness(const Container& container, int stream) const;
   // The state's own deadline (a DOWN duration, a window's end); kNever when it has none.
   WindowEnd OwnDeadline(const Container& container, const RuleState& state) const;
   // Applies own deadlines of a stream's rules that lie strictly before `time`.
   void PassDeadlinesBefore(uint32_t number, Container& container, int stream, Micros time);
-  // Applies the state's own deadline. True when that ended the state: `link` is at the next one.
-  bool PassOwnDeadline(uint32_t number, Container& container, uint32_t* link, const WindowEnd& end);
+  // Applies the state's own deadline; may drop the state.
+  void PassOwnDeadline(uint32_t number, Container& container, uint32_t* link, const WindowEnd& end);
   // Lets everything pass that is due at wall-clock time `now`.
   void PassClock(uint32_t number, Container& container, Micros now);
   void PassSilence(uint32_t number, Container& container, Condition condition,
                    const StreamView& view);
+  void PassSilenceOf(uint32_t number, Container& container, uint32_t* link, const StreamView& view);
   void FireBySilence(uint32_t number, const Container& container, RuleState& state,
                      const StreamView& view);
   Micros NearestWall(const Container& container) const;
@@ -136,10 +151,10 @@ struct Engine::State {
   void JudgeChanges(uint32_t number, Container& container,
                     const std::unordered_map<uint32_t, std::vector<uint32_t>>& by_organization,
                     Micros now);
-  // Judges a rule that is OK on the container on the last readings.
-  void JudgeAsNew(uint32_t number, Container& container, uint32_t rule, Micros now);
+  // Judges a rule that is OK on the container on the last readings; `place` is its state, if any.
+  void JudgeAsNew(uint32_t number, Container& container, uint32_t rule, uint32_t place, Micros now);
   void JudgeAllAsNew(uint32_t number, Container& container, Micros now);
-  // Judges a pending or firing state under changed terms; may drop it.
+  // Judges a state under changed terms; may drop it.
   void JudgeUnderNewTerms(uint32_t number, Container& container, uint32_t* link,
                           const Terms& before, Micros now);
   void JudgePendingAnew(uint32_t number, Container& container, uint32_t* link, const Terms& before,

@@ -29,16 +29,19 @@ Explanation Engine::Explain(ContainerRef container_ref, std::string_view rule_id
     }
   }
   const uint32_t place = engine.FindState(container, rule);
-  if (place == kNil) return out;
+  if (place == kNil || engine.states[place].phase == Phase::kOk) return out;
   const RuleState& state = engine.states[place];
   out.since = state.since;
+  out.peak = terms.condition == Condition::kContainerDown
+                 ? std::numeric_limits<double>::quiet_NaN()
+                 : state.peak;
   if (state.phase == Phase::kPending) {
     out.state = Explanation::State::kPending;
     out.fires_at = AddTime(state.since, terms.duration);
     return out;
   }
   out.state = Explanation::State::kFiring;
-  out.fired_at = state.fired_at;
+  out.fired_at = state.turned_at;
   out.by_silence = state.by_silence;
   out.resolves_at = engine.OwnDeadline(container, state).at;
   return out;

@@ -15,18 +15,18 @@ constexpr size_t kPrefetchDistance = 12;
 
 // Adds a row's readings; those of a later row count.
 void Merge(const Sample& sample, uint16_t source, Readings* readings) {
-  const auto take = [&](Reading bit, double value, double Readings::*field, Stream stream) {
+  const auto take = [&](Reading bit, double value, double* field, uint16_t* from) {
     if ((sample.present & bit) == 0 || !std::isfinite(value)) return;
     readings->present |= bit;
-    readings->*field = value;
-    readings->source[stream] = source;
+    *field = value;
+    *from = source;
   };
-  // The percentage last: it wins over the parts, so its source counts.
-  take(kMemoryUsed, sample.memory_used, &Readings::memory_used, kMemoryStream);
-  take(kMemoryLimit, sample.memory_limit, &Readings::memory_limit, kMemoryStream);
-  take(kMemory, sample.memory, &Readings::memory, kMemoryStream);
-  take(kCpu, sample.cpu, &Readings::cpu, kCpuStream);
-  take(kRestarts, sample.restarts, &Readings::restarts, kRestartsStream);
+  auto& sources = readings->source;
+  take(kCpu, sample.cpu, &readings->cpu, &sources[kCpuStream]);
+  take(kMemory, sample.memory, &readings->memory, &sources[kMemoryStream]);
+  take(kMemoryUsed, sample.memory_used, &readings->memory_used, &readings->parts_source);
+  take(kMemoryLimit, sample.memory_limit, &readings->memory_limit, &readings->parts_source);
+  take(kRestarts, sample.restarts, &readings->restarts, &sources[kRestartsStream]);
   if ((sample.present & kRunning) != 0) {
     readings->present |= kRunning;
     readings->running = sample.running;
@@ -50,14 +50,16 @@ void Engine::State::SetSource(uint32_t id, const SourceSettings& settings) {
     source_ids.push_back(id);
   }
   if (number == 0) return;
-  const bool stale_earlier = settings.stale_after < sources[number].stale_after;
+  const bool same_silence = settings.stale_after == sources[number].stale_after;
   sources[number] = settings;
   sources[number].stale_after = std::max<Micros>(settings.stale_after, 0);
   last_source_id = id;
   last_source = number;
-  if (!stale_earlier) return;
+  if (same_silence) return;
   for (uint32_t i = 0; i < index.limit(); ++i) {
-    if (index.IsLive(i)) Schedule(i, containers[i]);
+    if (!index.IsLive(i)) continue;
+    containers[i].silenced = 0;
+    Schedule(i, containers[i]);
   }
 }
 
@@ -149,15 +151,19 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
   Container& container = containers[number];
   if (container.organization == kNil) return 0;  // removed
   uint8_t late = 0;
-  uint8_t judged = 0;  // stream bits
+  uint8_t fresh = 0;  // stream bits
+  bool corrected = false;
   const auto take = [&](uint8_t bits, int stream, double value) {
     switch (TakeReading(number, container, stream, at, value,
                         readings.source[static_cast<size_t>(stream)], arrival)) {
       case Taken::kLate:
         late |= bits;
         break;
-      case Taken::kJudged:
-        judged |= StreamBit(stream);
+      case Taken::kNew:
+        fresh |= StreamBit(stream);
+        break;
+      case Taken::kCorrection:
+        corrected = true;
         break;
       case Taken::kRepeat:
         break;
@@ -179,10 +185,14 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
   }
   if ((readings.present & kRestarts) != 0) take(kRestarts, kRestartsStream, readings.restarts);
 
-  if (judged == 0) return late;
+  if (fresh == 0 && !corrected) return late;
   if (at > newest_at && !container.Has(kRunningStream)) EndSilenceOfAll(number, container, at);
   MarkChanged(number, container);
-  ScheduleAfter(number, container, readings, judged, arrival);
+  if (corrected) {
+    ScheduleNoLaterThan(number, container, NearestWall(container));
+  } else {
+    ScheduleAfter(number, container, readings, fresh, arrival);
+  }
   return late;
 }
 
@@ -219,6 +229,7 @@ uint8_t Engine::State::TakeMemoryParts(Container& container, Readings& readings,
   if (!std::isfinite(percent)) return late;
   readings.present |= kMemory;
   readings.memory = percent;
+  readings.source[kMemoryStream] = readings.parts_source;
   return late;
 }
 
@@ -243,9 +254,9 @@ Engine::State::Taken Engine::State::TakeReading(uint32_t number, Container& cont
   } else {
     container.SetValue(stream, value);
   }
+  container.silenced &= static_cast<uint8_t>(~StreamBit(stream));
   if (!is_correction) {
     container.has |= StreamBit(stream);
-    container.silenced &= static_cast<uint8_t>(~StreamBit(stream));
     container.at[s] = at;
     container.arrival[s] = arrival;
     container.source[s] = source;
@@ -255,7 +266,7 @@ Engine::State::Taken Engine::State::TakeReading(uint32_t number, Container& cont
       GreatestFigure(container, stream, value) > organization.lowest[s]) {
     JudgeStream(number, container, stream, at, value, run_broken, is_correction);
   }
-  return Taken::kJudged;
+  return is_correction ? Taken::kCorrection : Taken::kNew;
 }
 
 void Engine::State::TakeRestarts(Container& container, Micros at, double value,
@@ -289,30 +300,31 @@ void Engine::State::TakeRestarts(Container& container, Micros at, double value,
 void Engine::State::EndSilenceOfAll(uint32_t number, Container& container, Micros at) {
   container.silenced &= static_cast<uint8_t>(~StreamBit(kRunningStream));
   for (uint32_t* link = &container.states; *link != kNil;) {
-    RuleState& state = states[*link];
-    const bool before_alert = state.from_alert && at < state.fired_at;
-    if (state.condition != Condition::kContainerDown || before_alert) {
-      link = &state.next;
-      continue;
+    const uint32_t place = *link;
+    const RuleState& state = states[place];
+    const bool judged_before = state.from_alert && at < state.turned_at;
+    if (state.condition == Condition::kContainerDown && !judged_before) {
+      if (state.phase == Phase::kFiring) {
+        Resolve(number, link, at, 0, ResolveReason::kRecovered);
+      } else {
+        EndState(container, link);
+      }
     }
-    if (state.phase == Phase::kFiring) {
-      Resolve(number, state, at, 0, ResolveReason::kRecovered);
-    }
-    Drop(link);
+    if (*link == place) link = &states[place].next;
   }
 }
 
 void Engine::State::ScheduleAfter(uint32_t number, Container& container, const Readings& readings,
-                                  uint8_t judged, Micros arrival) {
+                                  uint8_t fresh, Micros arrival) {
   if (container.states == kNil) {
     const uint8_t cared = rules.organization(container.organization).silence_matters;
     const bool newest_cared =
         (cared & StreamBit(kRunningStream)) != 0 && !container.Has(kRunningStream);
-    if ((cared & judged) == 0 && !newest_cared) return;
+    if ((cared & fresh) == 0 && !newest_cared) return;
     // No silence begins earlier than this; mostly an earlier look is due anyway.
     Micros stale_after = kNever;
     for (size_t stream = 0; stream < kStreams; ++stream) {
-      if ((judged & StreamBit(static_cast<int>(stream))) == 0) continue;
+      if ((fresh & StreamBit(static_cast<int>(stream))) == 0) continue;
       stale_after = std::min(stale_after, sources[readings.source[stream]].stale_after);
     }
     if (AddTime(std::max(arrival, started), stale_after) >= container.scheduled) return;

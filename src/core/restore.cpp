@@ -37,7 +37,7 @@ SavedContainer Engine::State::Snapshot(const Container& container) const {
     out.by_silence = state.by_silence;
     out.from_alert = state.from_alert;
     out.since = state.since;
-    out.fired_at = state.fired_at;
+    out.turned_at = state.turned_at;
     out.peak = state.peak;
     out.condition = state.condition;
     out.no_data = terms.no_data;
@@ -77,9 +77,9 @@ void Engine::State::Take(uint32_t number, Container& container, const SavedConta
     const Terms& terms = rules.terms(rule);
     const bool applies = terms.enabled && terms.condition == in.condition &&
                          terms.organization == container.organization;
-    if (in.phase == Phase::kPending && !applies) continue;
-    RuleState& state = StartRun(container, rule, in.since, in.peak);
-    state.fired_at = in.fired_at;
+    if (in.phase != Phase::kFiring && !applies) continue;
+    RuleState& state = StartRun(container, rule, kNil, in.since, in.peak);
+    state.turned_at = in.turned_at;
     state.condition = in.condition;
     state.phase = in.phase;
     state.by_silence = in.by_silence;
@@ -100,7 +100,7 @@ uint64_t Engine::State::RestoreAlert(uint32_t number, std::string_view rule_id, 
   if (rule == kNil) return 0;
   uint32_t place = FindState(container, rule);
   if (place == kNil) {
-    StartRun(container, rule, started_at, std::isnan(value) ? 0 : value);
+    StartRun(container, rule, kNil, started_at, std::isnan(value) ? 0 : value);
     place = container.states;
   }
   RuleState& state = states[place];
@@ -114,7 +114,7 @@ uint64_t Engine::State::RestoreAlert(uint32_t number, std::string_view rule_id, 
   }
   state.unconfirmed = false;
   state.since = started_at;
-  state.fired_at = fired_at;
+  state.turned_at = fired_at;
   state.alert = next_alert++;
   return state.alert;
 }
@@ -155,18 +155,20 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
 }
 
 // A rule that is OK although the last reading breaches it was made or changed while nobody
-// evaluated, unless the reading is so old that it had fallen silent. (A window may have passed
-// since the last restart: RESTART_LOOP waits for the next sample.)
+// evaluated, unless the reading is so old that it had fallen silent.
 void Engine::State::JudgeMissedRules(uint32_t number, Container& container) {
   const OrganizationRules& organization = rules.organization(container.organization);
-  for (int stream = kCpuStream; stream <= kRunningStream; ++stream) {
+  for (int stream = 0; stream < kStreams; ++stream) {
     const auto s = static_cast<size_t>(stream);
-    if (!container.Has(stream) || !(container.Value(stream) > organization.lowest[s])) continue;
+    if (!container.Has(stream)) continue;
+    const double greatest = GreatestFigure(container, stream, container.Value(stream));
+    if (!(greatest > organization.lowest[s])) continue;
     const Micros stale_after = sources[container.source[s]].stale_after;
     if (AddTime(container.arrival[s], stale_after) <= started) continue;
     const RuleList& list = organization.lists[s];
-    for (size_t i = 0; i < list.rules.size() && list.thresholds[i] < container.Value(stream); ++i) {
-      if (!rules.Marked(list.rules[i])) JudgeAsNew(number, container, list.rules[i], started);
+    for (size_t i = 0; i < list.rules.size() && list.thresholds[i] < greatest; ++i) {
+      if (rules.Marked(list.rules[i])) continue;
+      JudgeAsNew(number, container, list.rules[i], kNil, started);
     }
   }
 }

@@ -24,6 +24,7 @@ void Engine::State::SetRules(std::vector<Rule> new_rules, Micros now) {
       if (container.organization == kNil) continue;
       if (!rules.organization(container.organization).touched) continue;
       JudgeChanges(i, container, by_organization, now);
+      container.silenced = 0;
       Schedule(i, container);
     }
   }
@@ -53,12 +54,12 @@ void Engine::State::CloseOldStates(uint32_t number, Container& container, Micros
 void Engine::State::Close(uint32_t number, Container& container, uint32_t* link,
                           ResolveReason reason, Micros now) {
   const RuleState& state = states[*link];
+  const uint32_t place = *link;
   MarkChanged(number, container);
   if (state.phase == Phase::kFiring) {
-    const Micros at = View(container, state.condition).VirtualTime(now);
-    Resolve(number, state, std::max(at, state.fired_at), 0, reason);
+    Resolve(number, link, View(container, state.condition).VirtualTime(now), 0, reason);
   }
-  Drop(link);
+  if (*link == place) Drop(link);
 }
 
 void Engine::State::JudgeChanges(
@@ -77,30 +78,41 @@ void Engine::State::JudgeChanges(
     if (*link == place) link = &states[place].next;
   }
   for (const uint32_t rule : changes->second) {
-    if (!rules.Marked(rule)) JudgeAsNew(number, container, rule, now);
+    if (!rules.Marked(rule)) JudgeAsNew(number, container, rule, kNil, now);
   }
 }
 
-void Engine::State::JudgeAsNew(uint32_t number, Container& container, uint32_t rule, Micros now) {
+void Engine::State::JudgeAsNew(uint32_t number, Container& container, uint32_t rule, uint32_t place,
+                               Micros now) {
   const Terms& terms = rules.terms(rule);
   const StreamView view = View(container, terms.condition);
   if (!view.has) return;
-  const double figure = LastFigure(container, terms);
-  if (view.IsSilent(now)) {
+  const bool is_down = terms.condition == Condition::kContainerDown;
+  const Micros time =
+      place == kNil ? view.last_at : std::max(view.last_at, states[place].turned_at);
+  const double figure = FigureAt(container, terms, time);
+  const bool breaches = figure > terms.threshold;
+  // A DOWN duration goes on by the clock up to the silence. Under keep silence does not end it:
+  // sources that write `running` only when it changes are silent by nature.
+  const Micros down_at = is_down && breaches ? AddTime(time, terms.duration) : kNever;
+  const bool down_first = terms.no_data == NoData::kFire && down_at <= view.silent_from;
+  if (view.IsSilent(now) && !(is_down && terms.no_data == NoData::kKeep) && !down_first) {
     if (terms.no_data != NoData::kFire) return;
     MarkChanged(number, container);
-    RuleState& state = StartRun(container, rule, view.last_at, figure);
+    const Micros since = is_down && breaches ? time : view.last_at;
+    RuleState& state = StartRun(container, rule, place, since, LastFigure(container, terms));
     FireBySilence(number, container, state, view);
     return;
   }
-  if (!(figure > terms.threshold)) return;
+  if (!breaches) return;
   MarkChanged(number, container);
-  RuleState& state = StartRun(container, rule, view.last_at, figure);
-  if (terms.condition == Condition::kRestartLoop || terms.duration == 0) {
-    Fire(number, state, view.last_at, figure);
-  } else if (terms.condition == Condition::kContainerDown) {
-    const WindowEnd end = OwnDeadline(container, state);
-    if (view.IsPast(end.at, now)) Fire(number, state, end.at, figure);
+  RuleState& state = StartRun(container, rule, place, time, figure);
+  if (is_down) {
+    if (!view.IsPast(down_at, now)) return;
+    Fire(number, state, down_at, figure);
+    state.by_silence = terms.no_data == NoData::kFire && view.IsSilent(now);
+  } else if (terms.condition == Condition::kRestartLoop || terms.duration == 0) {
+    Fire(number, state, time, figure);
   }
 }
 
@@ -108,79 +120,87 @@ void Engine::State::JudgeAllAsNew(uint32_t number, Container& container, Micros 
   // The lists do not change while they are walked: judging starts runs, never rules.
   const OrganizationRules& organization = rules.organization(container.organization);
   for (const RuleList& list : organization.lists) {
-    for (const uint32_t rule : list.rules) JudgeAsNew(number, container, rule, now);
+    for (const uint32_t rule : list.rules) JudgeAsNew(number, container, rule, kNil, now);
   }
 }
 
 void Engine::State::JudgeUnderNewTerms(uint32_t number, Container& container, uint32_t* link,
                                        const Terms& before, Micros now) {
   MarkChanged(number, container);
-  if (states[*link].phase == Phase::kPending) {
-    JudgePendingAnew(number, container, link, before, now);
-  } else {
-    JudgeFiringAnew(number, container, link, now);
+  switch (states[*link].phase) {
+    case Phase::kPending:
+      JudgePendingAnew(number, container, link, before, now);
+      break;
+    case Phase::kFiring:
+      JudgeFiringAnew(number, container, link, now);
+      break;
+    case Phase::kOk:
+      JudgeAsNew(number, container, states[*link].rule, *link, now);
+      break;
   }
 }
 
 void Engine::State::JudgePendingAnew(uint32_t number, Container& container, uint32_t* link,
                                      const Terms& before, Micros now) {
   RuleState& state = states[*link];
-  const Terms& terms = rules.terms(state.rule);
+  const uint32_t rule = state.rule;
+  const Terms& terms = rules.terms(rule);
   const StreamView view = View(container, state.condition);
-  const double figure = LastFigure(container, terms);
-  if (!view.has || !(figure > terms.threshold)) {
-    Drop(link);
+  const bool is_down = terms.condition == Condition::kContainerDown;
+  const bool silent = view.IsSilent(now);
+  const Micros time = std::max(view.last_at, state.turned_at);
+  const double figure = FigureAt(container, terms, time);
+  if (!(figure > terms.threshold)) {
+    const uint32_t place = *link;
+    EndState(container, link);
+    if (silent) JudgeAsNew(number, container, rule, *link == place ? place : kNil, now);
     return;
   }
   if (terms.threshold > before.threshold) {  // earlier readings of the run may not breach it
-    state.since = view.last_at;
+    state.since = time;
     state.peak = figure;
   }
-  const bool silent = view.IsSilent(now);
-  if (terms.condition == Condition::kContainerDown) {
-    const WindowEnd end = OwnDeadline(container, state);
-    const bool before_silence =
-        !silent || terms.no_data == NoData::kKeep || end.at <= view.silent_from;
-    if (before_silence && (terms.duration == 0 || view.IsPast(end.at, now))) {
-      Fire(number, state, end.at, figure);
-      if (silent && terms.no_data == NoData::kResolve)
-        JudgeFiringAnew(number, container, link, now);
+  if (is_down) {
+    // The run goes on by the clock up to the silence; a shorter duration never fires it earlier
+    // than the last reading.
+    const Micros down_at = std::max(AddTime(state.since, terms.duration), view.last_at);
+    const bool in_turn = !silent || terms.no_data == NoData::kKeep || down_at <= view.silent_from;
+    if (in_turn && view.IsPast(down_at, now)) {
+      Fire(number, state, down_at, figure);
+      if (silent) JudgeFiringAnew(number, container, link, now);
       return;
     }
   }
   if (silent) {
     if (terms.no_data == NoData::kFire) FireBySilence(number, container, state, view);
-    if (terms.no_data == NoData::kResolve) Drop(link);
+    if (terms.no_data == NoData::kResolve) EndState(container, link);
     return;
   }
-  if (terms.condition != Condition::kContainerDown &&
-      SubtractTime(view.last_at, state.since) >= terms.duration) {
-    Fire(number, state, view.last_at, figure);
+  if (!is_down && SubtractTime(time, state.since) >= terms.duration) {
+    Fire(number, state, time, figure);
   }
 }
 
 void Engine::State::JudgeFiringAnew(uint32_t number, Container& container, uint32_t* link,
                                     Micros now) {
-  const RuleState& state = states[*link];
+  RuleState& state = states[*link];
   const Terms& terms = rules.terms(state.rule);
   const StreamView view = View(container, state.condition);
   // Until the next reading, an alert by silence stands for silence whatever the clock says.
-  if (!state.by_silence) {
-    if (!view.has || (state.from_alert && view.last_at < state.fired_at)) return;
-    const double figure = LastFigure(container, terms);
-    if (!(figure > terms.threshold)) {
-      Resolve(number, state, std::max(view.last_at, state.fired_at), figure,
-              ResolveReason::kRecovered);
-      Drop(link);
+  if (state.by_silence || view.IsSilent(now)) {
+    if (terms.no_data == NoData::kResolve) {
+      const bool has_begin = view.has && view.silent_from != kNever;
+      Resolve(number, link, has_begin ? view.silent_from : state.turned_at, 0,
+              ResolveReason::kNoData);
       return;
     }
-    if (!view.IsSilent(now)) return;
+    if (terms.no_data == NoData::kFire) state.by_silence = true;
+    if (state.by_silence) return;
   }
-  if (terms.no_data != NoData::kResolve) return;
-  const bool has_begin = view.has && view.silent_from != kNever;
-  Resolve(number, state, has_begin ? std::max(view.silent_from, state.fired_at) : state.fired_at, 0,
-          ResolveReason::kNoData);
-  Drop(link);
+  if (!view.has || (state.from_alert && view.last_at < state.turned_at)) return;
+  const double figure = LastFigure(container, terms);
+  if (figure > terms.threshold) return;
+  Resolve(number, link, view.last_at, figure, ResolveReason::kRecovered);
 }
 
 void Engine::State::SetOrganization(uint32_t number, std::string_view organization, Micros now) {
@@ -193,6 +213,7 @@ void Engine::State::SetOrganization(uint32_t number, std::string_view organizati
   container.organization = rules.UseOrganization(organization);
   rules.LeaveOrganization(old);
   JudgeAllAsNew(number, container, now);
+  container.silenced = 0;
   Schedule(number, container);
 }
 

@@ -14,7 +14,7 @@ double Told(Condition condition, double figure) {
   return condition == Condition::kContainerDown ? kNoFigure : figure;
 }
 
-bool FiresAtOnce(const Terms& terms, Micros since, Micros at) {
+bool HasLasted(const Terms& terms, Micros since, Micros at) {
   return terms.condition == Condition::kRestartLoop || SubtractTime(at, since) >= terms.duration;
 }
 
@@ -25,37 +25,18 @@ void Engine::State::JudgeStream(uint32_t number, Container& container, int strea
   const auto condition = static_cast<Condition>(stream);
   rules.BeginWalk();
   for (uint32_t* link = &container.states; *link != kNil;) {
-    RuleState& state = states[*link];
-    if (state.condition != condition) {
-      link = &state.next;
-      continue;
-    }
-    rules.Mark(state.rule);
-    const bool judged_before = state.from_alert && at < state.fired_at;
-    if (judged_before || (is_correction && state.by_silence)) {
-      link = &state.next;
-      continue;
-    }
-    state.from_alert = false;
-    const Terms& terms = rules.terms(state.rule);
-    const double figure = Figure(container, terms, at, value);
-    if (!(figure > terms.threshold)) {
-      if (state.phase == Phase::kFiring) {
-        Resolve(number, state, at, figure, ResolveReason::kRecovered);
+    const uint32_t place = *link;
+    RuleState& state = states[place];
+    if (state.condition == condition) {
+      rules.Mark(state.rule);
+      const bool judged_before = state.from_alert && at < state.turned_at;
+      // A correction neither ends a silence nor undoes what the clock resolved since.
+      const bool by_clock = state.by_silence || state.phase == Phase::kOk;
+      if (!judged_before && !(is_correction && by_clock)) {
+        JudgeState(number, container, link, at, value, run_broken);
       }
-      Drop(link);
-      continue;
     }
-    state.by_silence = false;
-    state.peak = std::max(state.peak, figure);
-    if (state.phase == Phase::kPending) {
-      if (run_broken) {
-        state.since = at;
-        state.peak = figure;
-      }
-      if (FiresAtOnce(terms, state.since, at)) Fire(number, state, at, figure);
-    }
-    link = &state.next;
+    if (*link == place) link = &state.next;
   }
 
   const RuleList& list =
@@ -67,8 +48,33 @@ void Engine::State::JudgeStream(uint32_t number, Container& container, int strea
     const Terms& terms = rules.terms(rule);
     const double figure = Figure(container, terms, at, value);
     if (!(figure > terms.threshold)) continue;
-    RuleState& state = StartRun(container, rule, at, figure);
-    if (FiresAtOnce(terms, at, at)) Fire(number, state, at, figure);
+    RuleState& state = StartRun(container, rule, kNil, at, figure);
+    if (HasLasted(terms, at, at)) Fire(number, state, at, figure);
+  }
+}
+
+void Engine::State::JudgeState(uint32_t number, Container& container, uint32_t* link, Micros at,
+                               double value, bool run_broken) {
+  RuleState& state = states[*link];
+  const Terms& terms = rules.terms(state.rule);
+  const Micros time = std::max(at, state.turned_at);
+  const double figure = Figure(container, terms, time, value);
+  state.from_alert = false;
+  if (!(figure > terms.threshold)) {
+    if (state.phase == Phase::kFiring) {
+      Resolve(number, link, time, figure, ResolveReason::kRecovered);
+    } else {
+      EndState(container, link);
+    }
+    return;
+  }
+  state.by_silence = false;
+  if (state.phase == Phase::kOk || (state.phase == Phase::kPending && run_broken)) {
+    StartRun(container, state.rule, *link, time, figure);
+  }
+  state.peak = std::max(state.peak, figure);
+  if (state.phase == Phase::kPending && HasLasted(terms, state.since, time)) {
+    Fire(number, state, time, figure);
   }
 }
 
@@ -87,59 +93,77 @@ double Engine::State::GreatestFigure(const Container& container, int stream, dou
   return greatest;
 }
 
-double Engine::State::LastFigure(const Container& container, const Terms& terms) const {
+double Engine::State::FigureAt(const Container& container, const Terms& terms, Micros at) const {
   const Stream stream = StreamOf(terms.condition);
   if (!container.Has(stream)) return 0;
-  return Figure(container, terms, container.at[stream], container.Value(stream));
+  return Figure(container, terms, at, container.Value(stream));
 }
 
-RuleState& Engine::State::StartRun(Container& container, uint32_t rule, Micros since,
-                                   double figure) {
-  const uint32_t place = states.Take();
+double Engine::State::LastFigure(const Container& container, const Terms& terms) const {
+  return FigureAt(container, terms, container.at[StreamOf(terms.condition)]);
+}
+
+RuleState& Engine::State::StartRun(Container& container, uint32_t rule, uint32_t place,
+                                   Micros since, double figure) {
+  if (place == kNil) {
+    place = states.Take();
+    states[place].next = container.states;
+    container.states = place;
+  }
   RuleState& state = states[place];
-  state.since = since;
-  state.peak = figure;
   state.rule = rule;
   state.condition = rules.terms(rule).condition;
-  state.next = container.states;
-  container.states = place;
+  state.phase = Phase::kPending;
+  state.since = since;
+  state.peak = figure;
   return state;
 }
 
 void Engine::State::Fire(uint32_t number, RuleState& state, Micros fired_at, double figure) {
   state.phase = Phase::kFiring;
-  state.fired_at = fired_at;
+  state.turned_at = fired_at;
   state.alert = next_alert++;
-  Transition& transition = transitions.emplace_back();
-  transition.kind = Transition::Kind::kFire;
-  transition.alert = state.alert;
-  transition.container = number;
-  transition.container_key = index.Key(number);
-  transition.rule_id = rules.id(state.rule);
-  transition.started_at = state.since;
-  transition.fired_at = fired_at;
+  Transition& transition = Tell(number, state, Transition::Kind::kFire);
   transition.value = Told(state.condition, figure);
-  transition.peak = Told(state.condition, state.peak);
-  ++counters.transitions;
 }
 
-void Engine::State::Resolve(uint32_t number, const RuleState& state, Micros at, double figure,
+void Engine::State::Resolve(uint32_t number, uint32_t* link, Micros at, double figure,
                             ResolveReason reason) {
-  Transition& transition = transitions.emplace_back();
-  transition.kind = Transition::Kind::kResolve;
-  transition.alert = state.alert;
-  transition.container = number;
-  transition.container_key = index.Key(number);
-  transition.rule_id = rules.id(state.rule);
-  transition.started_at = state.since;
-  transition.fired_at = state.fired_at;
-  transition.resolved_at = at;
+  RuleState& state = states[*link];
+  Transition& transition = Tell(number, state, Transition::Kind::kResolve);
+  transition.resolved_at = std::max(at, state.turned_at);
   // Only a reading (or the window's count) that recovered is a figure of the resolution.
   transition.value =
       reason == ResolveReason::kRecovered ? Told(state.condition, figure) : kNoFigure;
-  transition.peak = Told(state.condition, state.peak);
   transition.reason = reason;
+  state.turned_at = transition.resolved_at;
+  EndState(containers[number], link);
+}
+
+Transition& Engine::State::Tell(uint32_t number, const RuleState& state, Transition::Kind kind) {
   ++counters.transitions;
+  Transition& transition = transitions.emplace_back();
+  transition.kind = kind;
+  transition.alert = state.alert;
+  transition.container = number;
+  transition.container_key = index.Key(number);
+  transition.rule_id = rules.id(state.rule);
+  transition.started_at = state.since;
+  transition.fired_at = state.turned_at;
+  transition.peak = Told(state.condition, state.peak);
+  return transition;
+}
+
+void Engine::State::EndState(const Container& container, uint32_t* link) {
+  RuleState& state = states[*link];
+  const StreamView view = View(container, state.condition);
+  if (!view.has || state.turned_at <= view.last_at) {
+    Drop(link);
+    return;
+  }
+  state.phase = Phase::kOk;
+  state.alert = 0;
+  state.by_silence = false;
 }
 
 void Engine::State::Drop(uint32_t* link) {

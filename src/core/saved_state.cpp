@@ -19,10 +19,12 @@ constexpr uint8_t kHasMemory = 2;
 constexpr uint8_t kHasUsed = 4;
 constexpr uint8_t kHasLimit = 8;
 
-// Bits of a state's first byte, above the condition (2 bits) and no_data (2 bits).
-constexpr uint8_t kFiring = 16;
-constexpr uint8_t kBySilence = 32;
-constexpr uint8_t kFromAlert = 64;
+// A state's first byte: condition (2 bits), no_data (2 bits), phase (2 bits; a PENDING run that
+// follows a transition, and so has a turned_at, is a phase of its own), and two flags.
+constexpr unsigned kPendingAgain = 3;
+static_assert(static_cast<unsigned>(Phase::kOk) < kPendingAgain);
+constexpr uint8_t kBySilence = 64;
+constexpr uint8_t kFromAlert = 128;
 
 class Writer {
  public:
@@ -161,15 +163,18 @@ void DecodeReadings(Reader* in, Micros origin, SavedContainer* saved) {
 }
 
 void EncodeState(const SavedRuleState& state, Micros origin, Writer* out) {
-  uint8_t bits = static_cast<uint8_t>(state.condition);
-  bits |= static_cast<uint8_t>(static_cast<unsigned>(state.no_data) << 2);
-  if (state.phase == Phase::kFiring) bits |= kFiring;
+  const bool has_turned = state.phase != Phase::kPending || state.turned_at != kNoTime;
+  const unsigned phase = state.phase == Phase::kPending && has_turned
+                             ? kPendingAgain
+                             : static_cast<unsigned>(state.phase);
+  auto bits = static_cast<uint8_t>(static_cast<unsigned>(state.condition) |
+                                   static_cast<unsigned>(state.no_data) << 2 | phase << 4);
   if (state.by_silence) bits |= kBySilence;
   if (state.from_alert) bits |= kFromAlert;
   out->Byte(bits);
   out->Text(state.rule_id);
   out->Time(state.since, origin);
-  if (state.phase == Phase::kFiring) out->Time(state.fired_at, state.since);
+  if (has_turned) out->Time(state.turned_at, state.since);
   out->Double(state.peak);
   out->Double(state.threshold);
   out->Time(state.duration, 0);
@@ -177,15 +182,16 @@ void EncodeState(const SavedRuleState& state, Micros origin, Writer* out) {
 
 void DecodeState(Reader* in, Micros origin, SavedRuleState* state) {
   const uint8_t bits = in->Byte();
-  in->Require(bits < 128 && (bits >> 2 & 3) <= static_cast<uint8_t>(NoData::kFire));
+  in->Require((bits >> 2 & 3) <= static_cast<uint8_t>(NoData::kFire));
   state->condition = static_cast<Condition>(bits & 3);
   state->no_data = static_cast<NoData>(bits >> 2 & 3);
-  state->phase = (bits & kFiring) != 0 ? Phase::kFiring : Phase::kPending;
+  const unsigned phase = bits >> 4 & 3;
+  state->phase = phase == kPendingAgain ? Phase::kPending : static_cast<Phase>(phase);
   state->by_silence = (bits & kBySilence) != 0;
   state->from_alert = (bits & kFromAlert) != 0;
   state->rule_id = in->Text();
   state->since = in->Time(origin);
-  if (state->phase == Phase::kFiring) state->fired_at = in->Time(state->since);
+  if (phase != static_cast<unsigned>(Phase::kPending)) state->turned_at = in->Time(state->since);
   state->peak = in->Double();
   state->threshold = in->Double();
   in->Require(!std::isnan(state->peak) && !std::isnan(state->threshold));

@@ -30,7 +30,7 @@ struct SavedRuleState {
   bool by_silence = false;
   bool from_alert = false;
   Micros since = kNoTime;
-  Micros fired_at = kNoTime;  // firing only
+  Micros turned_at = kNoTime;  // as RuleState::turned_at
   double peak = 0;
   // The terms under which it was judged: a rule may be edited while nobody evaluates.
   Condition condition = Condition::kCpuUsage;

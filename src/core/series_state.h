@@ -34,8 +34,8 @@ struct alignas(64) Container {
   uint32_t memory = kNil;  // MemoryParts
   uint32_t gains = kNil;   // RestartGains
   uint8_t has = 0;         // stream bits: ever read
-  // Stream bits: the silence since the last reading was dealt with. The bit of `running` stands for
-  // the newest of all streams as long as `running` was never read.
+  // Stream bits: the stream is silent, the rules know it, and nothing changed since. The bit of
+  // `running` stands for the newest of all streams as long as `running` was never read.
   uint8_t silenced = 0;
   bool running = false;
   bool has_previous : 1 = false;  // the restart counter was read at least twice
@@ -57,21 +57,25 @@ struct alignas(64) Container {
 };
 static_assert(sizeof(Container) == 128);
 
-enum class Phase : uint8_t { kPending, kFiring };
+// kOk: the rule is OK again, since a moment that the container's readings have not reached yet.
+enum class Phase : uint8_t { kPending, kFiring, kOk };
 
-// A rule that is pending or firing on a container.
+// A rule that is not simply OK on a container.
 struct RuleState {
-  Micros since = kNoTime;     // start of the run; alert.started_at once it fires
-  Micros fired_at = kNoTime;  // firing only
-  double peak = 0;            // highest reading of the run
-  uint64_t alert = 0;         // firing only
-  uint32_t rule = kNil;       // number in the RuleSet
+  Micros since = kNoTime;  // start of the run; alert.started_at once it fires
+  // Time of the last transition (fired_at of what fires), kNoTime when there was none. The clock
+  // may have brought it before readings of earlier times came; those are judged as at this time, so
+  // that a pair's transitions never run backwards.
+  Micros turned_at = kNoTime;
+  double peak = 0;       // highest reading of the run
+  uint64_t alert = 0;    // firing only
+  uint32_t rule = kNil;  // number in the RuleSet
   uint32_t next = kNil;
   Condition condition = Condition::kCpuUsage;
   Phase phase = Phase::kPending;
   bool by_silence = false;   // fires because nothing came
   bool unconfirmed = false;  // saved as firing, not (yet) confirmed by RestoreAlert
-  // Restored from its alert alone: readings before fired_at were judged in an earlier life.
+  // Restored from its alert alone: readings before turned_at were judged in an earlier life.
   bool from_alert = false;
 };
 
