@@ -61,6 +61,7 @@ struct Explanation {
   bool breaching = false;         // the last reading breaches
   Micros since = kNoTime;         // start of the run (pending or firing)
   Micros fired_at = kNoTime;
+  double peak = 0;                // pending or firing: the highest value since `since`; NaN when none
   Micros fires_at = kNever;       // pending: the earliest sample time at which it may fire
   Micros resolves_at = kNever;    // firing RESTART_LOOP: when the window alone resolves it
   Micros virtual_now = kNoTime;   // the container's time by the engine's clock rule
