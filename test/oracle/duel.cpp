@@ -238,8 +238,8 @@ void OracleSide::Do(const Step& step) {
     case Step::Kind::kRestart: {
       std::map<std::string, Container> restored;
       for (const auto& [key, container] : oracle_.containers()) {
-        restored[key].organization = container.organization;
         if (saved_.contains(key)) restored[key] = saved_[key];
+        restored[key].organization = container.organization;  // the database's
       }
       oracle_.Restart(step.now, std::move(restored));
       break;

@@ -86,7 +86,10 @@ void Oracle::JudgeNewRule(const std::string& key, Container& container, const Ru
     if (silent && rule.no_data == NoData::kResolve) return;
     if (last.value == 0) BeginRun(pair, as_at, kNoValue);
     PassDeadline(key, container, rule, std::min(virtual_now, silent_at));
-    if (silent) PassSilence(key, container, rule, silent_at);
+    if (silent && rule.no_data == NoData::kFire) {
+      if (pair.phase == Phase::kPending) Drop(pair);  // silence counts from the last reading
+      PassSilence(key, container, rule, silent_at);
+    }
     PassDeadline(key, container, rule, virtual_now);
     return;
   }
