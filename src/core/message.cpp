@@ -8,16 +8,8 @@
 namespace alerting {
 namespace {
 
-struct Header {
-  uint8_t kind;
-  uint8_t present;  // Reading bits
-  uint16_t key;     // length; the highest bit holds `running`
-  uint32_t source;
-};
-static_assert(sizeof(Header) == 8);
-
-constexpr uint16_t kRunningBit = 0x8000;
-static_assert(kMaxKeyBytes < kRunningBit);
+using Header = MessageHeader;
+constexpr uint16_t kRunningBit = kRunningKeyBit;
 
 constexpr uint8_t kAllReadings = kCpu | kMemory | kMemoryUsed | kMemoryLimit | kRunning | kRestarts;
 
@@ -36,7 +28,7 @@ bool HasKey(MessageKind kind) {
   return kind == MessageKind::kSample || kind == MessageKind::kContainerChanged;
 }
 bool HasTime(MessageKind kind) {
-  return kind == MessageKind::kSample || kind == MessageKind::kReplay;
+  return kind == MessageKind::kSample;
 }
 
 // A key that no container can have is written as the empty one, which none has either.
@@ -67,28 +59,22 @@ size_t MessageSize(const Message& message) noexcept {
 }
 
 size_t WriteMessage(const Message& message, char* out) noexcept {
-  const Sample& sample = message.sample;
-  const std::string_view key = KeyOf(message);
-  const uint8_t present = PresentOf(message);
-  Header header = {static_cast<uint8_t>(message.kind), present, static_cast<uint16_t>(key.size()),
-                   sample.source};
-  if ((present & kRunning) != 0 && sample.running) header.key |= kRunningBit;
-
-  char* place = out;
-  const auto put = [&place](const void* bytes, size_t size) {
-    std::memcpy(place, bytes, size);
-    place += size;
-  };
-  put(&header, sizeof header);
-  if (HasTime(message.kind)) put(&sample.at, sizeof sample.at);
-  for (const Numeric& numeric : kNumeric) {
-    if ((present & numeric.bit) != 0) put(&(sample.*numeric.value), sizeof(double));
+  if (message.kind == MessageKind::kSample) {
+    Sample sample = message.sample;
+    sample.container = KeyOf(message);
+    sample.present = PresentOf(message);
+    return WriteSample(sample, out);
   }
+  const std::string_view key = KeyOf(message);
+  const Header header = {static_cast<uint8_t>(message.kind), 0, static_cast<uint16_t>(key.size()),
+                         message.sample.source};
+  char* place = out;
+  std::memcpy(place, &header, sizeof header);
+  place += sizeof header;
   if (!key.empty()) {
-    put(key.data(), key.size());
-    const size_t padding = Padded(key.size()) - key.size();
-    std::memset(place, 0, padding);
-    place += padding;
+    std::memset(place + Padded(key.size()) - 8, 0, 8);
+    std::memcpy(place, key.data(), key.size());
+    place += Padded(key.size());
   }
   return static_cast<size_t>(place - out);
 }
@@ -105,7 +91,7 @@ bool MessageReader::Next(Message* message) noexcept {
   left -= sizeof header;
 
   if (header.kind < static_cast<uint8_t>(MessageKind::kSample) ||
-      header.kind > static_cast<uint8_t>(MessageKind::kReplay)) {
+      header.kind > static_cast<uint8_t>(MessageKind::kBindingChanged)) {
     return false;
   }
   const auto kind = static_cast<MessageKind>(header.kind);

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "core/sample.h"
@@ -17,16 +18,58 @@ enum class MessageKind : uint8_t {
   kRulesChanged = 2,      // reload the rules
   kContainerChanged = 3,  // look this container up again: moved or deleted
   kBindingChanged = 4,    // reload binding and sources, and start over
-  kReplay = 5,            // source `sample.source` has rows from `sample.at` on: read its table
 };
 
 struct Message {
   MessageKind kind = MessageKind::kSample;
-  Sample sample;  // kSample: all; kContainerChanged: container; kReplay: source and at
+  Sample sample;  // kSample: all; kContainerChanged: container
 };
 
 // Longest container key that fits a message; capture treats a longer one as an unknown container.
 inline constexpr size_t kMaxKeyBytes = 1024;
+
+// What every message begins with.
+struct MessageHeader {
+  uint8_t kind;
+  uint8_t present;  // Reading bits
+  uint16_t key;     // length; the highest bit holds `running`
+  uint32_t source;
+};
+static_assert(sizeof(MessageHeader) == 8);
+inline constexpr uint16_t kRunningKeyBit = 0x8000;
+static_assert(kMaxKeyBytes < kRunningKeyBit);
+
+// The most bytes that a sample can take.
+inline constexpr size_t kMaxSampleBytes =
+    sizeof(MessageHeader) + sizeof(Micros) + 5 * sizeof(double) + (kMaxKeyBytes + 7) / 8 * 8;
+
+// Writes a sample whose key is no longer than kMaxKeyBytes: header, time, a double for each numeric
+// reading that is present, the key padded to 8. Inline, since an insert pays for it with every row.
+inline size_t WriteSample(const Sample& sample, char* out) noexcept {
+  const size_t key_size = sample.container.size();
+  MessageHeader header = {static_cast<uint8_t>(MessageKind::kSample), sample.present,
+                          static_cast<uint16_t>(key_size), sample.source};
+  if ((sample.present & kRunning) != 0 && sample.running) header.key |= kRunningKeyBit;
+  char* place = out;
+  const auto put = [&place](const auto& value) {
+    std::memcpy(place, &value, sizeof value);
+    place += sizeof value;
+  };
+  put(header);
+  put(sample.at);
+  if ((sample.present & kCpu) != 0) put(sample.cpu);
+  if ((sample.present & kMemory) != 0) put(sample.memory);
+  if ((sample.present & kMemoryUsed) != 0) put(sample.memory_used);
+  if ((sample.present & kMemoryLimit) != 0) put(sample.memory_limit);
+  if ((sample.present & kRestarts) != 0) put(sample.restarts);
+  if (key_size > 0) {
+    const size_t padded = (key_size + 7) / 8 * 8;
+    std::memset(place + padded - 8, 0, 8);  // the padding, before the key covers its part
+    std::memcpy(place, sample.container.data(), key_size);
+    place += padded;
+  }
+  return static_cast<size_t>(place - out);
+}
 
 // Bytes that WriteMessage will write: a multiple of 8.
 size_t MessageSize(const Message& message) noexcept;

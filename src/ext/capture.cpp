@@ -46,16 +46,37 @@ struct NewRows {
   }
 };
 
-void AddSample(const Sample& sample, uint64_t* skipped) noexcept {
-  if (sample.container.size() > kMaxKeyBytes) {
-    ++*skipped;
-    return;
+// Adds samples of one statement; opened and closed around them. Trivial code.
+struct SampleWriter {
+  SampleSpace space;
+  uint64_t skipped;
+
+  void Open() noexcept {
+    space = OpenSampleSpace();
+    skipped = 0;
   }
-  Message message;
-  message.kind = MessageKind::kSample;
-  message.sample = sample;
-  AddMessage(message);
-}
+  void Add(const Sample& sample) noexcept {
+    if (sample.container.size() > kMaxKeyBytes) {
+      ++skipped;
+      return;
+    }
+    if (!space.HasRoom()) {
+      CloseSampleSpace(space);
+      space = OpenSampleSpace();
+    }
+    if (space.next != nullptr) {
+      space.next += WriteSample(sample, space.next);
+      return;
+    }
+    Message message;
+    message.sample = sample;
+    AddMessage(message);
+  }
+  void Close() noexcept {
+    CloseSampleSpace(space);
+    CountSkipped(skipped);
+  }
+};
 
 void CaptureDirect(const TriggerData* trigger_data, const CaptureSource* source) {
   pg::Call([&] {
@@ -66,7 +87,8 @@ void CaptureDirect(const TriggerData* trigger_data, const CaptureSource* source)
     if (source->has_numeric() && !rows.is_row_level) {
       scratch = AllocSetContextCreate(outer, "alerting capture", ALLOCSET_SMALL_SIZES);
     }
-    uint64_t skipped = 0;
+    SampleWriter writer;
+    writer.Open();
     int since_reset = 0;
     while (rows.Next()) {
       slot_getsomeattrs(rows.slot, source->last_column());
@@ -76,9 +98,9 @@ void CaptureDirect(const TriggerData* trigger_data, const CaptureSource* source)
       const bool readable = source->ReadSlot(rows.slot, &key, &sample);
       if (scratch != nullptr) MemoryContextSwitchTo(outer);
       if (readable) {
-        AddSample(sample, &skipped);
+        writer.Add(sample);
       } else {
-        ++skipped;
+        ++writer.skipped;
       }
       if (scratch != nullptr && ++since_reset >= kRowsPerReset) {
         MemoryContextReset(scratch);
@@ -87,12 +109,14 @@ void CaptureDirect(const TriggerData* trigger_data, const CaptureSource* source)
     }
     rows.Close();
     if (scratch != nullptr) MemoryContextDelete(scratch);
-    CountSkipped(skipped);
+    writer.Close();
   });
 }
 
 // Adds the samples of the result that SPI holds.
-void AddResult(const CaptureSource* source, uint64_t* skipped) {
+void AddResult(const CaptureSource* source) {
+  SampleWriter writer;
+  writer.Open();
   for (uint64 row = 0; row < SPI_processed; ++row) {
     Datum values[kSampleColumns];
     bool nulls[kSampleColumns];
@@ -100,17 +124,17 @@ void AddResult(const CaptureSource* source, uint64_t* skipped) {
     Sample sample;
     KeyBytes key;
     if (SampleFromDatums(source->key_kind(), source->id(), values, nulls, &key, &sample)) {
-      AddSample(sample, skipped);
+      writer.Add(sample);
     } else {
-      ++*skipped;
+      ++writer.skipped;
     }
   }
+  writer.Close();
 }
 
 // All new rows by one query over the transition table. Throws when any row's expression fails.
 void CaptureByTransitionTable(TriggerData* trigger_data, CaptureSource* source) {
   pg::Subtransaction savepoint;
-  uint64_t skipped = 0;
   {
     const pg::SafeSearchPath path;
     const pg::SpiConnection connection;
@@ -120,16 +144,14 @@ void CaptureByTransitionTable(TriggerData* trigger_data, CaptureSource* source) 
       if (SPI_execute_plan(plan, nullptr, nullptr, false, 0) != SPI_OK_SELECT) {
         elog(ERROR, "SPI_execute_plan failed");
       }
-      AddResult(source, &skipped);
+      AddResult(source);
     });
   }
   savepoint.Release();
-  CountSkipped(skipped);
 }
 
 void CaptureRow(CaptureSource* source, Datum row) {
   pg::Subtransaction savepoint;
-  uint64_t skipped = 0;
   {
     const pg::SafeSearchPath path;
     const pg::SpiConnection connection;
@@ -139,11 +161,10 @@ void CaptureRow(CaptureSource* source, Datum row) {
       if (SPI_execute_plan(plan, parameters, nullptr, false, 0) != SPI_OK_SELECT) {
         elog(ERROR, "SPI_execute_plan failed");
       }
-      AddResult(source, &skipped);
+      AddResult(source);
     });
   }
   savepoint.Release();
-  CountSkipped(skipped);
 }
 
 void RethrowCancel(pg::Error& error) {

@@ -64,9 +64,17 @@ CaptureSource* CaptureSource::For(const TriggerData* trigger_data) {
     cache = new Cache;
     pg::Call([&] { CacheRegisterRelcacheCallback(OnRelcacheInvalidation, Datum{0}); });
   }
-  auto [entry, is_new] = cache->try_emplace(trigger_data->tg_trigger->tgoid);
-  if (is_new) entry->second.reset(new CaptureSource);
-  CaptureSource* source = entry->second.get();
+  // Mostly the same table's trigger again.
+  static constinit Oid last_trigger = InvalidOid;
+  static constinit CaptureSource* last = nullptr;
+  const Oid trigger = trigger_data->tg_trigger->tgoid;
+  if (trigger != last_trigger) {
+    auto [entry, is_new] = cache->try_emplace(trigger);
+    if (is_new) entry->second.reset(new CaptureSource);
+    last = entry->second.get();
+    last_trigger = trigger;
+  }
+  CaptureSource* source = last;
   if (!source->valid_) source->Build(trigger_data);
   return source->broken_ ? nullptr : source;
 }

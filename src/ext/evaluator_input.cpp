@@ -69,8 +69,6 @@ void Evaluator::JudgeChunks(std::string_view bytes) {
         case MessageKind::kBindingChanged:
           reload_ = true;
           break;
-        case MessageKind::kReplay:
-          break;
       }
     }
     if (!changed_containers.empty()) RefreshContainers(changed_containers);

@@ -275,6 +275,19 @@ void AddMessage(const Message& message) noexcept {
   buffer.used += WriteMessage(message, buffer.data + buffer.used);
 }
 
+SampleSpace OpenSampleSpace() noexcept {
+  if (!NoteLevel() || buffer.mark_count > 0) return {nullptr, nullptr};
+  const size_t needed = buffer.used + kMaxSampleBytes;
+  if (needed > buffer.limit || (needed > buffer.capacity && !Grow(needed))) {
+    return {nullptr, nullptr};
+  }
+  return {buffer.data + buffer.used, buffer.data + std::min(buffer.capacity, buffer.limit)};
+}
+
+void CloseSampleSpace(const SampleSpace& space) noexcept {
+  if (space.next != nullptr) buffer.used = static_cast<size_t>(space.next - buffer.data);
+}
+
 void CountSkipped(uint64_t rows) noexcept {
   if (buffer.slot != nullptr && rows > 0) {
     pg_atomic_fetch_add_u64(&buffer.slot->skipped, static_cast<int64>(rows));

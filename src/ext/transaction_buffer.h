@@ -22,6 +22,19 @@ bool OpenTransactionBuffer();
 // calls without a guard.
 void AddMessage(const Message& message) noexcept;
 
+// Room to write samples of the current (sub)transaction without further checks: at least
+// kMaxSampleBytes from `next` to `end`, or none (next is nullptr) when rows can only be marked, which
+// AddMessage does. What has been written counts once CloseSampleSpace() is told its end.
+struct SampleSpace {
+  char* next;
+  char* end;
+  bool HasRoom() const {
+    return next != nullptr && end - next >= static_cast<ptrdiff_t>(kMaxSampleBytes);
+  }
+};
+SampleSpace OpenSampleSpace() noexcept;
+void CloseSampleSpace(const SampleSpace& space) noexcept;
+
 // Counts rows that cannot be samples.
 void CountSkipped(uint64_t rows) noexcept;
 
