@@ -45,4 +45,10 @@ void Endpoint::Cancel(const Ticket& ticket) {
   if (ticket.probe) breaker_.ForgetProbe();
 }
 
+void Endpoint::Forgive() {
+  breaker_ = CircuitBreaker();
+  proven_ = false;
+  window_ = 1;
+}
+
 }  // namespace alerting

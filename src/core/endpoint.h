@@ -31,6 +31,9 @@ class Endpoint {
   // The request ended without telling anything about the endpoint.
   void Cancel(const Ticket& ticket);
 
+  // Starts anew: it is another endpoint now, or somebody has repaired it.
+  void Forgive();
+
   // Answered promptly and well the last time, and makes nobody wait now.
   bool IsProven(Micros now) const;
   int in_flight() const { return static_cast<int>(started_.size()); }

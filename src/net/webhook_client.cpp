@@ -36,8 +36,14 @@ std::optional<IpAddress> AddressOf(const curl_sockaddr& address) {
   return std::nullopt;
 }
 
+// Null when out of memory, or when a header would end its line and begin another.
 HeaderList MakeHeaders(const std::vector<std::string>& headers) {
   HeaderList list;
+  for (const std::string& header : headers) {
+    for (const char c : header) {
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return list;
+    }
+  }
   const auto append = [&list](const char* header) {
     curl_slist* longer = curl_slist_append(list.get(), header);
     if (longer == nullptr) return false;

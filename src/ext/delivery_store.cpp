@@ -1,0 +1,321 @@
+// Implements ext/delivery_store.h.
+#include "ext/delivery_store.h"
+
+#include <charconv>
+#include <unordered_set>
+
+#include "ext/binding.h"
+#include "ext/text_encoding.h"
+#include "pg/worker.h"
+
+namespace alerting::ext {
+
+namespace {
+
+// "{1,2,3}" of a bigint[].
+std::vector<Micros> ParseMicrosArray(std::string_view text) {
+  std::vector<Micros> values;
+  const char* position = text.data();
+  const char* end = position + text.size();
+  while (position < end) {
+    Micros value = 0;
+    const auto [stop, failure] = std::from_chars(position, end, value);
+    if (failure == std::errc()) values.push_back(value);
+    position = failure == std::errc() ? stop : position + 1;
+  }
+  return values;
+}
+
+const char* StatusName(DeliveryStatus status) {
+  switch (status) {
+    case DeliveryStatus::kDelivered:
+      return "DELIVERED";
+    case DeliveryStatus::kFailed:
+      return "FAILED";
+    case DeliveryStatus::kPending:
+      break;
+  }
+  return "PENDING";
+}
+
+std::vector<std::string> FirstColumn(const pg::Rows& rows) {
+  std::vector<std::string> values;
+  values.reserve(rows.size());
+  for (uint64_t row = 0; row < rows.size(); ++row) values.push_back(rows.Text(row, 0));
+  return values;
+}
+
+}  // namespace
+
+const char DeliveryStore::kIsCopySql[] =
+    "SELECT 1 FROM alerting.host_binding b"
+    " WHERE b.database_oid <> $1 OR b.alert_oid <> 'alerting.alert'::regclass::oid";
+
+// Hops from webhook to webhook along delivery_pending_idx: the cost grows with the webhooks that
+// have something pending, not with what they have pending.
+const char DeliveryStore::kFindPendingSql[] =
+    "WITH RECURSIVE pending (webhook_id) AS ("
+    " (SELECT d.webhook_id FROM alerting.delivery d WHERE d.status = 'PENDING'"
+    "   ORDER BY d.webhook_id LIMIT 1)"
+    " UNION ALL"
+    " SELECT (SELECT d.webhook_id FROM alerting.delivery d WHERE d.status = 'PENDING'"
+    "          AND d.webhook_id > p.webhook_id ORDER BY d.webhook_id LIMIT 1)"
+    "   FROM pending p WHERE p.webhook_id IS NOT NULL)"
+    " SELECT w.id, w.url, w.secret, CASE WHEN w.retry_schedule IS NOT NULL THEN ARRAY("
+    "   SELECT (greatest(least(extract(epoch FROM s.pause), 31622400), 0) * 1000000)::int8"
+    "     FROM unnest(w.retry_schedule) WITH ORDINALITY AS s (pause, n) ORDER BY s.n) END,"
+    "  f.next_attempt_at"
+    " FROM pending p JOIN alerting.webhook w ON w.id = p.webhook_id AND w.is_active"
+    " LEFT JOIN LATERAL (SELECT d.next_attempt_at FROM alerting.delivery d"
+    "   WHERE d.webhook_id = p.webhook_id AND d.status = 'PENDING' AND d.id <> ALL ($1)"
+    "   ORDER BY d.next_attempt_at, d.seq LIMIT 1) f ON true";
+
+const char DeliveryStore::kFetchSql[] =
+    "SELECT d.id, d.webhook_id, CASE WHEN d.next_attempt_at <= $4 THEN d.payload::text END,"
+    "  d.attempts, d.next_attempt_at, f.next_attempt_at"
+    " FROM unnest($1::text[], $2::int4[]) AS r (webhook_id, room)"
+    " CROSS JOIN LATERAL (SELECT * FROM alerting.delivery d"
+    "   WHERE d.webhook_id = r.webhook_id AND d.status = 'PENDING' AND d.id <> ALL ($3)"
+    "   ORDER BY d.next_attempt_at, d.seq LIMIT r.room + 1) d"
+    " LEFT JOIN LATERAL (SELECT f.next_attempt_at FROM alerting.delivery f"
+    "   WHERE d.event = 'alert.resolved' AND f.alert_id = d.alert_id"
+    "    AND f.webhook_id = d.webhook_id AND f.event = 'alert.firing' AND f.status = 'PENDING'"
+    "   LIMIT 1) f ON true"
+    " ORDER BY d.webhook_id, d.next_attempt_at, d.seq";
+
+// The update locks each delivery, so that the attempt's foreign key cannot fail. What a user did to
+// a delivery while it was under way stands, unless it arrived.
+const char DeliveryStore::kRecordSql[] =
+    "WITH outcome AS (SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::int4[], $4::text[],"
+    "   $5::int4[], $6::text[], $7::text[], $8::timestamptz[])"
+    "   AS o (id, at, status_code, error, duration_ms, response, status, next_attempt_at)),"
+    " free AS MATERIALIZED (SELECT d.id FROM alerting.delivery d WHERE d.id = ANY ($1)"
+    "   FOR NO KEY UPDATE SKIP LOCKED),"
+    " written AS (UPDATE alerting.delivery d SET attempts = d.attempts + 1,"
+    "   status = CASE WHEN d.status = 'PENDING' OR o.status = 'DELIVERED' THEN o.status"
+    "                 ELSE d.status END,"
+    "   next_attempt_at = coalesce(o.next_attempt_at, d.next_attempt_at),"
+    "   delivered_at = CASE WHEN o.status = 'DELIVERED' THEN clock_timestamp() END,"
+    "   last_status = nullif(o.status_code, 0), last_error = o.error"
+    "   FROM free JOIN outcome o ON o.id = free.id WHERE d.id = o.id RETURNING d.id)"
+    " INSERT INTO alerting.delivery_attempt"
+    "  (delivery_id, at, status_code, error, duration_ms, response)"
+    " SELECT o.id, o.at, nullif(o.status_code, 0), o.error, o.duration_ms, o.response"
+    "  FROM outcome o JOIN written w ON w.id = o.id RETURNING delivery_id";
+
+const char DeliveryStore::kIsFlushedSql[] =
+    "SELECT 1 FROM alerting.webhook w WHERE w.is_active AND EXISTS ("
+    "  SELECT 1 FROM alerting.delivery d"
+    "   WHERE d.webhook_id = w.id AND d.status = 'PENDING' AND d.seq <= $1) LIMIT 1";
+
+StoreTransaction::StoreTransaction(const char* activity) : transaction_(activity) {
+  if (!OidIsValid(pg::LockExtension())) throw pg::WorkerExit();
+  const Oid owner = TablesOwner();
+  if (OidIsValid(owner)) user_.emplace(owner, false);
+}
+
+void StoreTransaction::Commit() {
+  user_.reset();
+  transaction_.Commit();
+}
+
+bool DeliveryStore::IsCopy() {
+  pg::Params params;
+  params.OidValue(MyDatabaseId);
+  return is_copy_.Run(params).size() > 0;
+}
+
+std::vector<PendingWebhook> DeliveryStore::FindPending(const std::vector<std::string>& claimed) {
+  pg::Params params;
+  params.TextArray(claimed);
+  const pg::Rows rows = find_pending_.Run(params);
+  std::vector<PendingWebhook> webhooks(rows.size());
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    PendingWebhook& webhook = webhooks[row];
+    webhook.id = rows.Text(row, 0);
+    webhook.url = rows.Text(row, 1);
+    webhook.secret = rows.OptionalText(row, 2);
+    if (const auto schedule = rows.OptionalText(row, 3)) {
+      webhook.schedule = ParseMicrosArray(*schedule);
+    }
+    if (!rows.IsNull(row, 4)) webhook.first_due = rows.Timestamp(row, 4);
+  }
+  return webhooks;
+}
+
+std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest>& requests,
+                                                  const std::vector<std::string>& claimed,
+                                                  Micros now) {
+  std::vector<std::string> ids;
+  std::vector<int32_t> limits;
+  for (const FetchRequest& request : requests) {
+    ids.push_back(request.webhook_id);
+    limits.push_back(request.limit);
+  }
+  pg::Params params;
+  params.TextArray(ids).IntArray(limits).TextArray(claimed).Timestamp(now);
+  const pg::Rows rows = fetch_.Run(params);
+  std::vector<PendingDelivery> deliveries(rows.size());
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    PendingDelivery& delivery = deliveries[row];
+    delivery.id = rows.Text(row, 0);
+    delivery.webhook_id = rows.Text(row, 1);
+    if (std::optional<std::string> payload = rows.OptionalText(row, 2)) {
+      std::optional<std::string> body = ToUtf8(*std::move(payload));
+      delivery.unsendable = !body.has_value();
+      delivery.body = std::move(body).value_or(std::string());
+    }
+    delivery.attempts = rows.Int(row, 3);
+    delivery.due = rows.Timestamp(row, 4);
+    delivery.waits_until = rows.Timestamp(row, 5);
+  }
+  return deliveries;
+}
+
+void DeliveryStore::Defer(const std::vector<std::string>& ids, const std::vector<Micros>& until) {
+  pg::Params params;
+  params.TextArray(ids).TimestampArray(until);
+  (void)pg::Execute(
+      "WITH free AS (SELECT d.id FROM alerting.delivery d WHERE d.id = ANY ($1)"
+      "   AND d.status = 'PENDING' FOR NO KEY UPDATE SKIP LOCKED)"
+      " UPDATE alerting.delivery d SET next_attempt_at = k.until"
+      "  FROM free JOIN unnest($1::text[], $2::timestamptz[]) AS k (id, until) ON k.id = free.id"
+      " WHERE d.id = k.id",
+      params);
+}
+
+std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes) {
+  std::vector<std::string> ids, responses, statuses;
+  std::vector<std::optional<std::string>> errors;
+  std::vector<int32_t> codes, durations;
+  std::vector<Micros> times, next;
+  for (const Outcome& outcome : outcomes) {
+    ids.push_back(outcome.delivery_id);
+    times.push_back(outcome.at);
+    codes.push_back(outcome.status_code);
+    errors.push_back(outcome.error.empty() ? std::nullopt : std::optional(outcome.error));
+    durations.push_back(outcome.duration_ms);
+    responses.push_back(outcome.response);
+    statuses.emplace_back(StatusName(outcome.status));
+    next.push_back(outcome.next_attempt_at);
+  }
+  pg::Params params;
+  params.TextArray(ids).TimestampArray(times).IntArray(codes).TextArray(errors);
+  params.IntArray(durations).TextArray(responses).TextArray(statuses).TimestampArray(next);
+  std::vector<std::string> settled = FirstColumn(record_.Run(params));
+  if (settled.size() == ids.size()) return settled;
+
+  // What was not written is locked, or gone with its webhook.
+  const std::unordered_set<std::string> written(settled.begin(), settled.end());
+  std::vector<std::string> rest;
+  for (const std::string& id : ids) {
+    if (!written.contains(id)) rest.push_back(id);
+  }
+  pg::Params there;
+  there.TextArray(rest);
+  for (std::string& id : FirstColumn(
+           pg::Execute("SELECT k.id FROM unnest($1::text[]) AS k (id)"
+                       " WHERE NOT EXISTS (SELECT 1 FROM alerting.delivery d WHERE d.id = k.id)",
+                       there))) {
+    settled.push_back(std::move(id));
+  }
+  return settled;
+}
+
+uint64_t DeliveryStore::ParkOverdue(const std::string& webhook_id,
+                                    const std::vector<Micros>& remaining_pauses,
+                                    const std::vector<std::string>& claimed, Micros now,
+                                    const std::string& error) {
+  constexpr int kMostAtOnce = 10'000;
+  pg::Params params;
+  params.Text(webhook_id).BigIntArray(remaining_pauses).TextArray(claimed).Timestamp(now);
+  params.Text(error).Int(kMostAtOnce);
+  return pg::Execute(
+             "UPDATE alerting.delivery d SET status = 'FAILED', last_error = $5"
+             " WHERE d.id IN (SELECT o.id FROM alerting.delivery o WHERE o.webhook_id = $1"
+             "  AND o.status = 'PENDING' AND o.id <> ALL ($3) AND o.next_attempt_at <= $4"
+             "  AND o.next_attempt_at + ($2::int8[])[least(o.attempts + 1, cardinality($2))]"
+             "      * interval '1 microsecond' <= $4"
+             "  ORDER BY o.next_attempt_at, o.seq LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED)",
+             params)
+      .size();
+}
+
+DeliveryStore::Switched DeliveryStore::SwitchOff(const std::string& webhook_id,
+                                                 const std::string& url,
+                                                 const std::string& reason) {
+  pg::Params params;
+  params.Text(webhook_id).Text(url).Text(reason);
+  const pg::Rows rows = pg::Execute(
+      "WITH free AS (SELECT w.id FROM alerting.webhook w WHERE w.id = $1 AND w.url = $2"
+      "   AND w.is_active FOR NO KEY UPDATE SKIP LOCKED),"
+      " off AS (UPDATE alerting.webhook w SET is_active = false, disabled_reason = $3"
+      "   FROM free WHERE w.id = free.id RETURNING w.id)"
+      " SELECT pg_notify('alerting', jsonb_build_object('type', 'webhook.disabled',"
+      "   'webhookId', off.id, 'reason', $3::text)::text) FROM off",
+      params);
+  if (rows.size() > 0) return Switched::kOff;
+  pg::Params same;
+  same.Text(webhook_id).Text(url);
+  const pg::Rows locked = pg::Execute(
+      "SELECT 1 FROM alerting.webhook w WHERE w.id = $1 AND w.url = $2 AND w.is_active", same);
+  return locked.size() > 0 ? Switched::kLocked : Switched::kNotAsItWas;
+}
+
+std::vector<std::string> DeliveryStore::SwitchOffFailing(
+    const std::vector<std::string>& webhook_ids) {
+  pg::Params params;
+  params.TextArray(webhook_ids);
+  return FirstColumn(pg::Execute(
+      "WITH failing AS (SELECT w.id FROM alerting.webhook w WHERE w.id = ANY ($1) AND w.is_active"
+      "   AND w.updated_at < now() - interval '5 days'"
+      "   AND EXISTS (SELECT 1 FROM alerting.delivery d JOIN alerting.delivery_attempt a"
+      "     ON a.delivery_id = d.id WHERE d.webhook_id = w.id AND d.status <> 'DELIVERED'"
+      "     AND a.at < now() - interval '5 days' AND a.error IS NOT NULL)"
+      "   AND NOT EXISTS (SELECT 1 FROM alerting.delivery d WHERE d.webhook_id = w.id"
+      "     AND d.status = 'DELIVERED' AND d.delivered_at > now() - interval '5 days')"
+      "   FOR NO KEY UPDATE SKIP LOCKED),"
+      " off AS (UPDATE alerting.webhook w SET is_active = false,"
+      "   disabled_reason = 'nothing but failures for five days' FROM failing"
+      "   WHERE w.id = failing.id RETURNING w.id, w.disabled_reason)"
+      " SELECT off.id, pg_notify('alerting', jsonb_build_object('type', 'webhook.disabled',"
+      "   'webhookId', off.id, 'reason', off.disabled_reason)::text) FROM off",
+      params));
+}
+
+int64_t DeliveryStore::NewestSequence() {
+  // By created_at would be wrong: a delivery may have been made with a time of its own.
+  const pg::Rows rows = pg::Execute(
+      "SELECT coalesce(max(d.seq), 0) FROM alerting.delivery d WHERE d.status = 'PENDING'");
+  return rows.BigInt(0, 0);
+}
+
+bool DeliveryStore::IsFlushed(int64_t sequence) {
+  pg::Params params;
+  params.BigInt(sequence);
+  return is_flushed_.Run(params).size() == 0;
+}
+
+uint64_t DeliveryStore::DeleteEnded(const char* status, Micros before, int limit) {
+  pg::Params params;
+  params.Text(std::string_view(status)).Timestamp(before).Int(limit);
+  return pg::Execute(
+             "DELETE FROM alerting.delivery WHERE id IN (SELECT d.id FROM alerting.delivery d"
+             "  WHERE d.status = $1 AND d.created_at < $2"
+             "  AND coalesce(d.delivered_at, d.next_attempt_at) < $2"
+             "  AND NOT EXISTS (SELECT 1 FROM alerting.alert a"
+             "    WHERE a.id = d.alert_id AND a.status = 'FIRING')"
+             "  ORDER BY d.created_at LIMIT $3 FOR UPDATE SKIP LOCKED)",
+             params)
+      .size();
+}
+
+uint64_t DeliveryStore::DeleteDelivered(Micros before, int limit) {
+  return DeleteEnded("DELIVERED", before, limit);
+}
+
+uint64_t DeliveryStore::DeleteFailed(Micros before, int limit) {
+  return DeleteEnded("FAILED", before, limit);
+}
+
+}  // namespace alerting::ext

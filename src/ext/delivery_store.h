@@ -1,0 +1,129 @@
+// The outbox as SQL: what is pending, what came of it, what may be deleted. Sender; each function
+// runs inside a StoreTransaction.
+//
+// Invariant: no statement here waits for a user's lock on a delivery or webhook row; a locked row
+// is left out and comes again.
+#ifndef ALERTING_EXT_DELIVERY_STORE_H_
+#define ALERTING_EXT_DELIVERY_STORE_H_
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/time.h"
+#include "pg/spi.h"
+#include "pg/transaction.h"
+
+namespace alerting::ext {
+
+// An active webhook that has pending deliveries.
+struct PendingWebhook {
+  std::string id;
+  std::string url;
+  std::optional<std::string> secret;
+  std::optional<std::vector<Micros>> schedule;  // nullopt: the default
+  Micros first_due = kNever;                    // of its pending deliveries that are not claimed
+};
+
+struct PendingDelivery {
+  std::string id;
+  std::string webhook_id;
+  std::string body;         // UTF-8; empty while not due
+  bool unsendable = false;  // the payload has no UTF-8 form
+  int attempts = 0;
+  Micros due = kNoTime;
+  // A RESOLVED whose FIRING is still pending: when that is due; kNoTime for all others.
+  Micros waits_until = kNoTime;
+};
+
+struct FetchRequest {
+  std::string webhook_id;
+  int limit = 0;
+};
+
+enum class DeliveryStatus { kPending, kDelivered, kFailed };
+
+struct Outcome {
+  std::string delivery_id;
+  std::string webhook_id;
+  Micros at = kNoTime;  // start of the attempt
+  int status_code = 0;  // 0: none came
+  std::string error;    // empty: none
+  int duration_ms = 0;
+  std::string response;  // text in the database's encoding
+  DeliveryStatus status = DeliveryStatus::kPending;
+  Micros next_attempt_at = kNoTime;  // kPending only
+};
+
+// One transaction of the sender as the owner of alerting's tables. Ends the worker when the
+// extension is gone; `ready()` is false while the tables don't exist yet.
+class StoreTransaction {
+ public:
+  explicit StoreTransaction(const char* activity);
+  bool ready() const { return user_.has_value(); }
+  void Commit();
+
+ private:
+  pg::Transaction transaction_;
+  std::optional<pg::UserScope> user_;
+};
+
+class DeliveryStore {
+ public:
+  // The database is a copy of the one that the binding was made in.
+  bool IsCopy();
+
+  // All active webhooks with pending deliveries.
+  std::vector<PendingWebhook> FindPending(const std::vector<std::string>& claimed);
+  // For each request at most `limit` due deliveries, and the next one that is not due yet (without
+  // its body), in the order in which they are to be sent.
+  std::vector<PendingDelivery> Fetch(const std::vector<FetchRequest>& requests,
+                                     const std::vector<std::string>& claimed, Micros now);
+  // Puts deliveries that cannot go before `until` out of the way of Fetch.
+  void Defer(const std::vector<std::string>& ids, const std::vector<Micros>& until);
+
+  // Writes attempts and what they mean for their deliveries. Returns the ids of the deliveries that
+  // are settled (written, or gone meanwhile); the others are locked by somebody.
+  std::vector<std::string> Record(std::span<const Outcome> outcomes);
+  // Parks deliveries of a webhook whose last retry would be over by now (their time, plus the
+  // pauses that they have left). Returns how many.
+  uint64_t ParkOverdue(const std::string& webhook_id, const std::vector<Micros>& remaining_pauses,
+                       const std::vector<std::string>& claimed, Micros now,
+                       const std::string& error);
+
+  // Switches a webhook off unless its url was changed.
+  enum class Switched { kOff, kNotAsItWas, kLocked };
+  Switched SwitchOff(const std::string& webhook_id, const std::string& url,
+                     const std::string& reason);
+  // Switches off those of the webhooks that have delivered nothing and only failed for days.
+  std::vector<std::string> SwitchOffFailing(const std::vector<std::string>& webhook_ids);
+
+  // The newest delivery there is, for IsFlushed.
+  int64_t NewestSequence();
+  // No delivery up to `sequence` is pending for an active webhook.
+  bool IsFlushed(int64_t sequence);
+
+  // Deletes at most `limit` deliveries that ended before; those of alerts still FIRING stay.
+  uint64_t DeleteDelivered(Micros before, int limit);
+  uint64_t DeleteFailed(Micros before, int limit);
+
+ private:
+  uint64_t DeleteEnded(const char* status, Micros before, int limit);
+
+  pg::Statement is_copy_{kIsCopySql};
+  pg::Statement find_pending_{kFindPendingSql};
+  pg::Statement fetch_{kFetchSql};
+  pg::Statement record_{kRecordSql};
+  pg::Statement is_flushed_{kIsFlushedSql};
+
+  static const char kIsCopySql[];
+  static const char kFindPendingSql[];
+  static const char kFetchSql[];
+  static const char kRecordSql[];
+  static const char kIsFlushedSql[];
+};
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_DELIVERY_STORE_H_

@@ -1,0 +1,263 @@
+// The sender's requests: which may start, and what their answers mean. See ext/sender.h.
+#include "ext/sender.h"
+
+#include <algorithm>
+
+#include "core/retry_after.h"
+#include "core/url.h"
+#include "ext/signature.h"
+#include "ext/text_encoding.h"
+#include "ext/webhook_request.h"
+#include "pg/guc.h"
+
+extern "C" {
+PGDLLEXPORT void alerting_sender_main(Datum database);
+}
+
+namespace alerting::ext {
+
+namespace {
+
+constexpr int kTooManyRequests = 429;
+constexpr int kUnavailable = 503;
+constexpr int kGone = 410;
+constexpr int kMostPerWebhook = 32;
+
+// The delivery's last retry would be over by now.
+bool IsOverdue(const PendingDelivery& delivery, const std::vector<Micros>& schedule, Micros now) {
+  return AddTime(delivery.due, RemainingPauses(schedule, delivery.attempts)) <= now;
+}
+
+AddressPolicy PolicyOf(const std::string& networks) {
+  std::string ignored;  // the setting's check hook refuses what does not parse
+  return AddressPolicy::Parse(networks, &ignored).value_or(AddressPolicy());
+}
+
+std::string SettingText(const char* value) { return value == nullptr ? "" : value; }
+
+}  // namespace
+
+Sender::Sender(pg::DatabaseSlot* slot)
+    : slot_(slot),
+      networks_(SettingText(pg::guc_allowed_networks)),
+      random_(static_cast<unsigned>(GetCurrentTimestamp()) ^ static_cast<unsigned>(MyProcPid)) {
+  net::ClientOptions options;
+  options.policy = PolicyOf(networks_);
+  std::string problem;
+  client_ = net::WebhookClient::Create(std::move(options), &problem);
+  if (client_ == nullptr) {
+    pg::Throw([&] {
+      ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+                      errmsg("alerting: could not start the webhook client: %s", problem.c_str())));
+    });
+  }
+  // Sockets are descriptors that the server's file cache must leave room for.
+  for (int i = 0; i <= pg::guc_max_concurrent_deliveries; ++i) {
+    pg::Call([] { ReserveExternalFD(); });
+  }
+}
+
+void Sender::Load() { look_ = true; }
+
+int Sender::MostPerWebhook() const {
+  return std::clamp(pg::guc_max_concurrent_deliveries / 8, 1, kMostPerWebhook);
+}
+
+void Sender::ApplySettings() {
+  std::string networks = SettingText(pg::guc_allowed_networks);
+  if (networks == networks_) return;
+  networks_ = std::move(networks);
+  client_->SetPolicy(PolicyOf(networks_));
+}
+
+Micros Sender::Step() {
+  ApplySettings();
+  client_->OnReady();
+  CollectResponses();
+  StartReady();
+  Micros now = GetCurrentTimestamp();
+  if (NeedsTransaction(now)) RunTransaction();
+  now = GetCurrentTimestamp();
+  if (now >= next_cleanup_ && now >= not_before_) DeleteExpired(now);
+  StartReady();
+  client_->OnReady();
+  CollectResponses();
+  return NextWake(GetCurrentTimestamp());
+}
+
+// Endpoints that have not proven themselves share three quarters of all requests, so that those
+// which answer always find a place.
+bool Sender::MayStart(const WebhookQueue& queue, Micros now, int slow_in_flight) const {
+  const int most = pg::guc_max_concurrent_deliveries;
+  if (static_cast<int>(in_flight_.size()) >= most) return false;
+  if (!queue.endpoint.IsProven(now) && slow_in_flight >= std::max(most * 3 / 4, 1)) return false;
+  return queue.endpoint.Room(now, MostPerWebhook()) > 0;
+}
+
+void Sender::StartReady() {
+  if (held_ || turns_.empty()) return;
+  const Micros now = GetCurrentTimestamp();
+  int slow_in_flight = 0;
+  for (const auto& [id, queue] : queues_) {
+    if (!queue->endpoint.IsProven(now)) slow_in_flight += queue->endpoint.in_flight();
+  }
+  // One request a turn; it is over when nobody could start one in a whole round.
+  size_t refused = 0;
+  while (!turns_.empty() && refused < turns_.size()) {
+    WebhookQueue* queue = turns_.front();
+    turns_.pop_front();
+    if (queue->ready.empty()) continue;
+    const bool starts = MayStart(*queue, now, slow_in_flight);
+    if (starts) {
+      if (!queue->endpoint.IsProven(now)) ++slow_in_flight;
+      StartRequest(queue, now);
+    }
+    refused = starts ? 0 : refused + 1;
+    if (!queue->ready.empty()) turns_.push_back(queue);
+  }
+}
+
+void Sender::StartRequest(WebhookQueue* queue, Micros now) {
+  PendingDelivery delivery = std::move(queue->ready.front());
+  queue->ready.pop_front();
+  if (delivery.unsendable) {
+    FailUnsent(queue, delivery, "payload has no UTF-8 form", /*retry=*/false);
+    return;
+  }
+  if (queue->bad_secret) {
+    FailUnsent(queue, delivery, "webhook's secret is malformed", /*retry=*/true);
+    return;
+  }
+  net::Request request =
+      MakeWebhookRequest(queue->url, queue->key, delivery.id, std::move(delivery.body), now);
+  request.tag = next_tag_++;
+  delivery.body.clear();
+  in_flight_.emplace(request.tag, Attempt{std::move(delivery), queue, queue->endpoint.Start(now)});
+  client_->Start(std::move(request));
+}
+
+void Sender::CollectResponses() {
+  for (const net::Response& response : client_->TakeFinished()) TakeResponse(response);
+}
+
+void Sender::TakeResponse(const net::Response& response) {
+  const auto found = in_flight_.find(response.tag);
+  if (found == in_flight_.end()) return;
+  const Attempt attempt = std::move(found->second);
+  in_flight_.erase(found);
+  WebhookQueue* queue = attempt.queue;
+  const Micros now = GetCurrentTimestamp();
+  const bool success = IsSuccess(response);
+  const bool was_open = queue->endpoint.breaker().is_open();
+  queue->endpoint.Finish(attempt.ticket, success, now);
+
+  Outcome outcome;
+  outcome.delivery_id = attempt.delivery.id;
+  outcome.webhook_id = queue->id;
+  outcome.at = attempt.ticket.started_at;
+  outcome.status_code = response.status;
+  outcome.error = FailureText(response);
+  outcome.duration_ms = static_cast<int>(response.timings.total + 0.5);
+  outcome.response = ResponseText(response.body);
+  if (success) {
+    outcome.status = DeliveryStatus::kDelivered;
+  } else {
+    DecideFailure(queue, attempt, response, &outcome);
+  }
+  const bool is_open = queue->endpoint.breaker().is_open();
+  if (is_open != was_open) {
+    pg::Call([&] {
+      ereport(LOG,
+              (is_open ? errmsg("alerting: webhook %s at %s failed %d times in a row: %s",
+                                queue->id.c_str(), queue->origin.c_str(),
+                                CircuitBreaker::kFailuresToOpen, outcome.error.c_str())
+                       : errmsg("alerting: webhook %s at %s answers again", queue->id.c_str(),
+                                queue->origin.c_str()),
+               is_open ? errdetail("It is probed with single requests until it answers.") : 0));
+    });
+  }
+  AddOutcome(queue, std::move(outcome));
+}
+
+void Sender::DecideFailure(WebhookQueue* queue, const Attempt& attempt,
+                           const net::Response& response, Outcome* outcome) {
+  const PendingDelivery& delivery = attempt.delivery;
+  const Micros now = GetCurrentTimestamp();
+  outcome->status = DeliveryStatus::kFailed;
+  if (response.status == kGone) {
+    gone_.emplace_back(queue->id, queue->url);
+    Deactivate(queue);
+    return;
+  }
+  const double random = std::uniform_real_distribution<double>(0, 1)(random_);
+  const std::optional<Micros> pause =
+      PauseAfterFailure(queue->schedule, delivery.attempts + 1, random);
+  // Behind an open breaker a delivery is not tried at its times, but it doesn't outlive them.
+  if (attempt.ticket.probe) probes_failed_.emplace_back(queue->id, outcome->error);
+  if (!pause || (attempt.ticket.probe && IsOverdue(delivery, queue->schedule, now))) {
+    parked_.insert(queue->id);
+    return;
+  }
+  Micros wait = *pause;
+  if (response.status == kTooManyRequests || response.status == kUnavailable) {
+    wait = std::max(wait, ParseRetryAfter(response.retry_after, now).value_or(0));
+  }
+  outcome->status = DeliveryStatus::kPending;
+  outcome->next_attempt_at = AddTime(now, wait);
+}
+
+void Sender::FailUnsent(WebhookQueue* queue, const PendingDelivery& delivery, const char* why,
+                        bool retry) {
+  const Micros now = GetCurrentTimestamp();
+  Outcome outcome;
+  outcome.delivery_id = delivery.id;
+  outcome.webhook_id = queue->id;
+  outcome.at = now;
+  outcome.error = why;
+  outcome.status = DeliveryStatus::kFailed;
+  const std::optional<Micros> pause =
+      retry ? PauseAfterFailure(queue->schedule, delivery.attempts + 1, 0) : std::nullopt;
+  if (pause) {
+    outcome.status = DeliveryStatus::kPending;
+    outcome.next_attempt_at = AddTime(now, *pause);
+  }
+  AddOutcome(queue, std::move(outcome));
+}
+
+void Sender::AddOutcome(WebhookQueue* queue, Outcome outcome) {
+  if (outcomes_.empty()) oldest_outcome_at_ = GetCurrentTimestamp();
+  ++queue->unrecorded;
+  outcomes_.push_back(std::move(outcome));
+}
+
+Micros Sender::NextWake(Micros now) const {
+  Micros transaction = std::min(next_look_, next_cleanup_);
+  if (NeedsTransaction(now)) transaction = now;
+  if (!outcomes_.empty()) {
+    transaction = std::min(transaction, oldest_outcome_at_ + kLongestUnrecorded);
+  }
+  for (const StuckOutcome& stuck : stuck_) transaction = std::min(transaction, stuck.retry_at);
+  for (const auto& [id, queue] : queues_) {
+    if (held_ || !queue->active) continue;
+    const Micros probe = queue->endpoint.breaker().NextProbe();
+    const bool waits = queue->next_due != kNever || !queue->ready.empty();
+    if (waits && probe != kNoTime) {
+      const Micros due = queue->ready.empty() ? queue->next_due : kNoTime;
+      transaction = std::min(transaction, std::max(probe, due));
+    } else if (queue->next_due > now) {
+      transaction = std::min(transaction, queue->next_due);
+    }
+  }
+  const Micros next = std::max(transaction, not_before_);
+  const std::optional<long> timeout = client_->TimeoutMs();
+  return timeout ? std::min(next, AddTime(now, *timeout * kMillisecond)) : next;
+}
+
+}  // namespace alerting::ext
+
+void alerting_sender_main(Datum database) {
+  alerting::pg::RunWorker(alerting::pg::kSender, DatumGetObjectId(database),
+                          [](alerting::pg::DatabaseSlot* slot) {
+                            return std::make_unique<alerting::ext::Sender>(slot);
+                          });
+}

@@ -1,0 +1,130 @@
+// The sender: takes what is pending in alerting.delivery, sends it, and writes down what came of
+// it. Runs in its own background worker, one per database.
+//
+// Invariants: no transaction is open while a request is under way. Claims live in memory only
+// (the slot admits one sender per database): whatever is not recorded as DELIVERED or FAILED is
+// sent again after a restart, with the same id, when its next_attempt_at says.
+#ifndef ALERTING_EXT_SENDER_H_
+#define ALERTING_EXT_SENDER_H_
+
+#include <deque>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "ext/delivery_store.h"
+#include "ext/sender_queue.h"
+#include "net/webhook_client.h"
+#include "pg/worker.h"
+
+namespace alerting::ext {
+
+class Sender final : public pg::WorkerTask {
+ public:
+  explicit Sender(pg::DatabaseSlot* slot);
+
+  void Load() override;
+  Micros Step() override;
+  int WakeDescriptor() override { return client_->PollDescriptor(); }
+
+ private:
+  static constexpr size_t kMostRecorded = 256;  // outcomes in one transaction
+  static constexpr Micros kLongestUnrecorded = 5 * kMillisecond;
+
+  struct Attempt {
+    PendingDelivery delivery;
+    WebhookQueue* queue = nullptr;
+    Endpoint::Ticket ticket;
+  };
+  struct FlushRequest {
+    uint64_t number = 0;
+    int64_t sequence = 0;  // deliveries up to this one are meant
+  };
+  struct StuckOutcome {
+    Outcome outcome;
+    Micros retry_at = kNoTime;
+  };
+  // What is true once the transaction has committed.
+  struct Results {
+    std::vector<std::string> settled;  // of the first `recorded` outcomes: delivery ids
+    size_t recorded = 0;
+    uint64_t flushed = 0;  // flush requests up to this number are fulfilled
+  };
+
+  // sender.cpp: requests
+  void ApplySettings();
+  void StartReady();
+  bool MayStart(const WebhookQueue& queue, Micros now, int slow_in_flight) const;
+  void StartRequest(WebhookQueue* queue, Micros now);
+  void CollectResponses();
+  void TakeResponse(const net::Response& response);
+  void DecideFailure(WebhookQueue* queue, const Attempt& attempt, const net::Response& response,
+                     Outcome* outcome);
+  void FailUnsent(WebhookQueue* queue, const PendingDelivery& delivery, const char* why,
+                  bool retry);
+  void AddOutcome(WebhookQueue* queue, Outcome outcome);
+  Micros NextWake(Micros now) const;
+  int MostPerWebhook() const;
+
+  // sender_outbox.cpp: transactions
+  bool NeedsTransaction(Micros now) const;
+  void RunTransaction();
+  void Exchange(uint64_t wakes, uint64_t flush_requested, Results* results);
+  void AfterError();
+  void RecordOutcomes(Results* results);
+  void ApplyResults(const Results& results);
+  void SettleOutcome(const Outcome& outcome);
+  void ParkOverdue();
+  void SwitchOff();
+  void Look(Micros now);
+  void UpdateQueue(const PendingWebhook& webhook);
+  void NoteHeld(bool held);
+  void Fetch(Micros now);
+  void TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched, int limit, Micros now,
+                   std::vector<std::string>* deferred, std::vector<Micros>* until);
+  void SetStuckFree(Micros now);
+  void Deactivate(WebhookQueue* queue);
+  void ForgetIdleQueues();
+  void DeleteExpired(Micros now);
+  std::vector<std::string> Claimed() const;
+
+  pg::DatabaseSlot* const slot_;
+  DeliveryStore store_;
+  std::unique_ptr<net::WebhookClient> client_;
+  std::string networks_;  // alerting.allowed_networks as last applied
+
+  std::unordered_map<std::string, std::unique_ptr<WebhookQueue>> queues_;
+  std::deque<WebhookQueue*> turns_;  // queues with something ready, next in turn first
+  std::unordered_map<uint64_t, Attempt> in_flight_;
+  uint64_t next_tag_ = 1;
+
+  std::deque<Outcome> outcomes_;  // to be recorded
+  Micros oldest_outcome_at_ = kNoTime;
+  std::vector<StuckOutcome>
+      stuck_;  // could not be recorded: locked by a user, or an error each time
+  std::vector<std::pair<std::string, std::string>> probes_failed_;  // webhook id, error
+  std::vector<std::pair<std::string, std::string>> gone_;           // webhook id, url
+  std::unordered_set<std::string> parked_;  // webhooks that parked a delivery since the last check
+  Micros next_failing_check_ = kNoTime;
+  std::deque<FlushRequest> flushes_;
+  uint64_t flush_seen_ = 0;
+
+  uint64_t wakes_seen_ = 0;
+  bool look_ = true;  // look at all webhooks in the next transaction
+  bool held_ = false;
+  Micros next_look_ = kNoTime;
+  Micros next_cleanup_ = kNoTime;
+  Micros not_before_ = kNoTime;  // after an error: no transaction before
+  int errors_ = 0;
+  size_t record_most_ = kMostRecorded;
+  std::minstd_rand random_;
+};
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_SENDER_H_

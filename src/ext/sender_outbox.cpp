@@ -1,0 +1,374 @@
+// The sender's transactions: recording outcomes, looking for work. See ext/sender.h.
+#include <algorithm>
+
+#include "core/url.h"
+#include "ext/sender.h"
+#include "ext/signature.h"
+#include "ext/text_encoding.h"
+#include "pg/guc.h"
+
+namespace alerting::ext {
+
+namespace {
+
+// Wakes can be missed only where no trigger runs at commit (COMMIT PREPARED).
+constexpr Micros kLookInterval = kMinute;
+constexpr Micros kHeldLookInterval = 5 * kSecond;
+constexpr Micros kLockedPause = kSecond / 4;
+constexpr Micros kPoisonPause = kMinute;
+constexpr Micros kLongestErrorPause = kMinute;
+constexpr Micros kFailingCheckInterval = kHour;
+constexpr size_t kMostQueuesFetched = 256;
+
+constexpr int kDeletedAtOnce = 1000;
+constexpr Micros kLongestCleanupInterval = 10 * kMinute;
+constexpr Micros kShortestCleanupInterval = 10 * kSecond;
+// Parked deliveries are what a user still has to look at: they stay longer than delivered ones.
+constexpr Micros kFailedRetentionFactor = 4;
+
+std::vector<Micros> RemainingPausesByAttempts(const std::vector<Micros>& schedule) {
+  constexpr Micros kLongest = 3650 * 24 * kHour;
+  std::vector<Micros> remaining;
+  for (size_t attempts = 0; attempts <= schedule.size(); ++attempts) {
+    remaining.push_back(std::min(RemainingPauses(schedule, static_cast<int>(attempts)), kLongest));
+  }
+  return remaining;
+}
+
+}  // namespace
+
+bool Sender::NeedsTransaction(Micros now) const {
+  if (now < not_before_) return false;
+  if (look_ || now >= next_look_) return true;
+  if (pg_atomic_read_u64(&slot_->sender_wakes) != wakes_seen_) return true;
+  // Outcomes gather for a moment while others are still to come.
+  if (!outcomes_.empty() && (outcomes_.size() >= record_most_ || in_flight_.empty() ||
+                             SubtractTime(now, oldest_outcome_at_) >= kLongestUnrecorded)) {
+    return true;
+  }
+  for (const StuckOutcome& stuck : stuck_) {
+    if (now >= stuck.retry_at) return true;
+  }
+  if (held_) return false;
+  const int most = MostPerWebhook();
+  return std::any_of(queues_.begin(), queues_.end(),
+                     [&](const auto& entry) { return entry.second->NeedsFetch(now, most); });
+}
+
+void Sender::RunTransaction() {
+  // Read before the snapshot is taken: what was committed before them is seen.
+  const uint64_t wakes = pg_atomic_read_u64(&slot_->sender_wakes);
+  const uint64_t flush_requested = pg_atomic_read_u64(&slot_->sender_flush_requested);
+  Results results;
+  try {
+    StoreTransaction transaction("recording and fetching deliveries");
+    if (transaction.ready()) {
+      Exchange(wakes, flush_requested, &results);
+    } else {
+      next_look_ = AddTime(GetCurrentTimestamp(), kLookInterval);
+      look_ = false;
+      results.flushed = flush_requested;  // no tables, nothing to deliver
+    }
+    transaction.Commit();
+  } catch (...) {
+    AfterError();
+    throw;
+  }
+  wakes_seen_ = wakes;
+  errors_ = 0;
+  record_most_ = std::min(record_most_ * 2, kMostRecorded);
+  ApplyResults(results);
+}
+
+void Sender::Exchange(uint64_t wakes, uint64_t flush_requested, Results* results) {
+  const Micros now = GetCurrentTimestamp();
+  SetStuckFree(now);
+  RecordOutcomes(results);
+  SwitchOff();
+  ParkOverdue();
+  if (look_ || wakes != wakes_seen_ || now >= next_look_) Look(now);
+  if (!held_) Fetch(now);
+  if (flush_requested > flush_seen_) {
+    flushes_.push_back({flush_requested, store_.NewestSequence()});
+    flush_seen_ = flush_requested;
+  }
+  while (!flushes_.empty() && store_.IsFlushed(flushes_.front().sequence)) {
+    results->flushed = flushes_.front().number;
+    flushes_.pop_front();
+  }
+}
+
+// Smaller batches after each error find the outcome that cannot be recorded; it is set aside so
+// that the others go on. The worker's loop reports the error.
+void Sender::AfterError() {
+  look_ = true;
+  ++errors_;
+  const Micros pause = std::min(kLongestErrorPause, (kSecond / 10) << std::min(errors_, 10));
+  const Micros now = GetCurrentTimestamp();
+  not_before_ = AddTime(now, pause);
+  if (outcomes_.empty()) return;
+  const size_t tried = std::min(outcomes_.size(), record_most_);
+  if (tried == 1) {
+    stuck_.push_back({std::move(outcomes_.front()), AddTime(now, kPoisonPause)});
+    outcomes_.pop_front();
+  }
+  record_most_ = std::max<size_t>(tried / 2, 1);
+}
+
+void Sender::SetStuckFree(Micros now) {
+  for (StuckOutcome& stuck : stuck_) {
+    if (now < stuck.retry_at) continue;
+    outcomes_.push_front(std::move(stuck.outcome));
+    stuck.retry_at = kNoTime;
+  }
+  std::erase_if(stuck_, [](const StuckOutcome& stuck) { return stuck.retry_at == kNoTime; });
+}
+
+void Sender::RecordOutcomes(Results* results) {
+  if (outcomes_.empty()) return;
+  results->recorded = std::min(outcomes_.size(), record_most_);
+  const std::vector<Outcome> batch(
+      outcomes_.begin(), outcomes_.begin() + static_cast<std::ptrdiff_t>(results->recorded));
+  results->settled = store_.Record(batch);
+}
+
+void Sender::ApplyResults(const Results& results) {
+  const Micros now = GetCurrentTimestamp();
+  not_before_ = kNoTime;
+  const std::unordered_set<std::string> settled(results.settled.begin(), results.settled.end());
+  for (size_t i = 0; i < results.recorded; ++i) {
+    Outcome outcome = std::move(outcomes_.front());
+    outcomes_.pop_front();
+    if (settled.contains(outcome.delivery_id)) {
+      SettleOutcome(outcome);
+    } else {
+      stuck_.push_back({std::move(outcome), AddTime(now, kLockedPause)});
+    }
+  }
+  oldest_outcome_at_ = now;
+  if (results.flushed > pg_atomic_read_u64(&slot_->sender_flush_done)) {
+    pg_atomic_write_u64(&slot_->sender_flush_done, results.flushed);
+    pg::Call([&] { ConditionVariableBroadcast(&slot_->flushed); });
+  }
+  ForgetIdleQueues();
+}
+
+void Sender::SettleOutcome(const Outcome& outcome) {
+  if (outcome.status == DeliveryStatus::kDelivered) {
+    pg_atomic_fetch_add_u64(&slot_->deliveries, 1);
+  } else {
+    pg_atomic_fetch_add_u64(&slot_->failed_attempts, 1);
+  }
+  const auto found = queues_.find(outcome.webhook_id);
+  if (found == queues_.end()) return;
+  WebhookQueue* queue = found->second.get();
+  --queue->unrecorded;
+  if (outcome.status == DeliveryStatus::kPending) {
+    queue->next_due = std::min(queue->next_due, outcome.next_attempt_at);
+  }
+  if (std::exchange(queue->blocked, false)) queue->next_due = kNoTime;
+}
+
+void Sender::ParkOverdue() {
+  for (const auto& [id, error] : std::exchange(probes_failed_, {})) {
+    const auto found = queues_.find(id);
+    if (found == queues_.end()) continue;
+    (void)store_.ParkOverdue(id, RemainingPausesByAttempts(found->second->schedule), Claimed(),
+                             GetCurrentTimestamp(),
+                             "not tried again, the endpoint fails: " + error);
+  }
+}
+
+void Sender::SwitchOff() {
+  constexpr char kReason[] = "endpoint answered 410 Gone";
+  std::erase_if(gone_, [&](const std::pair<std::string, std::string>& gone) {
+    const DeliveryStore::Switched switched = store_.SwitchOff(gone.first, gone.second, kReason);
+    if (switched == DeliveryStore::Switched::kOff) {
+      pg::Call([&] {
+        ereport(LOG,
+                (errmsg("alerting: webhook %s was switched off: %s", gone.first.c_str(), kReason)));
+      });
+    }
+    return switched != DeliveryStore::Switched::kLocked;
+  });
+  const Micros now = GetCurrentTimestamp();
+  if (parked_.empty() || now < next_failing_check_) return;
+  next_failing_check_ = AddTime(now, kFailingCheckInterval);
+  const std::vector<std::string> ids(parked_.begin(), parked_.end());
+  parked_.clear();
+  for (const std::string& id : store_.SwitchOffFailing(ids)) {
+    look_ = true;
+    pg::Call([&] {
+      ereport(LOG, (errmsg("alerting: webhook %s was switched off: nothing but failures for five "
+                           "days",
+                           id.c_str())));
+    });
+  }
+}
+
+void Sender::NoteHeld(bool held) {
+  slot_->held = held;
+  if (held == held_) return;
+  held_ = held;
+  if (!held) return;
+  for (auto& [id, queue] : queues_) Deactivate(queue.get());
+  pg::Call([&] {
+    ereport(WARNING,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("alerting: webhooks are held: this database is a copy of the one that alerting "
+                    "was attached in"),
+             errdetail("Alerts are evaluated and their deliveries wait in alerting.delivery."),
+             errhint("Call alerting.resume() if this database is to send webhooks.")));
+  });
+}
+
+void Sender::Look(Micros now) {
+  look_ = false;
+  NoteHeld(store_.IsCopy());
+  next_look_ = AddTime(now, held_ ? kHeldLookInterval : kLookInterval);
+  if (held_) return;
+  std::unordered_set<std::string> listed;
+  for (const PendingWebhook& webhook : store_.FindPending(Claimed())) {
+    const bool gone = std::any_of(gone_.begin(), gone_.end(), [&](const auto& pair) {
+      return pair.first == webhook.id && pair.second == webhook.url;
+    });
+    if (gone) continue;
+    listed.insert(webhook.id);
+    UpdateQueue(webhook);
+  }
+  // What is claimed here is pending there: an absent webhook is inactive, gone, or has nothing.
+  for (auto& [id, queue] : queues_) {
+    if (!listed.contains(id)) Deactivate(queue.get());
+  }
+}
+
+void Sender::UpdateQueue(const PendingWebhook& webhook) {
+  std::unique_ptr<WebhookQueue>& queue = queues_[webhook.id];
+  if (queue == nullptr) queue = std::make_unique<WebhookQueue>();
+  if (queue->url != webhook.url) {
+    std::string ignored;
+    const std::optional<Url> url = ParseUrl(webhook.url, &ignored);
+    queue->origin = url ? url->Origin() : "an invalid URL";
+    queue->url = webhook.url;
+    queue->endpoint.Forgive();  // another endpoint than the one that failed
+  }
+  queue->id = webhook.id;
+  queue->bad_secret = false;
+  queue->key.reset();
+  if (webhook.secret) {
+    queue->key = SecretKey(ToUtf8(*webhook.secret).value_or(*webhook.secret));
+    queue->bad_secret = !queue->key.has_value();
+  }
+  if (webhook.schedule) {
+    queue->schedule = *webhook.schedule;
+  } else {
+    queue->schedule.assign(DefaultRetrySchedule().begin(), DefaultRetrySchedule().end());
+  }
+  queue->active = true;
+  queue->next_due = webhook.first_due;
+}
+
+void Sender::Deactivate(WebhookQueue* queue) {
+  queue->active = false;
+  queue->ready.clear();
+  queue->next_due = kNever;
+  queue->blocked = false;
+}
+
+void Sender::ForgetIdleQueues() {
+  std::erase_if(turns_, [](const WebhookQueue* queue) { return queue->ready.empty(); });
+  std::erase_if(queues_, [](const auto& entry) { return entry.second->IsForgettable(); });
+}
+
+std::vector<std::string> Sender::Claimed() const {
+  std::vector<std::string> ids;
+  for (const auto& [tag, attempt] : in_flight_) ids.push_back(attempt.delivery.id);
+  for (const auto& [id, queue] : queues_) {
+    for (const PendingDelivery& delivery : queue->ready) ids.push_back(delivery.id);
+  }
+  for (const Outcome& outcome : outcomes_) ids.push_back(outcome.delivery_id);
+  for (const StuckOutcome& stuck : stuck_) ids.push_back(stuck.outcome.delivery_id);
+  return ids;
+}
+
+void Sender::Fetch(Micros now) {
+  const int most = MostPerWebhook();
+  std::vector<FetchRequest> requests;
+  for (const auto& [id, queue] : queues_) {
+    if (requests.size() == kMostQueuesFetched) break;
+    if (!queue->NeedsFetch(now, most)) continue;
+    // Each claimed delivery may be a FIRING whose RESOLVED stands first and cannot go yet.
+    const size_t claimed =
+        queue->ready.size() + queue->unrecorded + static_cast<size_t>(queue->endpoint.in_flight());
+    requests.push_back({id, queue->Target(now, most) + static_cast<int>(claimed)});
+  }
+  if (requests.empty()) return;
+  std::unordered_map<std::string, std::vector<PendingDelivery>> fetched;
+  for (PendingDelivery& delivery : store_.Fetch(requests, Claimed(), now)) {
+    fetched[delivery.webhook_id].push_back(std::move(delivery));
+  }
+  std::erase_if(turns_, [](const WebhookQueue* queue) { return queue->ready.empty(); });
+  std::vector<std::string> deferred;
+  std::vector<Micros> until;
+  for (const FetchRequest& request : requests) {
+    TakeFetched(queues_[request.webhook_id].get(), fetched[request.webhook_id], request.limit, now,
+                &deferred, &until);
+  }
+  if (!deferred.empty()) store_.Defer(deferred, until);
+}
+
+void Sender::TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched, int limit,
+                         Micros now, std::vector<std::string>* deferred,
+                         std::vector<Micros>* until) {
+  const bool was_empty = queue->ready.empty();
+  const auto target = static_cast<size_t>(queue->Target(now, MostPerWebhook()));
+  queue->next_due = kNever;
+  queue->blocked = false;
+  for (PendingDelivery& delivery : fetched) {
+    if (delivery.waits_until != kNoTime) {
+      if (delivery.waits_until > delivery.due) {
+        // Its FIRING comes later in the table's order: stand behind it.
+        deferred->push_back(delivery.id);
+        until->push_back(delivery.waits_until);
+        queue->next_due = std::min(queue->next_due, delivery.waits_until);
+      } else {
+        queue->blocked = true;
+      }
+    } else if (delivery.due <= now && queue->ready.size() < target) {
+      queue->ready.push_back(std::move(delivery));
+    } else {
+      queue->next_due = std::min(queue->next_due, delivery.due);
+    }
+  }
+  // As many as asked for, and none of them left over: there may be more behind.
+  if (fetched.size() > static_cast<size_t>(limit) && queue->next_due == kNever) {
+    queue->next_due = AddTime(now, kLockedPause);
+  }
+  if (was_empty && !queue->ready.empty()) turns_.push_back(queue);
+}
+
+void Sender::DeleteExpired(Micros now) {
+  next_cleanup_ = AddTime(now, kLongestCleanupInterval);
+  if (pg::guc_delivery_retention_minutes < 0) return;
+  const Micros retention = pg::guc_delivery_retention_minutes * kMinute;
+  uint64_t deleted = 0;
+  try {
+    StoreTransaction transaction("deleting old deliveries");
+    if (transaction.ready()) {
+      deleted = store_.DeleteDelivered(now - retention, kDeletedAtOnce);
+      if (deleted < kDeletedAtOnce) {
+        deleted = std::max(
+            deleted, store_.DeleteFailed(now - kFailedRetentionFactor * retention, kDeletedAtOnce));
+      }
+    }
+    transaction.Commit();
+  } catch (...) {
+    AfterError();
+    throw;
+  }
+  const Micros interval =
+      std::clamp(retention / 10, kShortestCleanupInterval, kLongestCleanupInterval);
+  next_cleanup_ = AddTime(now, deleted >= kDeletedAtOnce ? kSecond / 5 : interval);
+}
+
+}  // namespace alerting::ext

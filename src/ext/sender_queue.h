@@ -1,0 +1,53 @@
+// What the sender remembers of one webhook between two looks at the tables. Sender's memory only: a
+// restart forgets it, and nothing but connections and the breaker's patience is lost.
+#ifndef ALERTING_EXT_SENDER_QUEUE_H_
+#define ALERTING_EXT_SENDER_QUEUE_H_
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/endpoint.h"
+#include "core/retry_schedule.h"
+#include "ext/delivery_store.h"
+
+namespace alerting::ext {
+
+struct WebhookQueue {
+  std::string id;
+  std::string url;
+  std::string origin;              // all of the url that may appear in a log
+  std::optional<std::string> key;  // SecretKey; nullopt: nothing is signed
+  bool bad_secret = false;
+  std::vector<Micros> schedule;
+  Endpoint endpoint;
+  std::deque<PendingDelivery> ready;  // fetched, not yet sent
+  size_t unrecorded = 0;              // outcomes that wait for their transaction
+  bool active = true;                 // as of the last look
+  Micros next_due = kNever;           // of what is not claimed
+  bool blocked = false;               // something due waits for a FIRING that is claimed here
+
+  // How many deliveries to have at hand: what may start now, and as much again so that connections
+  // don't idle while a transaction runs.
+  int Target(Micros now, int most) const {
+    const int room = endpoint.Room(now, most);
+    const int window = room + endpoint.in_flight();
+    return window <= 1 ? room : 2 * window - endpoint.in_flight();
+  }
+  // Not for a single one while half of them are there: transactions are for many.
+  bool NeedsFetch(Micros now, int most) const {
+    if (!active || next_due > now) return false;
+    const int target = Target(now, most);
+    return static_cast<int>(ready.size()) < (target + 1) / 2;
+  }
+  // Nothing in it is worth remembering.
+  bool IsForgettable() const {
+    return ready.empty() && unrecorded == 0 && endpoint.in_flight() == 0 && next_due == kNever &&
+           !blocked && !endpoint.breaker().is_open();
+  }
+};
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_SENDER_QUEUE_H_

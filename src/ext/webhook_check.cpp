@@ -1,0 +1,187 @@
+// alerting.check_webhook(): the trigger that refuses webhooks which could never be delivered to, or
+// must not be. Any backend that writes alerting.webhook.
+//
+// Invariants: no error here shows a secret, or more of a URL than scheme, host and port; a column
+// that an UPDATE leaves as it is is not judged again, so that the sender can always switch a
+// webhook off.
+#include <optional>
+#include <string>
+
+#include "core/url.h"
+#include "ext/signature.h"
+#include "pg/guard.h"
+#include "pg/guc.h"
+
+extern "C" {
+PG_FUNCTION_INFO_V1(alerting_check_webhook);
+PGDLLEXPORT Datum alerting_check_webhook(PG_FUNCTION_ARGS);
+}
+
+namespace alerting::ext {
+
+namespace {
+
+constexpr int kLongestSchedule = 100;
+constexpr int64 kLongestPauseDays = 366;
+
+struct Column {
+  Datum value = 0;
+  bool is_null = true;
+  bool changed = false;
+};
+
+// PostgreSQL code.
+Column ReadColumn(const TriggerData* data, HeapTuple row, const char* name) {
+  TupleDesc descriptor = RelationGetDescr(data->tg_relation);
+  const int number = SPI_fnumber(descriptor, name);
+  Column column;
+  if (number <= 0) return column;
+  column.value = heap_getattr(row, number, descriptor, &column.is_null);
+  column.changed = true;
+  if (TRIGGER_FIRED_BY_UPDATE(data->tg_event)) {
+    bool old_is_null = true;
+    const Datum old = heap_getattr(data->tg_trigtuple, number, descriptor, &old_is_null);
+    column.changed = old_is_null != column.is_null ||
+                     (!column.is_null && !datum_image_eq(old, column.value, false, -1));
+  }
+  return column;
+}
+
+std::string TextOf(Datum value) {
+  struct View {
+    const char* data;
+    size_t size;
+  };
+  const View view = pg::Call([&] {
+    text* detoasted = DatumGetTextPP(value);
+    return View{VARDATA_ANY(detoasted), static_cast<size_t>(VARSIZE_ANY_EXHDR(detoasted))};
+  });
+  return std::string(view.data, view.size);
+}
+
+// The statement may hold the secret or the whole URL: it stays out of the log.
+[[noreturn]] void Refuse(const std::string& message, const std::string& detail, const char* hint) {
+  pg::Throw([&] {
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("invalid webhook: %s", message.c_str()),
+                    detail.empty() ? 0 : errdetail("%s", detail.c_str()), errhint("%s", hint),
+                    errhidestmt(true)));
+  });
+}
+
+AddressPolicy CurrentPolicy() {
+  std::string ignored;
+  const char* networks = pg::guc_allowed_networks;
+  return AddressPolicy::Parse(networks == nullptr ? "" : networks, &ignored)
+      .value_or(AddressPolicy());
+}
+
+void CheckAddress(const Url& url, const IpAddress& address, const AddressPolicy& policy) {
+  constexpr char kHint[] = "A superuser may list the network in alerting.allowed_networks.";
+  const std::string kind(policy.Refusal(address));
+  if (!kind.empty()) {
+    Refuse("URL leads to a network that webhooks must not reach",
+           FormatIpAddress(address) + " is a " + kind + " address.", kHint);
+  }
+  if (!url.https && !policy.IsListed(address)) {
+    Refuse("URL is plain http to a network that is not listed",
+           "Plain http goes only to networks in alerting.allowed_networks.",
+           "Use https, or have a superuser list the network.");
+  }
+}
+
+void CheckUrl(const std::string& text) {
+  std::string error;
+  const std::optional<Url> url = ParseUrl(text, &error);
+  if (!url) {
+    Refuse(error, "", "Give an absolute URL such as https://hooks.example.com/alerts.");
+  }
+  // Other names are judged when a request has looked them up: they may change at any time.
+  const AddressPolicy policy = CurrentPolicy();
+  if (url->address) {
+    CheckAddress(*url, *url->address, policy);
+  } else if (url->IsLocalhost()) {
+    const IpAddress v4 = *ParseIpAddress("127.0.0.1");
+    const IpAddress v6 = *ParseIpAddress("::1");
+    CheckAddress(*url, policy.IsListed(v6) ? v6 : v4, policy);
+  }
+}
+
+void CheckSecret(const std::string& secret) {
+  if (secret.empty()) {
+    Refuse("secret is empty", "", "Leave secret NULL to have requests sent without a signature.");
+  }
+  if (!SecretKey(secret)) {
+    Refuse("secret has no valid base64 after \"whsec_\"", "",
+           "Give \"whsec_\" and the key in base64, or any other text to be used as it is.");
+  }
+}
+
+void CheckSchedule(Datum schedule) {
+  enum class Wrong { kNothing, kLength, kNull, kNegative, kTooLong };
+  const Wrong wrong = pg::Call([&] {
+    Datum* elements;
+    bool* nulls;
+    int count;
+    deconstruct_array(DatumGetArrayTypeP(schedule), INTERVALOID, sizeof(Interval), false,
+                      TYPALIGN_DOUBLE, &elements, &nulls, &count);
+    if (count > kLongestSchedule) return Wrong::kLength;
+    for (int i = 0; i < count; ++i) {
+      if (nulls[i]) return Wrong::kNull;
+      const Interval* pause = DatumGetIntervalP(elements[i]);
+      const double days = double{DAYS_PER_MONTH} * pause->month + pause->day +
+                          static_cast<double>(pause->time) / USECS_PER_DAY;
+      if (days < 0) return Wrong::kNegative;
+      if (days > kLongestPauseDays) return Wrong::kTooLong;
+    }
+    return Wrong::kNothing;
+  });
+  constexpr char kHint[] =
+      "List the pause before each retry, such as '{5 seconds,5 minutes,1 hour}'.";
+  switch (wrong) {
+    case Wrong::kNothing:
+      return;
+    case Wrong::kLength:
+      Refuse("retry_schedule has more than 100 pauses", "", kHint);
+    case Wrong::kNull:
+      Refuse("retry_schedule holds NULL", "", kHint);
+    case Wrong::kNegative:
+      Refuse("retry_schedule holds a negative pause", "", kHint);
+    case Wrong::kTooLong:
+      Refuse("retry_schedule holds a pause of more than 366 days", "", kHint);
+  }
+}
+
+Datum CheckWebhook(FunctionCallInfo fcinfo) {
+  if (!CALLED_AS_TRIGGER(fcinfo)) {
+    pg::Throw([&] {
+      ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                      errmsg("alerting.check_webhook() must be called as a trigger")));
+    });
+  }
+  const auto* data = reinterpret_cast<TriggerData*>(fcinfo->context);
+  if (!TRIGGER_FIRED_FOR_ROW(data->tg_event) || TRIGGER_FIRED_BY_DELETE(data->tg_event)) {
+    return PointerGetDatum(data->tg_trigtuple);
+  }
+  HeapTuple row = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
+  struct Columns {
+    Column url, secret, schedule;
+  };
+  const Columns columns = pg::Call([&] {
+    return Columns{ReadColumn(data, row, "url"), ReadColumn(data, row, "secret"),
+                   ReadColumn(data, row, "retry_schedule")};
+  });
+  const auto judged = [](const Column& column) { return column.changed && !column.is_null; };
+  if (judged(columns.url)) CheckUrl(TextOf(columns.url.value));
+  if (judged(columns.secret)) CheckSecret(TextOf(columns.secret.value));
+  if (judged(columns.schedule)) CheckSchedule(columns.schedule.value);
+  return PointerGetDatum(row);
+}
+
+}  // namespace
+
+}  // namespace alerting::ext
+
+Datum alerting_check_webhook(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::CheckWebhook(fcinfo); });
+}

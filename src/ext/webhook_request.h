@@ -1,0 +1,24 @@
+// What goes over the wire for one delivery, and what an answer means: the same for the sender and
+// for alerting.test_webhook().
+#ifndef ALERTING_EXT_WEBHOOK_REQUEST_H_
+#define ALERTING_EXT_WEBHOOK_REQUEST_H_
+
+#include <optional>
+#include <string>
+
+#include "core/time.h"
+#include "net/webhook_client.h"
+
+namespace alerting::ext {
+
+// `key`: SecretKey of the webhook, nullopt when it has no secret: then nothing is signed.
+net::Request MakeWebhookRequest(const std::string& url, const std::optional<std::string>& key,
+                                const std::string& delivery_id, std::string body, Micros now);
+
+bool IsSuccess(const net::Response& response);
+// Why the delivery did not succeed, in words; empty when it did.
+std::string FailureText(const net::Response& response);
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_WEBHOOK_REQUEST_H_
