@@ -1,0 +1,145 @@
+# What the tests of operations share: servers with and without preloading, the usual host with
+# samples by the minute, alerts as short lines, and the workers' processes.
+#
+# Times are minutes after "t0", which is 50 minutes before the host was made: all within the default
+# max_age of an hour, none in the future.
+package OperationsTest;
+use strict;
+use warnings FATAL => 'all';
+use Exporter qw(import);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+our @EXPORT = qw(new_server make_host sql flush alerts worker_pid wait_for_workers
+  wait_for_alerts wait_until);
+
+# A started server. preload => 1: with shared_preload_libraries; conf: more lines; start => 0: not yet.
+sub new_server
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(%{ $options{init} // {} });
+	$node->append_conf('postgresql.conf', "max_worker_processes = 16\nautovacuum = off\n");
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'alerting'\n")
+	  if $options{preload};
+	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};
+	$node->start unless defined $options{start} && !$options{start};
+	return $node;
+}
+
+# The host's tables, helpers that tests call in SQL, the extension and its binding.
+#   s(container, minute, cpu, memory, running, restarts)  inserts a sample
+#   rule(id, organization, condition, threshold, duration, no_data)  makes a rule
+# extension => 0 leaves the extension out; attach => '...' replaces the call of attach_metrics.
+my $tables = <<'SQL';
+CREATE TABLE organizations (id int PRIMARY KEY, name text);
+CREATE TABLE containers (id int PRIMARY KEY,
+  organization_id int NOT NULL REFERENCES organizations ON DELETE CASCADE, name text);
+CREATE TABLE container_metrics (container_id int NOT NULL REFERENCES containers ON DELETE CASCADE,
+  at timestamptz NOT NULL, cpu_percent float8, memory_percent float8, running bool, restart_count int);
+CREATE INDEX ON container_metrics (at);
+INSERT INTO organizations VALUES (1, 'Initech'), (2, 'Hooli');
+INSERT INTO containers VALUES (10, 1, 'web'), (11, 1, 'db'), (12, 1, 'cache'), (20, 2, 'web');
+CREATE TABLE clock AS SELECT date_trunc('minute', now()) - interval '50 minutes' AS t0;
+CREATE FUNCTION at(minute numeric) RETURNS timestamptz STABLE LANGUAGE sql AS
+  $$ SELECT t0 + minute * interval '1 minute' FROM public.clock $$;
+CREATE FUNCTION minute(at timestamptz) RETURNS text STABLE LANGUAGE sql AS
+  $$ SELECT trim_scale(round((extract(epoch FROM at - t0) / 60)::numeric, 3))::text FROM public.clock $$;
+CREATE FUNCTION s(container int, minute numeric, cpu float8 DEFAULT 5, memory float8 DEFAULT 5,
+  running bool DEFAULT true, restarts int DEFAULT 0) RETURNS void LANGUAGE sql AS
+  $$ INSERT INTO public.container_metrics VALUES (container, public.at(minute), cpu, memory, running, restarts) $$;
+SQL
+my $helpers = <<'SQL';
+CREATE FUNCTION rule(id text, organization int, condition text, threshold float8 DEFAULT NULL,
+  duration int DEFAULT 0, no_data text DEFAULT NULL) RETURNS void LANGUAGE sql AS
+  $$ INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold, duration, no_data)
+     VALUES (id, organization, 'rule ' || id, condition, threshold, duration, no_data) $$;
+SQL
+
+sub make_host
+{
+	my ($node, $database, %options) = @_;
+	my $extension = $options{extension} // 1;
+	my $attach = $options{attach} // "SELECT alerting.attach_metrics('container_metrics')";
+	my @parts = ("SET client_min_messages = warning; $tables");
+	push @parts, "SET client_min_messages = warning; CREATE EXTENSION alerting; $attach; $helpers"
+	  if $extension;
+	for my $part (@parts)
+	{
+		my ($stdout, $stderr);
+		$node->psql($database, $part, stdout => \$stdout, stderr => \$stderr, on_error_stop => 1) == 0
+		  or BAIL_OUT("cannot make the host: $stderr");
+	}
+	return;
+}
+
+# Runs SQL in the database, gives its output; errors end the test.
+sub sql
+{
+	my ($node, $database, $sql) = @_;
+	return $node->safe_psql($database, "SET client_min_messages = error;\n$sql");
+}
+
+# The barrier: everything committed before is evaluated.
+sub flush
+{
+	my ($node, $database, %options) = @_;
+	my $deliveries = $options{deliveries} ? 'true' : 'false';
+	my $done = sql($node, $database, "SELECT alerting.flush('60s', $deliveries)");
+	is($done, 't', $options{name} // 'flushed') if $done ne 't' || $options{name};
+	return $done eq 't';
+}
+
+# "rule container STATUS started>fired[>resolved reason]", times in minutes after t0; `where` picks.
+sub alerts
+{
+	my ($node, $database, $where) = @_;
+	$where //= 'true';
+	return sql($node, $database, <<"SQL");
+SELECT concat_ws(' ', rule_id, container_id, status, concat_ws('>', minute(started_at), minute(fired_at),
+         minute(resolved_at)), resolve_reason)
+  FROM alerting.alert WHERE $where ORDER BY container_id::text, rule_id, fired_at
+SQL
+}
+
+# Process of the evaluator or sender of a database ('launcher': of the server), '' when none.
+sub worker_pid
+{
+	my ($node, $kind, $database) = @_;
+	my $of = $kind eq 'launcher' ? 'datname IS NULL' : "datname = '$database'";
+	return $node->safe_psql('template1',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'alerting $kind' AND $of");
+}
+
+# Waits until the workers of a database run, and loaded their state.
+sub wait_for_workers
+{
+	my ($node, $database) = @_;
+	$node->poll_query_until($database, "SELECT state = 'running' FROM alerting.status()")
+	  or BAIL_OUT("the workers of $database do not run");
+	return;
+}
+
+# Polls for this many alerts in a state.
+sub wait_for_alerts
+{
+	my ($node, $database, $status, $count) = @_;
+	return $node->poll_query_until($database,
+		"SELECT count(*) = $count FROM alerting.alert WHERE status = '$status'");
+}
+
+# Polls a Perl condition; false when the default timeout has passed.
+sub wait_until
+{
+	my ($condition) = @_;
+	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $condition->();
+		usleep(10_000);
+	}
+	return 0;
+}
+
+1;
