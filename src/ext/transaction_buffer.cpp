@@ -2,6 +2,7 @@
 #include "ext/transaction_buffer.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "core/chunk.h"
 #include "pg/guc.h"
@@ -15,7 +16,7 @@ namespace {
 using pg::DatabaseSlot;
 
 constexpr size_t kFirstBytes = 8 * 1024;
-constexpr size_t kKeptBytes = 256 * 1024;  // a larger buffer is freed after its transaction
+constexpr size_t kKeptBytes = 1024 * 1024;  // a larger buffer is freed after its transaction
 constexpr int kMaxLevels = 32;             // savepoint levels told apart
 
 // Where the messages of a savepoint level begin.
@@ -26,8 +27,9 @@ struct Level {
 
 // Trivial, so that a longjmp may pass over any user of it.
 struct Buffer {
-  MemoryContext context;
   DatabaseSlot* slot;  // set while this transaction has something to tell
+  // malloc'ed: it outlives transactions, growing a large block moves no bytes, and a failure to
+  // grow is no error.
   char* data;
   size_t used;
   size_t capacity;
@@ -49,7 +51,7 @@ void Reset() noexcept {
   buffer.mark_count = 0;
   buffer.start_workers = buffer.wake_sender = false;
   if (buffer.capacity > kKeptBytes) {
-    MemoryContextReset(buffer.context);
+    free(buffer.data);
     buffer.data = nullptr;
     buffer.capacity = 0;
   }
@@ -94,13 +96,8 @@ void ReplaceSamplesByMarks() noexcept {
 bool Grow(size_t needed) noexcept {
   size_t capacity = std::max(buffer.capacity * 2, kFirstBytes);
   while (capacity < needed) capacity *= 2;
-  char* data = static_cast<char*>(MemoryContextAllocExtended(
-      buffer.context, capacity, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM));
+  char* data = static_cast<char*>(realloc(buffer.data, capacity));
   if (data == nullptr) return false;
-  if (buffer.data != nullptr) {
-    memcpy(data, buffer.data, buffer.used);
-    pfree(buffer.data);
-  }
   buffer.data = data;
   buffer.capacity = capacity;
   return true;
@@ -240,10 +237,6 @@ void RegisterTransactionCallbacks() {
 
 bool OpenTransactionBuffer() {
   if (buffer.slot != nullptr) return true;
-  if (buffer.context == nullptr) {
-    buffer.context = AllocSetContextCreate(TopMemoryContext, "alerting transaction buffer",
-                                           ALLOCSET_DEFAULT_SIZES);
-  }
   DatabaseSlot* slot = pg::MySlot();
   if (slot == nullptr) return false;
   pg::EnsureWorkers(slot);
