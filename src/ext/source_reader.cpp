@@ -57,38 +57,6 @@ std::string Where(const Source& source, const ReadRange& range, const std::strin
   return where;
 }
 
-std::string Query(const Source& source, const ReadRange& range, const char* what) {
-  const std::string from = source.name + " m";
-  const std::string key =
-      "(" + source.mapping.container + ")::" + KeyTypeName(source.mapping.key_kind);
-  std::string sql = std::string("SELECT ") + what + " FROM " + from;
-  std::string where = Where(source, range, from);
-  if (range.only_containers) {
-    where += " AND " + key + " = ANY ($3::pg_catalog.text[]::" +
-             KeyArrayType(source.mapping.key_kind) + ")";
-  } else if (!range.containers.empty()) {
-    sql += " LEFT JOIN ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]::" +
-           KeyArrayType(source.mapping.key_kind) +
-           "), pg_catalog.unnest($4::pg_catalog.timestamptz[])) k (alerting_key, alerting_after)"
-           " ON k.alerting_key = " + key;
-    where += " AND (k.alerting_after IS NULL OR " +
-             AtCondition(source.mapping, from, ">", "k.alerting_after") + ")";
-  }
-  return sql + where;
-}
-
-pg::Params Parameters(const Source& source, const ReadRange& range) {
-  std::vector<std::string> keys;
-  keys.reserve(range.containers.size());
-  for (const std::string& key : range.containers) {
-    keys.push_back(KeyText(source.mapping.key_kind, key));
-  }
-  pg::Params params;
-  params.Timestamp(range.after).Timestamp(range.until == kNever ? kNoTime : range.until);
-  params.TextArray(keys).TimestampArray(range.container_after);
-  return params;
-}
-
 // Opens a cursor and gives each fetched batch (SPI_tuptable, SPI_processed) to `take`.
 template <typename F>
 void ForEachBatch(const std::string& sql, const pg::Params& params, const F& take) {
@@ -115,9 +83,9 @@ void ReadByCursor(const Source& source, const ReadRange& range, const SampleSink
                   bool* sink_failed) {
   const pg::UserScope user(source.owner, true);
   const std::string list = SelectList(source.mapping, source.name + " m");
-  const std::string sql = Query(source, range, list.c_str()) + " ORDER BY 2";
+  const std::string sql = RangeQuery(source, range, list) + " ORDER BY 2";
   Batch batch;
-  ForEachBatch(sql, Parameters(source, range), [&] {
+  ForEachBatch(sql, RangeParameters(source, range), [&] {
     batch.TakeResult(source);
     *sink_failed = true;
     sink(batch.samples());
@@ -203,26 +171,59 @@ class RowReader {
   uint64_t failed_ = 0;
 };
 
-bool IsPlainColumnTime(const Source& source) {
-  return source.mapping.at.find_first_of(" (:'") == std::string::npos;
-}
-
 // Some row's expression fails: read whole rows and evaluate the mapping on one after the other.
 uint64_t ReadRowByRow(const Source& source, const ReadRange& range, const SampleSink& sink) {
   pg::Subtransaction savepoint;
   const pg::UserScope user(source.owner, true);
   RowReader reader(source, range);
-  ReadRange narrowed = IsPlainColumnTime(source) ? range : ReadRange{};
+  ReadRange narrowed = HasPlainTime(source) ? range : ReadRange{};
   narrowed.containers.clear();
   narrowed.container_after.clear();
   narrowed.only_containers = false;
-  ForEachBatch(Query(source, narrowed, "m"), Parameters(source, narrowed), [&] { reader.Take(); });
+  ForEachBatch(RangeQuery(source, narrowed, "m"), RangeParameters(source, narrowed),
+               [&] { reader.Take(); });
   reader.Deliver(sink);
   savepoint.Release();
   return reader.failed();
 }
 
 }  // namespace
+
+std::string RangeQuery(const Source& source, const ReadRange& range, const std::string& what) {
+  const std::string from = source.name + " m";
+  const std::string key =
+      "(" + source.mapping.container + ")::" + KeyTypeName(source.mapping.key_kind);
+  std::string sql = "SELECT " + what + " FROM " + from;
+  std::string where = Where(source, range, from);
+  if (range.only_containers) {
+    where += " AND " + key + " = ANY ($3::pg_catalog.text[]::" +
+             KeyArrayType(source.mapping.key_kind) + ")";
+  } else if (!range.containers.empty()) {
+    sql += " LEFT JOIN ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]::" +
+           KeyArrayType(source.mapping.key_kind) +
+           "), pg_catalog.unnest($4::pg_catalog.timestamptz[])) k (alerting_key, alerting_after)"
+           " ON k.alerting_key = " + key;
+    where += " AND (k.alerting_after IS NULL OR " +
+             AtCondition(source.mapping, from, ">", "k.alerting_after") + ")";
+  }
+  return sql + where;
+}
+
+pg::Params RangeParameters(const Source& source, const ReadRange& range) {
+  std::vector<std::string> keys;
+  keys.reserve(range.containers.size());
+  for (const std::string& key : range.containers) {
+    keys.push_back(KeyText(source.mapping.key_kind, key));
+  }
+  pg::Params params;
+  params.Timestamp(range.after).Timestamp(range.until == kNever ? kNoTime : range.until);
+  params.TextArray(keys).TimestampArray(range.container_after);
+  return params;
+}
+
+bool HasPlainTime(const Source& source) {
+  return source.mapping.at.find_first_of(" (:'") == std::string::npos;
+}
 
 uint64_t ReadSource(const Source& source, const ReadRange& range, const SampleSink& sink) {
   bool sink_failed = false;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ext/binding.h"
+#include "pg/spi.h"
 
 namespace alerting::ext {
 
@@ -28,6 +29,13 @@ using SampleSink = std::function<void(std::span<const Sample>)>;
 
 // Returns the number of rows that could not be read (their expression failed).
 uint64_t ReadSource(const Source& source, const ReadRange& range, const SampleSink& sink);
+
+// The parts of such a reading, for those who hold the cursor themselves: the query, its parameters.
+// `what` is the select list over alias m.
+std::string RangeQuery(const Source& source, const ReadRange& range, const std::string& what);
+pg::Params RangeParameters(const Source& source, const ReadRange& range);
+// Whether `at` is a plain column, so that a range of it can be read without evaluating anything.
+bool HasPlainTime(const Source& source);
 
 }  // namespace alerting::ext
 
