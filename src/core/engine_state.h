@@ -173,7 +173,7 @@ struct Engine::State {
                         Micros fired_at, double value);
   void FinishRestore();
   void FinishContainer(uint32_t number, Container& container);
-  void JudgeMissedRules(uint32_t number, Container& container);
+  void JudgeMissedRules(uint32_t number, Container& container, uint8_t audible);
   static uint64_t PairOf(uint32_t container, uint32_t rule) {
     return uint64_t{container} << 32 | rule;
   }

@@ -3,6 +3,7 @@
 // FinishRestore judges what that means on the last readings, at the time of the start.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/engine_state.h"
 
@@ -11,6 +12,7 @@ namespace alerting {
 SavedContainer Engine::State::Snapshot(const Container& container) const {
   SavedContainer saved;
   saved.has = container.has;
+  saved.silenced = container.silenced;
   for (int stream = 0; stream < kStreams; ++stream) {
     if (!container.Has(stream)) continue;
     const auto s = static_cast<size_t>(stream);
@@ -49,13 +51,13 @@ SavedContainer Engine::State::Snapshot(const Container& container) const {
 
 void Engine::State::Take(uint32_t number, Container& container, const SavedContainer& saved) {
   container.has = saved.has;
+  container.silenced = saved.silenced;
   for (int stream = 0; stream < kStreams; ++stream) {
     if ((saved.has & StreamBit(stream)) == 0) continue;
     const auto s = static_cast<size_t>(stream);
     const SavedReading& reading = saved.readings[s];
     container.at[s] = reading.at;
-    // A wall clock that was ahead before the restart must not delay deadlines now.
-    container.arrival[s] = std::min(reading.arrival, started);
+    container.arrival[s] = reading.arrival;
     container.source[s] = SourceNumber(reading.source);
     container.SetValue(stream, reading.value);
   }
@@ -127,6 +129,18 @@ void Engine::State::FinishRestore() {
 }
 
 void Engine::State::FinishContainer(uint32_t number, Container& container) {
+  uint8_t audible = 0;
+  const uint8_t silenced = std::exchange(container.silenced, uint8_t{0});  // measured anew
+  for (int stream = 0; stream < kStreams; ++stream) {
+    const auto s = static_cast<size_t>(stream);
+    Micros& arrival = container.arrival[s];
+    const Micros stale_after = sources[container.source[s]].stale_after;
+    if (arrival <= started && AddTime(arrival, stale_after) > started) {
+      audible |= StreamBit(stream);
+    }
+    // A wall clock that was ahead before the restart must not delay deadlines now.
+    arrival = std::min(arrival, started);
+  }
   rules.BeginWalk();
   for (uint32_t* link = &container.states; *link != kNil;) {
     const uint32_t place = *link;
@@ -150,21 +164,19 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
     }
     if (*link == place) link = &states[place].next;
   }
-  JudgeMissedRules(number, container);
+  JudgeMissedRules(number, container, audible & container.has & static_cast<uint8_t>(~silenced));
   Schedule(number, container);
 }
 
 // A rule that is OK although the last reading breaches it was made or changed while nobody
-// evaluated, unless the reading is so old that it had fallen silent.
-void Engine::State::JudgeMissedRules(uint32_t number, Container& container) {
+// evaluated, unless the stream had fallen silent. `audible`: bits of those that had not.
+void Engine::State::JudgeMissedRules(uint32_t number, Container& container, uint8_t audible) {
   const OrganizationRules& organization = rules.organization(container.organization);
   for (int stream = 0; stream < kStreams; ++stream) {
     const auto s = static_cast<size_t>(stream);
-    if (!container.Has(stream)) continue;
+    if ((audible & StreamBit(stream)) == 0) continue;
     const double greatest = GreatestFigure(container, stream, container.Value(stream));
     if (!(greatest > organization.lowest[s])) continue;
-    const Micros stale_after = sources[container.source[s]].stale_after;
-    if (AddTime(container.arrival[s], stale_after) <= started) continue;
     const RuleList& list = organization.lists[s];
     for (size_t i = 0; i < list.rules.size() && list.thresholds[i] < greatest; ++i) {
       if (rules.Marked(list.rules[i])) continue;

@@ -99,8 +99,7 @@ void Engine::State::JudgeAsNew(uint32_t number, Container& container, uint32_t r
   if (view.IsSilent(now) && !(is_down && terms.no_data == NoData::kKeep) && !down_first) {
     if (terms.no_data != NoData::kFire) return;
     MarkChanged(number, container);
-    const Micros since = is_down && breaches ? time : view.last_at;
-    RuleState& state = StartRun(container, rule, place, since, LastFigure(container, terms));
+    RuleState& state = StartRun(container, rule, place, view.last_at, LastFigure(container, terms));
     FireBySilence(number, container, state, view);
     return;
   }
@@ -198,7 +197,7 @@ void Engine::State::JudgeFiringAnew(uint32_t number, Container& container, uint3
     if (state.by_silence) return;
   }
   if (!view.has || (state.from_alert && view.last_at < state.turned_at)) return;
-  const double figure = LastFigure(container, terms);
+  const double figure = FigureAt(container, terms, std::max(view.last_at, state.turned_at));
   if (figure > terms.threshold) return;
   Resolve(number, link, view.last_at, figure, ResolveReason::kRecovered);
 }

@@ -156,8 +156,10 @@ Transition& Engine::State::Tell(uint32_t number, const RuleState& state, Transit
 
 void Engine::State::EndState(const Container& container, uint32_t* link) {
   RuleState& state = states[*link];
-  const StreamView view = View(container, state.condition);
-  if (!view.has || state.turned_at <= view.last_at) {
+  const Stream stream = StreamOf(state.condition);
+  // A first reading may come with any time: CONTAINER_DOWN can have turned before `running` came.
+  if (state.turned_at == kNoTime ||
+      (container.Has(stream) && state.turned_at <= container.at[stream])) {
     Drop(link);
     return;
   }
