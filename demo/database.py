@@ -1,4 +1,4 @@
-"""psql, twice: one call per statement that the demo shows, and sessions that stay open."""
+"""psql, twice: one call per statement, and sessions that stay open."""
 import os
 import subprocess
 import threading
@@ -34,23 +34,23 @@ class Database:
 class Session:
     """A psql that stays open; statements go in, their lines come out. One user at a time."""
 
-    def __init__(self, database):
+    def __init__(self, database, *options):
         self.process = subprocess.Popen(
-            [database.psql, "-XAtq", "-v", "ON_ERROR_STOP=1"], stdin=subprocess.PIPE,
+            [database.psql, "-X", "-v", "ON_ERROR_STOP=1", *(options or ["-Atq"])], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, bufsize=1, **database.popen())
         self.lock = threading.Lock()
 
     def run(self, sql):
         with self.lock:
             try:
-                self.process.stdin.write(sql + ";\n\\echo -- done\n")
+                self.process.stdin.write(sql.rstrip().removesuffix(";") + ";\n\\echo -- done\n")
                 self.process.stdin.flush()
             except OSError as error:
                 raise DatabaseError(f"the session has ended: {self.process.stdout.read()}") from error
             lines = []
             for line in self.process.stdout:
                 if line == "-- done\n":
-                    return "".join(lines).strip()
+                    return "".join(lines).strip("\n")
                 lines.append(line)
             raise DatabaseError("the session has ended: " + "".join(lines))
 

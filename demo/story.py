@@ -3,6 +3,7 @@ differs from what had to happen."""
 import datetime
 import json
 import threading
+import time
 
 from database import DatabaseError
 from display import clock
@@ -21,13 +22,21 @@ class Story:
         self.screen = screen
         self.names = {c.id: c.name for c in fleet.containers}
         self.lock = threading.Lock()
-        self.epoch = None  # wall-clock time of the story's start, as samples say it
+        self.begin(0, 0, 0)
         self.samples = 0
         self.commits = {}  # (host name, sample's story time) -> when its COMMIT was sent
         self.host_of = {c.id: c.host.name for c in fleet.containers}
         self.alerts = {}  # id -> row of alerting.alert
         self.webhooks = []
         self.latencies = []
+
+    def begin(self, start, epoch, speed):
+        """The story begins at `start` (monotonic clock); its samples say it began at `epoch`."""
+        self.start, self.epoch, self.speed = start, epoch, speed
+
+    def now(self):
+        """How far the story has been told."""
+        return (time.monotonic() - self.start) * self.speed
 
     def story_time(self, epoch_seconds):
         return None if epoch_seconds is None else round(epoch_seconds - self.epoch, 3)
@@ -42,10 +51,10 @@ class Story:
         with self.lock:
             self.webhooks.append(webhook)
         if webhook.problem:
-            screen.line(f"  webhook  {webhook.type}  {webhook.problem}", "red")
+            screen.line(f"{clock(self.now())}  webhook  {webhook.type:<15} {webhook.problem}", "red")
             return
         if webhook.type == "ping":
-            screen.line(f"  webhook  ping            signature ok   {webhook.id}", "cyan")
+            screen.line("  the receiver got a ping, signature ok", "cyan")
             return
         alert = webhook.body["data"]["alert"]
         which = "firedAt" if webhook.type == "alert.firing" else "resolvedAt"
@@ -55,7 +64,7 @@ class Story:
             if latency is not None:
                 self.latencies.append(latency)
         after = f"{latency:6.1f} ms after COMMIT" if latency is not None else "by the clock"
-        screen.line(f"{clock(t)}  webhook  {webhook.type:<15} {self.names.get(alert['containerId'], '?'):<12}"
+        screen.line(f"{clock(self.now())}  webhook  {webhook.type:<15} {self.names.get(alert['containerId'], '?'):<12}"
                     f" signature ok  {after}", "cyan")
 
     def on_alerts(self, rows):
@@ -64,17 +73,17 @@ class Story:
             before = self.alerts.get(row["id"])
             self.alerts[row["id"]] = row
             if before is None:
-                self.show(row, "FIRING", "red", row["fired_at"])
+                self.show(row, "FIRING", "red")
             if row["status"] == "RESOLVED" and (before is None or before["status"] == "FIRING"):
-                self.show(row, "RESOLVED", "green", row["resolved_at"])
+                self.show(row, "RESOLVED", "green")
 
-    def show(self, row, status, colour, at):
+    def show(self, row, status, colour):
         text = f"since {clock(self.story_time(row['started_at'])).strip()}"
         if status == "RESOLVED":
             text = row["resolve_reason"]
         elif row["value"] is not None:
             text = f"{row['value']:.4g}{'' if row['condition'] == 'RESTART_LOOP' else ' %'}, {text}"
-        self.screen.line(f"{clock(self.story_time(at))}  {self.screen.paint(f'{status:<8}', colour)} "
+        self.screen.line(f"{clock(self.now())}  {self.screen.paint(f'{status:<8}', colour)} "
                          f"{row['condition']:<15} {self.names.get(row['container_id'], '?'):<12} {text}")
 
     def incidents(self):
@@ -84,7 +93,7 @@ class Story:
 
     def summary(self):
         firing = sum(a["status"] == "FIRING" for a in self.alerts.values())
-        return f"{self.samples:6,} samples  {firing} firing  {len(self.webhooks)} webhooks"
+        return f"{self.samples:6,} samples, firing: {firing}, webhooks: {len(self.webhooks)}"
 
 
 ALERTS = """SELECT coalesce(json_agg(t ORDER BY t.fired_at, t.id), '[]') FROM (
@@ -135,6 +144,9 @@ def differences(story, fleet, database):
             problems.append(f"webhook {webhook.id}: {webhook.problem}")
         elif webhook.type != "ping":
             sequences.setdefault(webhook.body["data"]["alert"]["id"], []).append(webhook.type)
+    pings = sum(webhook.type == "ping" for webhook in story.webhooks)
+    if pings != 1:
+        problems.append(f"{pings} pings, expected the one of alerting.test_webhook")
     for alert in set(story.alerts) | set(sequences):
         if sequences.get(alert) != ["alert.firing", "alert.resolved"]:
             problems.append(f"webhooks of alert {alert}: {sequences.get(alert, 'none')}")
