@@ -61,18 +61,24 @@ COMMENT ON FUNCTION alerting.on_drop_extension() IS 'Event trigger: tells the wo
 COMMENT ON EVENT TRIGGER alerting_drop_extension IS 'Tells the workers that the extension is dropped';
 COMMENT ON SCHEMA alerting IS 'Rules, alerts, webhooks and deliveries of extension alerting, and its functions';
 
--- The rest are parts of attach, attach_metrics and detach.
+-- The rest take keys of other types, or are parts of attach, attach_metrics and detach.
 DO $do$
 DECLARE
-  part regprocedure;
+  part record;
 BEGIN
   FOR part IN
-    SELECT p.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid
+    SELECT p.oid::pg_catalog.regprocedure AS signature,
+           EXISTS (SELECT FROM pg_catalog.pg_proc o
+                    WHERE o.pronamespace OPERATOR(pg_catalog.=) p.pronamespace AND o.proname OPERATOR(pg_catalog.=) p.proname
+                      AND o.oid OPERATOR(pg_catalog.<>) p.oid AND pg_catalog.obj_description(o.oid, 'pg_proc') IS NOT NULL) AS has_model
+      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid
      WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype OPERATOR(pg_catalog.=) 'e'
        AND d.refobjid OPERATOR(pg_catalog.=) (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'alerting')
        AND pg_catalog.obj_description(p.oid, 'pg_proc') IS NULL
   LOOP
-    EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', part, 'Internal: a part of alerting''s other functions');
+    EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', part.signature,
+      CASE WHEN part.has_model THEN 'As the function of this name that takes a key as text'
+           ELSE 'Internal: a part of alerting''s other functions' END);
   END LOOP;
 END
 $do$;

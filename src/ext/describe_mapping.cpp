@@ -43,10 +43,10 @@ const char* TableName(const Request& request) {
 }
 
 [[noreturn]] void Refuse(const Request& request, int code, const char* problem, const char* hint) {
-  ereport(ERROR, (errcode(code),
-                  errmsg("mapping \"%s\" of table %s %s", request.what, TableName(request),
-                         problem),
-                  errdetail("The mapping is: %s", request.expression), errhint("%s", hint)));
+  ereport(ERROR,
+          (errcode(code),
+           errmsg("mapping \"%s\" of table %s %s", request.what, TableName(request), problem),
+           errdetail("The mapping is: %s", request.expression), errhint("%s", hint)));
   pg_unreachable();
 }
 
@@ -89,10 +89,10 @@ Node* ParseExpression(const Request& request, const char* sql) {
   const auto* select = reinterpret_cast<SelectStmt*>(statement);
   if (select->op != SETOP_NONE || list_length(select->targetList) != 1 ||
       select->fromClause != NIL || select->whereClause != nullptr || select->groupClause != NIL ||
-      select->havingClause != nullptr || select->windowClause != NIL ||
-      select->sortClause != NIL || select->limitCount != nullptr ||
-      select->limitOffset != nullptr || select->lockingClause != NIL ||
-      select->intoClause != nullptr || select->withClause != nullptr) {
+      select->havingClause != nullptr || select->windowClause != NIL || select->sortClause != NIL ||
+      select->limitCount != nullptr || select->limitOffset != nullptr ||
+      select->lockingClause != NIL || select->intoClause != nullptr ||
+      select->withClause != nullptr) {
     Refuse(request, ERRCODE_SYNTAX_ERROR, "is no single expression", kHint);
   }
   const ResTarget* target = linitial_node(ResTarget, select->targetList);
@@ -126,8 +126,8 @@ bool VisitNode(Node* node, void* context) {
   if (IsA(node, Var)) {
     const auto* var = reinterpret_cast<Var*>(node);
     if (static_cast<int>(var->varlevelsup) == walk->depth) {
-      walk->columns = bms_add_member(walk->columns,
-                                     var->varattno - FirstLowInvalidHeapAttributeNumber);
+      walk->columns =
+          bms_add_member(walk->columns, var->varattno - FirstLowInvalidHeapAttributeNumber);
     }
     return false;
   }
@@ -168,8 +168,9 @@ Node* Analyze(const Request& request, Relation relation) {
   }
   assign_expr_collations(state, expression);
   if (contain_volatile_functions(expression)) {
-    Refuse(request, ERRCODE_INVALID_OBJECT_DEFINITION, "uses a volatile function",
-           "It is evaluated as rows are written and again after a restart, and must give the same.");
+    Refuse(
+        request, ERRCODE_INVALID_OBJECT_DEFINITION, "uses a volatile function",
+        "It is evaluated as rows are written and again after a restart, and must give the same.");
   }
   return expression;
 }
@@ -188,7 +189,8 @@ void DescribeExpression(const Request& request, Relation relation, Node* express
   Walk walk = {0, nullptr, false};
   VisitNode(expression, &walk);
   if (walk.has_lock) {
-    Refuse(request, ERRCODE_FEATURE_NOT_SUPPORTED, "locks rows", "Leave FOR UPDATE or FOR SHARE out.");
+    Refuse(request, ERRCODE_FEATURE_NOT_SUPPORTED, "locks rows",
+           "Leave FOR UPDATE or FOR SHARE out.");
   }
   if (IsA(expression, Var) && reinterpret_cast<Var*>(expression)->varattno > 0) {
     DescribeColumn(descriptor, reinterpret_cast<Var*>(expression)->varattno, answer);
@@ -200,13 +202,12 @@ void DescribeExpression(const Request& request, Relation relation, Node* express
   answer->type = exprType(expression);
   for (int i = 0; i < descriptor->natts; ++i) {
     const Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
-    const bool whole_row =
-        bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, walk.columns);
+    const bool whole_row = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, walk.columns);
     if (attribute->attisdropped) continue;
     if (whole_row ||
         bms_is_member(attribute->attnum - FirstLowInvalidHeapAttributeNumber, walk.columns)) {
-      answer->columns = lappend(answer->columns,
-                                pstrdup(quote_identifier(NameStr(attribute->attname))));
+      answer->columns =
+          lappend(answer->columns, pstrdup(quote_identifier(NameStr(attribute->attname))));
     }
   }
 }
@@ -240,12 +241,11 @@ Answer Describe(const Request& request) {
   // Past the end of the mapping stands what we put around it.
   const auto length = static_cast<int>(sizeof(kPrefix) - 1 + strlen(request.expression));
   const bool at_end = error->sqlerrcode == ERRCODE_SYNTAX_ERROR && error->cursorpos > length;
-  ereport(ERROR,
-          (errcode(error->sqlerrcode),
-           errmsg("mapping \"%s\" of table %s: %s", request.what, TableName(request),
-                  at_end ? "syntax error at its end" : error->message),
-           errdetail("The mapping is: %s", request.expression),
-           error->hint != nullptr ? errhint("%s", error->hint) : 0));
+  ereport(ERROR, (errcode(error->sqlerrcode),
+                  errmsg("mapping \"%s\" of table %s: %s", request.what, TableName(request),
+                         at_end ? "syntax error at its end" : error->message),
+                  errdetail("The mapping is: %s", request.expression),
+                  error->hint != nullptr ? errhint("%s", error->hint) : 0));
   pg_unreachable();
 }
 

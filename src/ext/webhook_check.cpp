@@ -152,6 +152,25 @@ void CheckSchedule(Datum schedule) {
   }
 }
 
+// PostgreSQL's own message for a NULL or a failed CHECK shows the whole row, with the secret.
+void CheckPresence(const TriggerData* data, HeapTuple row) {
+  const char* missing = pg::Call([&]() -> const char* {
+    TupleDesc descriptor = RelationGetDescr(data->tg_relation);
+    for (int i = 0; i < descriptor->natts; ++i) {
+      const Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+      if (attribute->attnotnull && !attribute->attisdropped && attribute->attgenerated == '\0' &&
+          heap_attisnull(row, i + 1, descriptor)) {
+        return NameStr(attribute->attname);
+      }
+    }
+    return nullptr;
+  });
+  if (missing != nullptr) {
+    Refuse(std::string(missing) + " is null", "",
+           "Give it a value, or leave it out if it has a default.");
+  }
+}
+
 Datum CheckWebhook(FunctionCallInfo fcinfo) {
   if (!CALLED_AS_TRIGGER(fcinfo)) {
     pg::Throw([&] {
@@ -164,14 +183,18 @@ Datum CheckWebhook(FunctionCallInfo fcinfo) {
     return PointerGetDatum(data->tg_trigtuple);
   }
   HeapTuple row = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
+  CheckPresence(data, row);
   struct Columns {
-    Column url, secret, schedule;
+    Column id, url, secret, schedule;
   };
   const Columns columns = pg::Call([&] {
-    return Columns{ReadColumn(data, row, "url"), ReadColumn(data, row, "secret"),
-                   ReadColumn(data, row, "retry_schedule")};
+    return Columns{ReadColumn(data, row, "id"), ReadColumn(data, row, "url"),
+                   ReadColumn(data, row, "secret"), ReadColumn(data, row, "retry_schedule")};
   });
   const auto judged = [](const Column& column) { return column.changed && !column.is_null; };
+  if (judged(columns.id) && TextOf(columns.id.value).empty()) {
+    Refuse("id is empty", "", "Leave it out to have one made.");
+  }
   if (judged(columns.url)) CheckUrl(TextOf(columns.url.value));
   if (judged(columns.secret)) CheckSecret(TextOf(columns.secret.value));
   if (judged(columns.schedule)) CheckSchedule(columns.schedule.value);
