@@ -31,6 +31,10 @@ COMMENT ON FUNCTION alerting.redeliver(text) IS
 'Sends a delivery again, whatever its status; its retries start anew. id: delivery.id';
 COMMENT ON FUNCTION alerting.explain(text, text) IS
 'Why a rule does or does not fire now for a container: its state, last reading, run and deadlines. Takes the rule''s id and the container''s key as text';
+COMMENT ON FUNCTION alerting.preview(text, timestamptz, timestamptz) IS
+'The alerts that a rule would have raised over stored history between since and until, by the same evaluation; writes nothing. rule_id: alert_rule.id';
+COMMENT ON FUNCTION alerting.preview(text, text, float8, int, timestamptz, timestamptz) IS
+'The same for a rule that does not exist: organization''s key, condition, threshold, duration in minutes';
 COMMENT ON FUNCTION alerting.cuid() IS
 'A new id: 25 characters, sortable by time. Default of the id columns; a role that inserts without an id needs EXECUTE';
 
