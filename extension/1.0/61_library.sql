@@ -31,6 +31,7 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_test_webhook';
 CREATE FUNCTION alerting.redeliver(id text) RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_redeliver';
 
+-- An alert that the rule would have raised: one row each, FIRING when it had not ended by `until`.
 CREATE FUNCTION alerting.preview(rule_id text, since timestamptz, until timestamptz DEFAULT now(),
   OUT container_id text, OUT status text, OUT started_at timestamptz, OUT fired_at timestamptz,
   OUT resolved_at timestamptz, OUT value float8, OUT peak float8) RETURNS SETOF record
@@ -45,6 +46,33 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_preview'
 SET search_path = pg_catalog, pg_temp;
 
 CREATE FUNCTION alerting.explain(rule_id text, container text,
+  OUT state text, OUT since timestamptz, OUT fired_at timestamptz, OUT last_at timestamptz, OUT last_value float8,
+  OUT breaching boolean, OUT fires_at timestamptz, OUT resolves_at timestamptz, OUT silent boolean, OUT explanation text)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_explain'
+SET search_path = pg_catalog, pg_temp;
+
+-- Keys of the other kinds, so that nobody has to write a cast: the library takes a key's text.
+CREATE FUNCTION alerting.preview(organization bigint, condition text, threshold float8, duration int,
+  since timestamptz, until timestamptz DEFAULT now(),
+  OUT container_id text, OUT status text, OUT started_at timestamptz, OUT fired_at timestamptz,
+  OUT resolved_at timestamptz, OUT value float8, OUT peak float8) RETURNS SETOF record
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_preview'
+SET search_path = pg_catalog, pg_temp;
+
+CREATE FUNCTION alerting.preview(organization uuid, condition text, threshold float8, duration int,
+  since timestamptz, until timestamptz DEFAULT now(),
+  OUT container_id text, OUT status text, OUT started_at timestamptz, OUT fired_at timestamptz,
+  OUT resolved_at timestamptz, OUT value float8, OUT peak float8) RETURNS SETOF record
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_preview'
+SET search_path = pg_catalog, pg_temp;
+
+CREATE FUNCTION alerting.explain(rule_id text, container bigint,
+  OUT state text, OUT since timestamptz, OUT fired_at timestamptz, OUT last_at timestamptz, OUT last_value float8,
+  OUT breaching boolean, OUT fires_at timestamptz, OUT resolves_at timestamptz, OUT silent boolean, OUT explanation text)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_explain'
+SET search_path = pg_catalog, pg_temp;
+
+CREATE FUNCTION alerting.explain(rule_id text, container uuid,
   OUT state text, OUT since timestamptz, OUT fired_at timestamptz, OUT last_at timestamptz, OUT last_value float8,
   OUT breaching boolean, OUT fires_at timestamptz, OUT resolves_at timestamptz, OUT silent boolean, OUT explanation text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_explain'
