@@ -53,8 +53,10 @@ $function$;
 -- Tells the receivers of an alert's FIRING that it is over. Webhooks that are gone, also those that
 -- this very transaction has deleted, get nothing: locking the row says so for certain, so that no
 -- foreign key of a delivery can fail later.
+-- (PL/pgSQL keeps its plan, which counts when a host with thousands of alerts is deleted.)
 CREATE FUNCTION alerting.enqueue_resolved(alert text, reason text) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
   WITH receiver AS (
     SELECT w.id FROM alerting.webhook w
      WHERE w.id IN (SELECT d.webhook_id FROM alerting.delivery d WHERE d.alert_id = $1 AND d.event = 'alert.firing')
@@ -65,6 +67,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
     CROSS JOIN LATERAL (SELECT d.webhook_id, d.payload FROM alerting.delivery d
                          WHERE d.alert_id = $1 AND d.webhook_id = r.id AND d.event = 'alert.firing'
                          ORDER BY d.seq DESC LIMIT 1) f;
+END
 $function$;
 
 -- An alert that is FIRING goes (with its container, rule or organization, or by itself).
