@@ -38,7 +38,8 @@ class EngineSide {
   };
 
   void Start(Micros now);
-  void Restart(Micros now);
+  void SetKnownRules(const std::vector<Rule>& rules);
+  void Restart(const Step& step);
   void Judge(const Step& step);
 
   const Script& script_;
@@ -58,9 +59,21 @@ void EngineSide::Start(Micros now) {
   }
 }
 
-void EngineSide::Restart(Micros now) {
-  Start(now);
-  engine_->SetRules(rules_, now);
+// The database deletes a deleted rule's alerts.
+void EngineSide::SetKnownRules(const std::vector<Rule>& rules) {
+  rules_ = rules;
+  std::erase_if(open_, [this](const auto& open) {
+    return std::none_of(rules_.begin(), rules_.end(),
+                        [&](const Rule& rule) { return rule.id == open.first.second; });
+  });
+}
+
+void EngineSide::Restart(const Step& step) {
+  SetKnownRules(step.rules);
+  const auto moved = organizations_.find(step.container);
+  if (moved != organizations_.end()) moved->second = step.organization;
+  Start(step.now);
+  engine_->SetRules(rules_, step.now);
   for (const auto& [key, organization] : organizations_) engine_->Add(key, organization);
   for (const auto& [key, bytes] : saved_) {
     if (!engine_->Restore(engine_->Find(key), bytes)) problem_ = "Restore refuses what Save made";
@@ -102,11 +115,7 @@ void EngineSide::Judge(const Step& step) {
 void EngineSide::Do(const Step& step) {
   switch (step.kind) {
     case Step::Kind::kRules:
-      rules_ = step.rules;
-      std::erase_if(open_, [this](const auto& open) {
-        return std::none_of(rules_.begin(), rules_.end(),
-                            [&](const Rule& rule) { return rule.id == open.first.second; });
-      });
+      SetKnownRules(step.rules);
       engine_->SetRules(step.rules, step.now);
       break;
     case Step::Kind::kAdd:
@@ -141,7 +150,7 @@ void EngineSide::Do(const Step& step) {
     case Step::Kind::kSave:
       break;
     case Step::Kind::kRestart:
-      Restart(step.now);
+      Restart(step);
       break;
   }
 }
@@ -209,7 +218,7 @@ class OracleSide {
 
  private:
   Oracle oracle_;
-  std::map<std::string, Container> saved_;
+  std::map<std::string, Saved> saved_;
 };
 
 void OracleSide::Do(const Step& step) {
@@ -236,12 +245,13 @@ void OracleSide::Do(const Step& step) {
     case Step::Kind::kSave:
       break;
     case Step::Kind::kRestart: {
-      std::map<std::string, Container> restored;
+      std::map<std::string, Saved> restored;
       for (const auto& [key, container] : oracle_.containers()) {
         if (saved_.contains(key)) restored[key] = saved_[key];
-        restored[key].organization = container.organization;  // the database's
+        restored[key].container.organization =  // the database's
+            key == step.container ? step.organization : container.organization;
       }
-      oracle_.Restart(step.now, std::move(restored));
+      oracle_.Restart(step.now, restored, step.rules);
       break;
     }
   }
@@ -250,7 +260,7 @@ void OracleSide::Do(const Step& step) {
 void OracleSide::Save(const std::set<std::string>& keys) {
   for (const std::string& key : keys) {
     const auto found = oracle_.containers().find(key);
-    if (found != oracle_.containers().end()) saved_[key] = found->second;
+    if (found != oracle_.containers().end()) saved_[key] = {found->second, oracle_.rules()};
   }
 }
 
@@ -339,7 +349,7 @@ std::optional<Difference> Duel(const Script& script, Tally* tally) {
     std::vector<Event> expected = oracle.oracle().TakeEvents();
     const bool save_all = !script.lazy_saves || step.kind == Step::Kind::kRules ||
                           step.kind == Step::Kind::kSave || step.kind == Step::Kind::kMove ||
-                          step.kind == Step::Kind::kAdd;
+                          step.kind == Step::Kind::kAdd || step.kind == Step::Kind::kRestart;
     engine.SaveChanged(save_all, got);
     oracle.Save(engine.just_saved());
     Sort(got);

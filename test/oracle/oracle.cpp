@@ -250,6 +250,15 @@ void Oracle::JudgeReading(const std::string& key, Container& container, Conditio
     if (rule->condition == metric) rules.push_back(rule);
   }
   if (stream.readings.empty()) {
+    // What silence of everything told up to the newest reading doesn't bind a first `running`.
+    const Stream* newest = Newest(container, started_);
+    for (const Rule* rule : rules) {
+      Pair& pair = container.pairs[rule->id];
+      if (pair.phase == Phase::kOk && newest != nullptr &&
+          pair.last_transition <= newest->readings.back().at) {
+        pair.last_transition = kNoTime;
+      }
+    }
     stream = {{{at, value}}, arrival, stale_after};
     for (const Rule* rule : rules) JudgeNewReading(key, container, *rule, std::nullopt, 0);
     return;
@@ -401,16 +410,6 @@ void Oracle::Advance(Micros now) {
       if (virtual_now >= silent_at) PassSilence(key, container, *rule, silent_at);
       PassDeadline(key, container, *rule, virtual_now);
     }
-  }
-}
-
-void Oracle::Restart(Micros now) { Restart(now, containers_); }
-
-void Oracle::Restart(Micros now, std::map<std::string, Container> containers) {
-  started_ = now;
-  containers_ = std::move(containers);
-  for (auto& [key, container] : containers_) {
-    for (Stream& stream : container.streams) stream.arrival = kNoTime;
   }
 }
 

@@ -84,6 +84,12 @@ struct Container {
   std::map<std::string, Pair> pairs;  // by rule id; no entry is Pair{}
 };
 
+// A container's state on disk, and the rules under which it came to be.
+struct Saved {
+  Container container;
+  std::vector<Rule> rules;
+};
+
 class Oracle {
  public:
   explicit Oracle(Micros started) : started_(started) {}
@@ -96,10 +102,12 @@ class Oracle {
   // One transaction. `arrival` kNoTime: each row arrived at its own time.
   void Judge(const std::vector<Row>& rows, Micros arrival);
   void Advance(Micros now);
-  // The server starts again at `now`, all state kept: arrivals are forgotten.
+  // The server starts again at `now`, all state kept; silence is measured anew.
   void Restart(Micros now);
-  // The same, from older copies of the containers' state (see `containers`).
-  void Restart(Micros now, std::map<std::string, Container> containers);
+  // The same, from older states with the organizations and rules that stand now: they may have
+  // changed while nobody evaluated.
+  void Restart(Micros now, const std::map<std::string, Saved>& saved,
+               const std::vector<Rule>& rules);
 
   // What happened since the last call.
   std::vector<Event> TakeEvents();
@@ -130,6 +138,8 @@ class Oracle {
   void JudgeNewRule(const std::string& key, Container& container, const Rule& rule, Micros now);
   void JudgeEditedRule(const std::string& key, Container& container, const Rule& rule,
                        const Rule& old_rule, Micros now);
+  void JudgeAfterRestart(const std::string& key, Container& container, const Rule& rule,
+                         const Rule* old_rule, Micros now);
   void CloseForRule(const std::string& key, Container& container, const Rule& rule, Micros now,
                     ResolveReason reason);
   // Lets the rule's own deadline (DOWN's end of the duration, a window's end) pass, up to and

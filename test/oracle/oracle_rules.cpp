@@ -167,4 +167,66 @@ void Oracle::JudgeEditedRule(const std::string& key, Container& container, const
   }
 }
 
+void Oracle::Restart(Micros now) {
+  std::map<std::string, Saved> saved;
+  for (const auto& [key, container] : containers_) saved[key] = {container, rules_};
+  Restart(now, saved, rules_);
+}
+
+void Oracle::Restart(Micros now, const std::map<std::string, Saved>& saved,
+                     const std::vector<Rule>& rules) {
+  started_ = now;
+  rules_ = rules;
+  containers_.clear();
+  for (const auto& [key, before] : saved) {
+    Container& container = containers_[key] = before.container;
+    container.pairs.clear();
+    for (const Rule& rule : rules_) {
+      const Rule* old_rule = nullptr;
+      for (const Rule& old : before.rules) {
+        if (old.id == rule.id) old_rule = &old;
+      }
+      const auto pair = before.container.pairs.find(rule.id);
+      if (pair != before.container.pairs.end()) container.pairs[rule.id] = pair->second;
+      JudgeAfterRestart(key, container, rule, old_rule, now);
+    }
+    for (Stream& stream : container.streams) stream.arrival = std::min(stream.arrival, now);
+  }
+}
+
+// What an edit or a move did while nobody evaluated.
+void Oracle::JudgeAfterRestart(const std::string& key, Container& container, const Rule& rule,
+                               const Rule* old_rule, Micros now) {
+  const bool applies = rule.enabled && rule.organization == container.organization;
+  Pair& pair = container.pairs[rule.id];
+  if (old_rule != nullptr && pair.phase != Phase::kOk) {
+    if (!rule.enabled) {
+      CloseForRule(key, container, *old_rule, now, ResolveReason::kRuleDisabled);
+    } else if (rule.condition != old_rule->condition) {
+      CloseForRule(key, container, *old_rule, now, ResolveReason::kRuleChanged);
+    } else if (!applies) {
+      CloseForRule(key, container, *old_rule, now, ResolveReason::kContainerMoved);
+    } else {
+      JudgeEditedRule(key, container, rule, *old_rule, now);
+      return;
+    }
+  } else if (!applies || (old_rule != nullptr && rule.condition != old_rule->condition)) {
+    container.pairs.erase(rule.id);
+  }
+  if (!applies) return;
+  // A rule that is OK although the last reading breaches it was made or edited meanwhile; it is
+  // judged unless the stream had gone silent by now.
+  const Stream* stream = LookedAt(container, rule);
+  if (stream == nullptr) return;
+  const Reading last = stream->readings.back();
+  if (rule.condition == Condition::kContainerDown && !ReportsRunning(container)) return;
+  if (stream->arrival > now || AddTime(stream->arrival, stream->stale_after) <= now) return;
+  // Otherwise what the clock ended since is no sign of an edit.
+  const bool edited = old_rule != nullptr &&
+                      (old_rule->threshold != rule.threshold ||
+                       old_rule->duration != rule.duration || old_rule->no_data != rule.no_data);
+  if (container.pairs[rule.id].last_transition > last.at && !edited) return;
+  JudgeNewRule(key, container, rule, now);
+}
+
 }  // namespace alerting::oracle

@@ -87,7 +87,7 @@ class Scene {
   }
   Scene& Restart(double now) {
     now_ = Time(now);
-    return Push({.kind = Step::Kind::kRestart});
+    return Push({.kind = Step::Kind::kRestart, .rules = rules_});
   }
 
   const Script& script() const { return script_; }

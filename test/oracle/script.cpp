@@ -57,6 +57,7 @@ class Maker {
   void AddStep(Step step) { script_.steps.push_back(std::move(step)); }
   Rule RandomRule(const std::string& id);
   void EditRules();
+  void EditSomeRules();
   double Near(double value);
   Micros Jitter() { return dice_.Of<Micros>({-1, 0, 0, 1}); }
   Micros SomeSpan();
@@ -83,6 +84,7 @@ class Maker {
   std::vector<Row> history_;
   uint8_t fields_ = 0;
   int next_rule_ = 0;
+  size_t edits_ = 0;
 };
 
 void Maker::Setup() {
@@ -140,6 +142,11 @@ Rule Maker::RandomRule(const std::string& id) {
 }
 
 void Maker::EditRules() {
+  EditSomeRules();
+  AddStep({.kind = Step::Kind::kRules, .now = now_, .rules = rules_});
+}
+
+void Maker::EditSomeRules() {
   const size_t edits = 1 + dice_.Below(2);
   for (size_t i = 0; i < edits; ++i) {
     if (rules_.empty() || dice_.Percent(15)) {
@@ -180,7 +187,6 @@ void Maker::EditRules() {
         break;
     }
   }
-  AddStep({.kind = Step::Kind::kRules, .now = now_, .rules = rules_});
 }
 
 double Maker::Near(double value) {
@@ -335,14 +341,25 @@ void Maker::ContainerStep() {
 
 void Maker::RestartStep() {
   now_ += dice_.Of<Micros>({0, kSecond, step_, SomeSpan(), kHour});
-  AddStep({.kind = Step::Kind::kRestart, .now = now_});
+  Step step{.kind = Step::Kind::kRestart, .now = now_};
+  if (edits_ > 0 && dice_.Percent(40)) {  // while the server is down
+    EditSomeRules();
+    if (dice_.Percent(30)) {
+      Known& container = containers_[dice_.Below(containers_.size())];
+      container.organization = dice_.Of<const char*>({"X", "X", "Y", ""});
+      step.container = container.key;
+      step.organization = container.organization;
+    }
+  }
+  step.rules = rules_;
+  AddStep(std::move(step));
   if (dice_.Percent(80)) {  // the rows of the last part of history once more, by their own times
-    Step step{.kind = Step::Kind::kJudge, .now = Arrival()};
+    Step replay{.kind = Step::Kind::kJudge, .now = Arrival()};
     const size_t count = dice_.Percent(70) ? history_.size() : dice_.Below(history_.size() + 1);
-    step.rows.assign(history_.end() - static_cast<std::ptrdiff_t>(count), history_.end());
-    std::stable_sort(step.rows.begin(), step.rows.end(),
+    replay.rows.assign(history_.end() - static_cast<std::ptrdiff_t>(count), history_.end());
+    std::stable_sort(replay.rows.begin(), replay.rows.end(),
                      [](const Row& a, const Row& b) { return a.at < b.at; });
-    AddStep(std::move(step));
+    AddStep(std::move(replay));
   }
 }
 
@@ -350,19 +367,19 @@ Script Maker::Make() {
   Setup();
   const size_t steps = 3 + dice_.Below(dice_.Percent(10) ? 120 : 40);
   const size_t restarts = dice_.Percent(40) ? 4 : 0;
-  const size_t edits = dice_.Percent(60) ? 10 : 0;
+  edits_ = dice_.Percent(60) ? 10 : 0;
   for (size_t i = 0; i < steps; ++i) {
     const size_t what = dice_.Below(100);
     if (what < restarts) {
       RestartStep();
-    } else if (what < 4 + edits) {
-      if (edits > 0) {
+    } else if (what < 4 + edits_) {
+      if (edits_ > 0) {
         EditRules();
       } else {
         AddStep({.kind = Step::Kind::kSave, .now = now_});
       }
     } else if (what < 18) {
-      if (edits > 0 && dice_.Percent(60)) {
+      if (edits_ > 0 && dice_.Percent(60)) {
         ContainerStep();
       } else {
         AddStep({.kind = Step::Kind::kSave, .now = now_});
@@ -447,7 +464,12 @@ std::string Describe(const Step& step) {
     case Step::Kind::kSave:
       return text + "save";
     case Step::Kind::kRestart:
-      return text + "restart";
+      text += "restart with rules";
+      for (const Rule& rule : step.rules) text += DescribeRule(rule);
+      if (!step.container.empty()) {
+        text += ", " + step.container + " moved to \"" + step.organization + '"';
+      }
+      return text;
   }
   return text;
 }

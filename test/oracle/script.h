@@ -20,7 +20,7 @@ struct Step {
   enum class Kind { kRules, kAdd, kMove, kRemove, kJudge, kAdvance, kSave, kRestart };
   Kind kind = Kind::kAdvance;
   Micros now = kEpoch;           // kJudge: arrival
-  std::vector<Rule> rules = {};  // kRules: all of them
+  std::vector<Rule> rules = {};  // kRules, kRestart: all of them
   std::string container = {}, organization = {};
   std::vector<Row> rows = {};  // kJudge: one transaction
 };
