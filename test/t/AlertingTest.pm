@@ -44,6 +44,9 @@ sub fixture
 		SET client_min_messages = warning;
 		CREATE EXTENSION alerting;
 		SELECT alerting.attach_metrics('container_metrics', max_age => NULL $attach)});
+	# The workers are up: from here on rows are judged in the order in which they are committed, not
+	# read from the table in the order of their times.
+	flush_ok($node, $database);
 	return;
 }
 
