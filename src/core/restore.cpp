@@ -12,7 +12,6 @@ namespace alerting {
 SavedContainer Engine::State::Snapshot(const Container& container) const {
   SavedContainer saved;
   saved.has = container.has;
-  saved.silenced = container.silenced;
   for (int stream = 0; stream < kStreams; ++stream) {
     if (!container.Has(stream)) continue;
     const auto s = static_cast<size_t>(stream);
@@ -51,7 +50,6 @@ SavedContainer Engine::State::Snapshot(const Container& container) const {
 
 void Engine::State::Take(uint32_t number, Container& container, const SavedContainer& saved) {
   container.has = saved.has;
-  container.silenced = saved.silenced;
   for (int stream = 0; stream < kStreams; ++stream) {
     if ((saved.has & StreamBit(stream)) == 0) continue;
     const auto s = static_cast<size_t>(stream);
@@ -130,7 +128,6 @@ void Engine::State::FinishRestore() {
 
 void Engine::State::FinishContainer(uint32_t number, Container& container) {
   uint8_t audible = 0;
-  const uint8_t silenced = std::exchange(container.silenced, uint8_t{0});  // measured anew
   for (int stream = 0; stream < kStreams; ++stream) {
     const auto s = static_cast<size_t>(stream);
     Micros& arrival = container.arrival[s];
@@ -141,13 +138,14 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
     // A wall clock that was ahead before the restart must not delay deadlines now.
     arrival = std::min(arrival, started);
   }
+  audible &= container.has;
   rules.BeginWalk();
   for (uint32_t* link = &container.states; *link != kNil;) {
     const uint32_t place = *link;
     RuleState& state = states[place];
     const Terms& terms = rules.terms(state.rule);
-    rules.Mark(state.rule);
     if (state.unconfirmed) {
+      rules.Mark(state.rule);
       MarkChanged(number, container);
       Drop(link);
     } else if (!terms.enabled) {
@@ -157,14 +155,19 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
     } else if (terms.organization != container.organization) {
       Close(number, container, link, ResolveReason::kContainerMoved, started);
     } else {
+      rules.Mark(state.rule);
       const auto saved = restored_terms.find(PairOf(number, state.rule));
-      if (saved != restored_terms.end() && !saved->second.SameAs(terms)) {
+      const bool edited = saved != restored_terms.end() && !saved->second.SameAs(terms);
+      // What is over is judged as a missed rule is: only on a stream that has not gone silent.
+      const bool judged =
+          state.phase != Phase::kOk || (audible & StreamBit(StreamOf(terms.condition))) != 0;
+      if (edited && judged) {
         JudgeUnderNewTerms(number, container, link, saved->second, started);
       }
     }
     if (*link == place) link = &states[place].next;
   }
-  JudgeMissedRules(number, container, audible & container.has & static_cast<uint8_t>(~silenced));
+  JudgeMissedRules(number, container, audible);
   Schedule(number, container);
 }
 

@@ -1,6 +1,6 @@
-// Layout, version 1: version byte, stream bits (`silenced` above `has`), flags; then readings,
-// counter, memory parts, gains and states, each as its Encode… function says. Times are differences
-// to the first reading's time, which makes them a few bytes. Runs in the evaluator.
+// Layout, version 1: version byte, stream bits, flags; then readings, counter, memory parts, gains
+// and states, each as its Encode… function says. Times are differences to the first reading's time,
+// which makes them a few bytes. Runs in the evaluator.
 #include "core/saved_state.h"
 
 #include <algorithm>
@@ -205,7 +205,7 @@ std::string EncodeContainer(const SavedContainer& saved) {
   const Micros origin = OriginOf(saved);
   Writer out;
   out.Byte(kVersion);
-  out.Byte(static_cast<uint8_t>(saved.silenced << kStreams | saved.has));
+  out.Byte(saved.has);
   uint8_t flags = 0;
   if (saved.has_previous) flags |= kHasPrevious;
   if (saved.has_memory) flags |= kHasMemory;
@@ -239,9 +239,8 @@ bool DecodeContainer(std::string_view bytes, SavedContainer* saved) {
   *saved = SavedContainer{};
   Reader in(bytes);
   in.Require(in.Byte() == kVersion);
-  const uint8_t streams = in.Byte();
-  saved->has = streams & ((1 << kStreams) - 1);
-  saved->silenced = static_cast<uint8_t>(streams >> kStreams);
+  saved->has = in.Byte();
+  in.Require(saved->has < 1 << kStreams);
   const uint8_t flags = in.Byte();
   in.Require(flags < 16 && ((flags & kHasMemory) != 0 || (flags & (kHasUsed | kHasLimit)) == 0));
   const Micros origin = in.Time(0);

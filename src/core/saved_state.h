@@ -40,8 +40,7 @@ struct SavedRuleState {
 };
 
 struct SavedContainer {
-  uint8_t has = 0;       // stream bits
-  uint8_t silenced = 0;  // stream bits, as Container::silenced
+  uint8_t has = 0;  // stream bits
   std::array<SavedReading, kStreams> readings;
   bool has_previous = false;
   double previous = 0;  // the restart counter's reading before the last

@@ -250,15 +250,6 @@ void Oracle::JudgeReading(const std::string& key, Container& container, Conditio
     if (rule->condition == metric) rules.push_back(rule);
   }
   if (stream.readings.empty()) {
-    // What silence of everything told up to the newest reading doesn't bind a first `running`.
-    const Stream* newest = Newest(container, started_);
-    for (const Rule* rule : rules) {
-      Pair& pair = container.pairs[rule->id];
-      if (pair.phase == Phase::kOk && newest != nullptr &&
-          pair.last_transition <= newest->readings.back().at) {
-        pair.last_transition = kNoTime;
-      }
-    }
     stream = {{{at, value}}, arrival, stale_after};
     for (const Rule* rule : rules) JudgeNewReading(key, container, *rule, std::nullopt, 0);
     return;

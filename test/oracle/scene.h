@@ -85,6 +85,12 @@ class Scene {
     now_ = Time(now);
     return Push({.kind = Step::Kind::kAdvance});
   }
+  // The server starts again; `edited` was changed while it was down.
+  Scene& Restart(double now, const alerting::Rule& edited) {
+    std::erase_if(rules_, [&](const alerting::Rule& old) { return old.id == edited.id; });
+    rules_.push_back(edited);
+    return Restart(now);
+  }
   Scene& Restart(double now) {
     now_ = Time(now);
     return Push({.kind = Step::Kind::kRestart, .rules = rules_});

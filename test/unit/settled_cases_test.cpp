@@ -253,6 +253,39 @@ TEST(SettledCases, FirstRunningReadingTakesOverFromTheNewestOfAll) {
                    "fire r on c started +420 fired +720 value nan"}));
 }
 
+TEST(SettledCases, RuleEditedWhileDownDoesNotJudgeWhatWentSilent) {
+  Scene scene;
+  scene.SetRule("r", kLoop, 0, 60).Restarts(0, 0).Restarts(60, 2).Advance(5000);
+  scene.Restart(
+      9000,
+      {.id = "r", .organization = "X", .condition = kLoop, .threshold = -1, .duration = kMinute});
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +60 fired +60 value 2.000000",
+                   "resolve r on c started +60 fired +60 resolved +120 recovered value 0.000000"}));
+}
+
+TEST(SettledCases, RuleOfAnotherConditionAfterARestartIsJudgedAtOnce) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0).Put(0, {.cpu = 90, .memory = 80});
+  scene.Restart(10, {.id = "r", .organization = "X", .condition = kMemoryUsage, .threshold = 50});
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                  "resolve r on c started +0 fired +0 resolved +0 changed",
+                                  "fire r on c started +0 fired +0 value 80.000000"}));
+}
+
+TEST(SettledCases, EditOfAFiringRestartLoopRecountsWhereTheAlertStands) {
+  // The alert fired at the end of a window that the clock had passed before its row came.
+  Scene scene;
+  scene.SetRule("r", kLoop, 3, 120).Restarts(60, 2).Restarts(120, 8).Advance(500).Restarts(239, 12);
+  scene.SetRule("r", kLoop, 5, 120);
+  EXPECT_EQ(
+      Events(scene),
+      (Lines{"fire r on c started +120 fired +120 value 6.000000",
+             "resolve r on c started +120 fired +120 resolved +240 recovered value 0.000000",
+             "fire r on c started +240 fired +240 value 4.000000",
+             "resolve r on c started +240 fired +240 resolved +240 recovered value 4.000000"}));
+}
+
 // What Prometheus documents and tests of its own rules (alerting rules' `for`, `increase` over
 // counters; rules/alerting_test.go and the promtool unit tests tell the same tables), in our names:
 // a value each `every` seconds, and after it - (none), P (pending) or F (firing).
