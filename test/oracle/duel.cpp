@@ -360,6 +360,7 @@ std::optional<Difference> Duel(const Script& script, Tally* tally) {
       return Difference{i, "    engine:" + List(got) + "\n    oracle:" + List(expected)};
     }
     std::string what = engine.problem();
+    if (step.nothing_new && !got.empty()) what = "a replay tells something:" + List(got);
     if (what.empty()) what = CompareStates(engine.engine(), oracle.oracle(), step.now);
     if (!what.empty()) return Difference{i, "    " + what};
     if (tally != nullptr) {
@@ -473,7 +474,10 @@ bool ShrinkRules(Script& script) {
 
 Script Shrink(const Script& script) {
   Script best = script;
-  if (const auto difference = Duel(best)) best.steps.resize(difference->step + 1);
+  for (Step& step : best.steps) step.nothing_new = false;  // true of the whole script only
+  const auto difference = Duel(best);
+  if (!difference) return script;
+  best.steps.resize(difference->step + 1);
   if (best.lazy_saves) {
     Script eager = best;
     eager.lazy_saves = false;

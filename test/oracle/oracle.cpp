@@ -323,7 +323,7 @@ void Oracle::JudgeCorrection(const std::string& key, Container& container, const
     Drop(pair);
     return;
   }
-  if (pair.phase != Phase::kOk) {
+  if (pair.phase == Phase::kFiring) {
     pair.peak = std::max(pair.peak, value);
     return;
   }
@@ -332,8 +332,11 @@ void Oracle::JudgeCorrection(const std::string& key, Container& container, const
     Fire(key, rule, pair, as_at, as_at, value, false);
     return;
   }
-  BeginRun(pair, as_at, value);
-  if (rule.duration <= 0) Fire(key, rule, pair, as_at, as_at, value, false);
+  if (pair.phase == Phase::kOk) BeginRun(pair, as_at, value);
+  pair.peak = std::max(pair.peak, value);
+  if (SubtractTime(as_at, pair.since) >= rule.duration) {
+    Fire(key, rule, pair, pair.since, as_at, value, false);
+  }
 }
 
 // --- the clock

@@ -76,6 +76,7 @@ class Maker {
   Dice dice_;
   Script script_;
   Clock clock_ = Clock::kLive;
+  bool clean_ = false;  // rows come in order and are never put right: a replay tells nothing new
   Micros step_ = kMinute;
   Micros lag_ = 0;
   Micros now_ = kEpoch;
@@ -97,6 +98,7 @@ void Maker::Setup() {
   lag_ = clock_ == Clock::kLagging ? dice_.Of<Micros>({kMinute, 20 * kMinute, 30 * kHour})
                                    : dice_.Of<Micros>({0, 0, 1, kSecond});
   now_ = kEpoch + lag_;
+  clean_ = clock_ != Clock::kWild && dice_.Percent(30);
   const size_t sources = 1 + dice_.Below(3);
   for (uint32_t id = 1; id <= sources; ++id) {
     script_.sources.push_back(
@@ -106,10 +108,17 @@ void Maker::Setup() {
                     .stale_after = dice_.Of<Micros>(
                         {30 * kSecond, kMinute, 2 * kMinute, 5 * kMinute, 5 * kMinute, kHour})}});
   }
+  // Of two rows at one time, a replay must not find one too old and the other not.
+  if (clean_) {
+    for (auto& [id, source] : script_.sources) {
+      source.max_age = script_.sources.front().second.max_age;
+    }
+  }
   script_.lazy_saves = dice_.Percent(40);
   // A few kinds of readings make more of the same, and so deeper stories, than all at once.
   fields_ = static_cast<uint8_t>(dice_.Next());
   if (dice_.Percent(30)) fields_ = 0x3f;
+  if (clean_) fields_ &= static_cast<uint8_t>(~kMemory);  // it would win over the parts, merged
   const size_t containers = 1 + dice_.Below(3);
   for (size_t i = 0; i < containers; ++i) {
     containers_.push_back({.key = std::string(1, static_cast<char>('a' + i)),
@@ -213,6 +222,7 @@ Micros Maker::NextTime(Known& container) {
   if (what < 65) return container.clock + AboutSomeSpan();
   if (what < 75) return container.clock;
   if (what < 82) return container.clock - AboutSomeSpan();
+  if (clean_) return container.clock + step_;
   if (what < 94) {
     const Micros from = container.times.empty() ? container.clock : dice_.Of(container.times);
     return from + AboutSomeSpan();
@@ -281,6 +291,9 @@ void Maker::JudgeStep() {
     }
   }
   if (clock_ == Clock::kLive || clock_ == Clock::kLagging) {
+    if (clean_) {
+      for (const Known& known : containers_) now_ = std::max(now_, known.clock + lag_);
+    }
     if (dice_.Percent(90)) now_ = std::max(now_, container.clock + lag_);
   } else if (clock_ == Clock::kWild) {
     now_ += dice_.Of<Micros>({0, 1, step_, step_, SomeSpan()});
@@ -313,7 +326,7 @@ void Maker::AdvanceStep() {
       now_ += step_;
       break;
     default:
-      if (dice_.Percent(20)) now_ += dice_.Of<Micros>({-kHour, -kMinute, -1, kHour});
+      if (!clean_ && dice_.Percent(20)) now_ += dice_.Of<Micros>({-kHour, -kMinute, -1, kHour});
       break;
   }
   AddStep({.kind = Step::Kind::kAdvance, .now = now_});
@@ -326,7 +339,7 @@ void Maker::ContainerStep() {
             .now = now_,
             .container = container.key,
             .organization = container.organization};
-  if (dice_.Percent(25)) {
+  if (!clean_ && dice_.Percent(25)) {
     Step removal = step;
     removal.kind = Step::Kind::kRemove;
     AddStep(removal);
@@ -359,6 +372,16 @@ void Maker::RestartStep() {
     replay.rows.assign(history_.end() - static_cast<std::ptrdiff_t>(count), history_.end());
     std::stable_sort(replay.rows.begin(), replay.rows.end(),
                      [](const Row& a, const Row& b) { return a.at < b.at; });
+    // With states as they were at the end, all of it was judged before.
+    replay.nothing_new = clean_ && !script_.lazy_saves;
+    const size_t parts = replay.nothing_new ? 1 : 1 + dice_.Below(3);
+    for (size_t part = 1; part < parts && !replay.rows.empty(); ++part) {
+      Step first = replay;
+      const auto cut = static_cast<std::ptrdiff_t>(dice_.Below(replay.rows.size() + 1));
+      first.rows.erase(first.rows.begin() + cut, first.rows.end());
+      replay.rows.erase(replay.rows.begin(), replay.rows.begin() + cut);
+      AddStep(std::move(first));
+    }
     AddStep(std::move(replay));
   }
 }
@@ -456,7 +479,7 @@ std::string Describe(const Step& step) {
     case Step::Kind::kRemove:
       return text + "remove " + step.container;
     case Step::Kind::kJudge:
-      text += "rows";
+      text += step.nothing_new ? "rows judged before" : "rows";
       for (const Row& row : step.rows) text += DescribeRow(row);
       return text;
     case Step::Kind::kAdvance:

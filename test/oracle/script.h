@@ -23,6 +23,7 @@ struct Step {
   std::vector<Rule> rules = {};  // kRules, kRestart: all of them
   std::string container = {}, organization = {};
   std::vector<Row> rows = {};  // kJudge: one transaction
+  bool nothing_new = false;    // kJudge: all of it was judged before; nothing may happen
 };
 
 struct Script {
