@@ -69,6 +69,15 @@ bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
   return true;
 }
 
+bool HasNewKey(const TriggerData* data) {
+  return pg::Call([&] {
+    KeyBytes before;
+    KeyBytes after;
+    return !ContainerKey(data, data->tg_trigtuple, &before) ||
+           !ContainerKey(data, data->tg_newtuple, &after) || before.view != after.view;
+  });
+}
+
 void TellContainer(const TriggerData* data, HeapTuple row) {
   pg::Call([&] {
     KeyBytes key;
@@ -87,8 +96,12 @@ Datum ContainerChanged(FunctionCallInfo fcinfo) {
   if (!TRIGGER_FIRED_FOR_ROW(data->tg_event)) {
     Tell(MessageKind::kBindingChanged);  // TRUNCATE: everything is to be looked up again
   } else if (data->tg_trigger->tgnargs == 2) {
-    TellContainer(data, data->tg_trigtuple);
-    if (TRIGGER_FIRED_BY_UPDATE(data->tg_event)) TellContainer(data, data->tg_newtuple);
+    if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && HasNewKey(data)) {
+      // Its FIRING alerts have followed it by the foreign key: they are loaded again.
+      Tell(MessageKind::kBindingChanged);
+    } else {
+      TellContainer(data, data->tg_trigtuple);
+    }
   }
   return PointerGetDatum(nullptr);
 }

@@ -92,8 +92,7 @@ for my $host (@hosts)
 	{
 		# Its alert shall have been told of before the container is deleted.
 		my ($here) = grep { $pieces[$_] =~ /DELETE FROM "Container"/ } 0 .. $#pieces;
-		$node->safe_psql($host, q{
-			INSERT INTO alerting.webhook (organization_id, url) SELECT id, 'http://127.0.0.1:9/nobody' FROM "Organization"});
+		$node->safe_psql($host, sprintf q{INSERT INTO alerting.webhook (organization_id, url) SELECT id, '%s' FROM "Organization"}, nobody());
 		send_pieces($node, $host, splice @pieces, 0, $here);
 		flush_ok($node, $host);
 	}

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(alerts events fixture flush_ok new_node rule sample minutes start_receiver webhook);
+our @EXPORT = qw(alerts events fixture flush_ok minutes new_node nobody rule sample start_receiver webhook);
 
 # A server for many databases, each with two workers.
 sub new_node
@@ -79,11 +79,19 @@ sub rule
 		"SELECT alerting.create_rule($organization, '$name', '$condition', $threshold, $duration, $no_data)");
 }
 
-# Creates a webhook; without a port one that nobody answers. Returns its id.
+# A URL that nobody answers.
+my $port;
+sub nobody
+{
+	$port //= PostgreSQL::Test::Cluster::get_free_port();
+	return "http://127.0.0.1:$port/nobody";
+}
+
+# Creates a webhook, by default one that nobody answers. Returns its id.
 sub webhook
 {
 	my ($node, $database, $organization, $url) = @_;
-	$url //= 'http://127.0.0.1:9/nobody';
+	$url //= nobody();
 	return $node->safe_psql($database, "SELECT alerting.create_webhook($organization, '$url')");
 }
 
