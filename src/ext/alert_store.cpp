@@ -14,11 +14,14 @@ constexpr char kLockRules[] =
     " FOR KEY SHARE SKIP LOCKED";
 constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
 
-// A delivery refers to its webhook. NOWAIT: the caller isolates the transition that meets a lock.
+// A delivery refers to its webhook. Which webhooks a rule's alerts go to, and those that are free.
 constexpr char kLockWebhooks[] =
-    "SELECT 1 FROM alerting.webhook w WHERE w.is_active AND EXISTS (SELECT 1 FROM"
-    " alerting.alert_rule r WHERE r.organization_id = w.organization_id AND r.id = ANY ($1))"
-    " FOR KEY SHARE OF w NOWAIT";
+    "SELECT w.id FROM alerting.webhook w WHERE w.is_active AND w.organization_id IN (SELECT"
+    " r.organization_id FROM alerting.alert_rule r WHERE r.id = ANY ($1))"
+    " FOR KEY SHARE OF w SKIP LOCKED";
+constexpr char kFindWebhooks[] =
+    "SELECT r.id, w.id FROM alerting.alert_rule r JOIN alerting.webhook w"
+    " ON w.organization_id = r.organization_id WHERE w.is_active AND r.id = ANY ($1)";
 
 constexpr char kFindFiring[] =
     "SELECT k.ordinal::int4, a.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
@@ -46,8 +49,12 @@ constexpr char kFindAlerts[] =
     "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND status = 'FIRING'";
 
 constexpr char kLockResolvedWebhooks[] =
-    "SELECT 1 FROM alerting.webhook w WHERE w.id IN (SELECT f.webhook_id FROM alerting.delivery f"
-    " WHERE f.alert_id = ANY ($1) AND f.event = 'alert.firing') FOR KEY SHARE OF w NOWAIT";
+    "SELECT w.id FROM alerting.webhook w WHERE w.id IN (SELECT f.webhook_id FROM alerting.delivery "
+    "f"
+    " WHERE f.alert_id = ANY ($1) AND f.event = 'alert.firing') FOR KEY SHARE OF w SKIP LOCKED";
+constexpr char kFindResolvedWebhooks[] =
+    "SELECT f.alert_id, f.webhook_id FROM alerting.delivery f"
+    " WHERE f.alert_id = ANY ($1) AND f.event = 'alert.firing'";
 
 constexpr char kResolveAlerts[] =
     "UPDATE alerting.alert a SET status = 'RESOLVED', resolved_at = k.resolved_at,"
@@ -78,6 +85,16 @@ std::string InsertAlertsSql(const Binding& binding) {
          " ON CONFLICT DO NOTHING RETURNING id";
 }
 
+// The first column's values of rows (what, webhook) whose webhook is not among the locked ones.
+std::unordered_set<std::string> Blocked(const pg::Rows& rows,
+                                        const std::unordered_set<std::string>& locked) {
+  std::unordered_set<std::string> values;
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    if (!locked.contains(rows.Text(row, 1))) values.insert(rows.Text(row, 0));
+  }
+  return values;
+}
+
 std::unordered_set<std::string> FirstColumn(const pg::Rows& rows) {
   std::unordered_set<std::string> values;
   for (uint64_t row = 0; row < rows.size(); ++row) values.insert(rows.Text(row, 0));
@@ -96,12 +113,14 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
       lock_rules_(kLockRules),
       find_rules_(kFindRules),
       lock_webhooks_(kLockWebhooks),
+      find_webhooks_(kFindWebhooks),
       insert_alerts_(InsertAlertsSql(binding)),
       find_firing_(kFindFiring),
       enqueue_firing_(kEnqueueFiring),
       lock_alerts_(kLockAlerts),
       find_alerts_(kFindAlerts),
       lock_resolved_webhooks_(kLockResolvedWebhooks),
+      find_resolved_webhooks_(kFindResolvedWebhooks),
       resolve_alerts_(kResolveAlerts),
       enqueue_resolved_(kEnqueueResolved),
       notify_(kNotify) {}
@@ -109,6 +128,7 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
 std::vector<WriteResult> AlertStore::Write(std::span<OutgoingTransition* const> batch) {
   corrections_.clear();
   containers_.clear();
+  if (!LockTables()) return std::vector<WriteResult>(batch.size(), WriteResult::kLocked);
   std::vector<WriteResult> results(batch.size(), WriteResult::kWritten);
   std::unordered_map<uint64_t, size_t> begun;  // alerts that begin in this batch
   std::vector<size_t> fires, old_resolves, new_resolves;
@@ -141,6 +161,29 @@ std::vector<WriteResult> AlertStore::Write(std::span<OutgoingTransition* const> 
   });
   WriteResolves(batch, new_resolves, &results);
   return results;
+}
+
+// Takes the locks that the statements below would wait for, if nobody stands in the way.
+bool AlertStore::LockTables() {
+  struct Wanted {
+    Oid relation;
+    LOCKMODE mode;
+  };
+  return pg::Call([&] {
+    const Oid schema = get_namespace_oid("alerting", true);
+    const Wanted wanted[] = {{binding_.containers_oid, RowShareLock},
+                             {get_relname_relid("alert_rule", schema), RowShareLock},
+                             {get_relname_relid("webhook", schema), RowShareLock},
+                             {get_relname_relid("alert", schema), RowExclusiveLock},
+                             {get_relname_relid("delivery", schema), RowExclusiveLock},
+                             {get_relname_relid("series_state", schema), RowExclusiveLock}};
+    for (const Wanted& one : wanted) {
+      if (OidIsValid(one.relation) && !ConditionalLockRelationOid(one.relation, one.mode)) {
+        return false;
+      }
+    }
+    return true;
+  });
 }
 
 std::vector<size_t> AlertStore::LockContainers(std::span<OutgoingTransition* const> batch,
@@ -210,6 +253,23 @@ std::vector<size_t> AlertStore::LeaveOutMoved(
   return fires;
 }
 
+std::vector<size_t> AlertStore::LockWebhooks(std::span<OutgoingTransition* const> batch,
+                                             std::vector<size_t> fires,
+                                             std::vector<WriteResult>* results) {
+  std::vector<std::string> rules;
+  for (const size_t i : fires) rules.push_back(batch[i]->transition.rule_id);
+  const pg::Params params = pg::Params().TextArray(rules);
+  const auto locked = FirstColumn(lock_webhooks_.Run(params));
+  const auto blocked = Blocked(find_webhooks_.Run(params), locked);
+  if (blocked.empty()) return fires;
+  std::erase_if(fires, [&](size_t i) {
+    if (!blocked.contains(batch[i]->transition.rule_id)) return false;
+    (*results)[i] = WriteResult::kLocked;
+    return true;
+  });
+  return fires;
+}
+
 std::vector<size_t> AlertStore::InsertAlerts(std::span<OutgoingTransition* const> batch,
                                              const std::vector<size_t>& fires) {
   std::vector<std::string> ids, rules, containers;
@@ -236,8 +296,7 @@ std::vector<size_t> AlertStore::InsertAlerts(std::span<OutgoingTransition* const
     if (inserted.contains(batch[i]->alert_id)) fresh.push_back(i);
   }
   if (fresh.size() < fires.size()) {
-    const pg::Rows rows =
-        find_firing_.Run(pg::Params().TextArray(rules).TextArray(containers));
+    const pg::Rows rows = find_firing_.Run(pg::Params().TextArray(rules).TextArray(containers));
     for (uint64_t row = 0; row < rows.size(); ++row) {
       OutgoingTransition* outgoing = batch[fires[static_cast<size_t>(rows.Int(row, 0)) - 1]];
       outgoing->alert_id = rows.Text(row, 1);
@@ -304,32 +363,40 @@ void AlertStore::WriteFires(std::span<OutgoingTransition* const> batch, std::vec
   const pg::UserScope user(binding_.owner, false);
   fires = LockRules(batch, std::move(fires), results);
   if (fires.empty()) return;
-  std::vector<std::string> rules;
-  for (const size_t i : fires) rules.push_back(batch[i]->transition.rule_id);
-  (void)lock_webhooks_.Run(pg::Params().TextArray(rules));
+  fires = LockWebhooks(batch, std::move(fires), results);
+  if (fires.empty()) return;
   const std::vector<size_t> fresh = InsertAlerts(batch, fires);
   if (fresh.empty()) return;
   EnqueueFiring(batch, fresh);
   Notify(batch, fresh, "alert.firing");
 }
 
+std::vector<size_t> AlertStore::LockAlerts(std::span<OutgoingTransition* const> batch,
+                                           std::vector<size_t> resolves,
+                                           std::vector<WriteResult>* results) {
+  std::vector<std::string> ids;
+  for (const size_t i : resolves) ids.push_back(batch[i]->alert_id);
+  const pg::Params params = pg::Params().TextArray(ids);
+  const auto locked = FirstColumn(lock_alerts_.Run(params));
+  std::unordered_set<std::string> existing;
+  if (locked.size() < ids.size()) existing = FirstColumn(find_alerts_.Run(params));
+  const auto webhooks = FirstColumn(lock_resolved_webhooks_.Run(params));
+  const auto blocked = Blocked(find_resolved_webhooks_.Run(params), webhooks);
+  std::erase_if(resolves, [&](size_t i) {
+    const std::string& id = batch[i]->alert_id;
+    if (locked.contains(id) && !blocked.contains(id)) return false;
+    (*results)[i] = locked.contains(id) || existing.contains(id) ? WriteResult::kLocked
+                                                                 : WriteResult::kObsolete;
+    return true;
+  });
+  return resolves;
+}
+
 void AlertStore::WriteResolves(std::span<OutgoingTransition* const> batch,
                                std::vector<size_t> resolves, std::vector<WriteResult>* results) {
   if (resolves.empty()) return;
-  std::vector<std::string> ids;
-  for (const size_t i : resolves) ids.push_back(batch[i]->alert_id);
   const pg::UserScope user(binding_.owner, false);
-  const auto locked = FirstColumn(lock_alerts_.Run(pg::Params().TextArray(ids)));
-  std::unordered_set<std::string> existing;
-  if (locked.size() < ids.size()) {
-    existing = FirstColumn(find_alerts_.Run(pg::Params().TextArray(ids)));
-  }
-  std::erase_if(resolves, [&](size_t i) {
-    const std::string& id = batch[i]->alert_id;
-    if (locked.contains(id)) return false;
-    (*results)[i] = existing.contains(id) ? WriteResult::kLocked : WriteResult::kObsolete;
-    return true;
-  });
+  resolves = LockAlerts(batch, std::move(resolves), results);
   if (resolves.empty()) return;
   std::vector<std::string> resolved_ids, reasons;
   std::vector<int64_t> resolved_at;
@@ -338,7 +405,6 @@ void AlertStore::WriteResolves(std::span<OutgoingTransition* const> batch,
     resolved_at.push_back(batch[i]->transition.resolved_at);
     reasons.emplace_back(ResolveReasonName(batch[i]->transition.reason));
   }
-  (void)lock_resolved_webhooks_.Run(pg::Params().TextArray(resolved_ids));
   const pg::Params params =
       pg::Params().TextArray(resolved_ids).TimestampArray(resolved_at).TextArray(reasons);
   (void)resolve_alerts_.Run(params);

@@ -1,8 +1,9 @@
 // Writes transitions to the database: alert rows, their deliveries and notifications, many in one
 // transaction. Runs in the evaluator.
 //
-// Invariant: it waits for nobody. Rows that somebody's open transaction has locked are skipped, and
-// their transitions stay with the caller for later.
+// Invariant: it waits for nobody. Rows and tables that somebody's open transaction has locked are
+// skipped, and their transitions stay with the caller for later. So no user's transaction can end
+// up in a deadlock with the evaluator.
 #ifndef ALERTING_EXT_ALERT_STORE_H_
 #define ALERTING_EXT_ALERT_STORE_H_
 
@@ -55,16 +56,21 @@ class AlertStore {
  private:
   void WriteFires(std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
                   std::vector<WriteResult>* results);
+  std::vector<size_t> LockAlerts(std::span<OutgoingTransition* const> batch,
+                                 std::vector<size_t> resolves, std::vector<WriteResult>* results);
   void WriteResolves(std::span<OutgoingTransition* const> batch, std::vector<size_t> resolves,
                      std::vector<WriteResult>* results);
   std::vector<size_t> LockContainers(std::span<OutgoingTransition* const> batch,
                                      std::vector<size_t> fires, std::vector<WriteResult>* results);
   std::vector<size_t> LockRules(std::span<OutgoingTransition* const> batch,
                                 std::vector<size_t> fires, std::vector<WriteResult>* results);
-  std::vector<size_t> LeaveOutMoved(std::span<OutgoingTransition* const> batch,
-                                    std::vector<size_t> fires,
-                                    const std::unordered_map<std::string, std::string>& organizations,
-                                    std::vector<WriteResult>* results);
+  std::vector<size_t> LeaveOutMoved(
+      std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
+      const std::unordered_map<std::string, std::string>& organizations,
+      std::vector<WriteResult>* results);
+  std::vector<size_t> LockWebhooks(std::span<OutgoingTransition* const> batch,
+                                   std::vector<size_t> fires, std::vector<WriteResult>* results);
+  bool LockTables();
   std::vector<size_t> InsertAlerts(std::span<OutgoingTransition* const> batch,
                                    const std::vector<size_t>& fires);
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& fires);
@@ -79,12 +85,14 @@ class AlertStore {
   pg::Statement lock_rules_;
   pg::Statement find_rules_;
   pg::Statement lock_webhooks_;
+  pg::Statement find_webhooks_;
   pg::Statement insert_alerts_;
   pg::Statement find_firing_;
   pg::Statement enqueue_firing_;
   pg::Statement lock_alerts_;
   pg::Statement find_alerts_;
   pg::Statement lock_resolved_webhooks_;
+  pg::Statement find_resolved_webhooks_;
   pg::Statement resolve_alerts_;
   pg::Statement enqueue_resolved_;
   pg::Statement notify_;

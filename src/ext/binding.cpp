@@ -119,6 +119,7 @@ std::optional<Binding> LoadBinding() {
   binding.name = rows.Text(0, 7);
   binding.organization_name = rows.Text(0, 8);
   binding.is_copy = rows.OidValue(0, 9) != MyDatabaseId || rows.OidValue(0, 10) != OwnTable("alert");
+  binding.containers_oid = containers;
   binding.containers = pg::QualifiedName(containers);
   binding.organizations = pg::QualifiedName(organizations);
   binding.containers_owner = OwnerOf(containers);

@@ -14,8 +14,10 @@ namespace alerting::ext {
 
 namespace {
 
+// The first transaction of a storm is small, so that its webhooks leave at once; the others grow.
+constexpr size_t kFirstTransaction = 100;
 constexpr size_t kTransitionsPerTransaction = 20'000;
-constexpr size_t kOutboxLimit = 200'000;     // with more, the queue waits
+constexpr size_t kOutboxLimit = 200'000;  // with more, the queue waits
 constexpr Micros kLockedPause = kSecond / 2;
 constexpr Micros kLongestPause = kMinute;
 constexpr Micros kSaveInterval = 5 * kSecond;
@@ -36,8 +38,8 @@ bool ServesVersion(Oid extension) {
     const char* found = nullptr;
     if (HeapTupleIsValid(tuple)) {
       bool is_null = false;
-      const Datum value = heap_getattr(tuple, Anum_pg_extension_extversion,
-                                       RelationGetDescr(relation), &is_null);
+      const Datum value =
+          heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(relation), &is_null);
       if (!is_null) found = TextDatumGetCString(value);
     }
     systable_endscan(scan);
@@ -53,6 +55,22 @@ bool ServesVersion(Oid extension) {
                           "with alerting preloaded, restart the server.")));
   });
   return false;
+}
+
+// Whether a transition, or what it refers to, can be the cause of an error: then it is worth while
+// to try the others without it. A full disk, a locked table or a shutdown is everybody's trouble.
+bool IsAboutRows(int sqlstate) {
+  switch (ERRCODE_TO_CATEGORY(sqlstate)) {
+    case MAKE_SQLSTATE('2', '5', '0', '0', '0'):
+    case MAKE_SQLSTATE('4', '0', '0', '0', '0'):
+    case ERRCODE_INSUFFICIENT_RESOURCES:
+    case MAKE_SQLSTATE('5', '5', '0', '0', '0'):
+    case MAKE_SQLSTATE('5', '7', '0', '0', '0'):
+    case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
+      return false;
+    default:
+      return true;
+  }
 }
 
 }  // namespace
@@ -86,36 +104,36 @@ Micros Evaluator::Step() {
   CheckWish();
   // Read before the queue: whatever was committed before the request is seen below.
   const uint64_t ticket = pg_atomic_read_u64(&slot_->flush_requested);
-  bool drained = true;
+  Micros now = GetCurrentTimestamp();
+  bool drained = false;
   if (reload_) Load();
   if (outbox_.size() < kOutboxLimit) {
-    drained = DrainQueue();
+    drained = TakeInput(now);
     if (reload_) {
       Load();
-      drained = DrainQueue();
+      drained = TakeInput(now);
     }
-  } else {
-    drained = false;
   }
-  const Micros now = GetCurrentTimestamp();
+  Micros next = WatchPrepared(now);
+  if (!world_->binding.organization_is_column && samples_since_refresh_ &&
+      now - refreshed_at_ >= kRefreshInterval) {
+    RefreshAllContainers();
+  }
+  now = GetCurrentTimestamp();
   world_->engine.Advance(now);
   CollectTransitions();
   WriteOutbox(now);
   ApplyCorrections();
   CollectTransitions();
-  Micros next = world_->engine.NextDeadline();
-  next = std::min(next, WatchPrepared(now));
-  if (!world_->binding.organization_is_column && samples_since_refresh_ &&
-      now - refreshed_at_ >= kRefreshInterval) {
-    RefreshAllContainers();
-  }
+  next = std::min(next, world_->engine.NextDeadline());
   SaveState(now, false);
   PublishCounters();
   for (const OutgoingTransition& outgoing : outbox_) {
     next = std::min(next, outgoing.retry_at == kNoTime ? now : outgoing.retry_at);
   }
   if (world_->states.has_changes()) next = std::min(next, state_saved_at_ + save_interval_);
-  if (drained && outbox_.empty()) AnswerFlush(ticket);
+  if (!to_replay_.empty()) next = std::min(next, replay_at_);
+  if (drained && outbox_.empty() && to_replay_.empty()) AnswerFlush(ticket);
   return drained ? next : now;
 }
 
@@ -144,10 +162,12 @@ void Evaluator::WriteOutbox(Micros now) {
   std::unordered_set<std::string> waiting;
   std::unordered_set<std::string> firing;  // pairs with a kFire in the batch
   Batch batch;
+  size_t limit = kFirstTransaction;
   const auto write = [&] {
     if (!batch.empty()) WriteBatch(std::move(batch));
     batch.clear();
     firing.clear();
+    limit = std::min(limit * 4, kTransitionsPerTransaction);
   };
   for (OutgoingTransition& outgoing : outbox_) {
     std::string pair = PairOf(outgoing.transition);
@@ -157,7 +177,7 @@ void Evaluator::WriteOutbox(Micros now) {
       continue;
     }
     const bool fires = outgoing.transition.kind == Transition::Kind::kFire;
-    if (batch.size() >= kTransitionsPerTransaction || (fires && firing.contains(pair))) {
+    if (batch.size() >= limit || (fires && firing.contains(pair))) {
       write();
       // The batch may have found this pair's earlier transition locked.
       for (const OutgoingTransition& earlier : outbox_) {
@@ -182,30 +202,36 @@ void Evaluator::WriteBatch(Batch batch) {
     return;
   } catch (const pg::Error& error) {
     world_->states.Discard();
-    const int state = error.sqlstate();
-    if (batch.size() == 1) {
-      OutgoingTransition* outgoing = batch[0];
-      const bool locked = state == ERRCODE_LOCK_NOT_AVAILABLE || state == ERRCODE_T_R_DEADLOCK_DETECTED;
-      const Micros pause =
-          locked ? kLockedPause
-                 : std::min(kLongestPause, kSecond << std::min(outgoing->failures, 6));
-      ++outgoing->failures;
-      outgoing->retry_at = GetCurrentTimestamp() + pause;
-      if (!locked && outgoing->failures <= 2) {
-        const std::string problem = error.what();
-        pg::Call([&] {
-          ereport(LOG, (errcode(state),
-                        errmsg("alerting: an alert of rule \"%s\" could not be written: %s",
-                               outgoing->transition.rule_id.c_str(), problem.c_str()),
-                        errdetail("It is kept and tried again; other alerts are not affected.")));
-        });
-      }
+    if (batch.size() == 1 || !IsAboutRows(error.sqlstate())) {
+      PutOff(batch, error);
       return;
     }
   }
   const auto middle = batch.begin() + static_cast<ptrdiff_t>(batch.size() / 2);
   WriteBatch(Batch(batch.begin(), middle));
   WriteBatch(Batch(middle, batch.end()));
+}
+
+// To be tried again later, with growing pauses.
+void Evaluator::PutOff(const Batch& batch, const pg::Error& error) {
+  const int state = error.sqlstate();
+  const bool locked = state == ERRCODE_LOCK_NOT_AVAILABLE || state == ERRCODE_T_R_DEADLOCK_DETECTED;
+  const bool is_new = batch[0]->failures < 2;
+  const Micros now = GetCurrentTimestamp();
+  for (OutgoingTransition* outgoing : batch) {
+    const Micros pause =
+        locked ? kLockedPause : std::min(kLongestPause, kSecond << std::min(outgoing->failures, 6));
+    ++outgoing->failures;
+    outgoing->retry_at = now + pause;
+  }
+  if (locked || !is_new) return;
+  const std::string problem = error.what();
+  pg::Call([&] {
+    ereport(LOG, (errcode(state),
+                  errmsg("alerting: %zu alerts, the first of rule \"%s\", could not be written: %s",
+                         batch.size(), batch[0]->transition.rule_id.c_str(), problem.c_str()),
+                  errdetail("They are kept and tried again; others are not affected.")));
+  });
 }
 
 void Evaluator::TryBatch(const Batch& batch) {
@@ -282,8 +308,8 @@ void Evaluator::SaveState(Micros now, bool force) {
   world_->states.Committed();
   state_saved_at_ = now;
   // A large fleet's state is written less often, so that it costs a bounded rate of WAL.
-  save_interval_ = std::max<Micros>(
-      kSaveInterval, static_cast<Micros>(bytes / kSaveBytesPerSecond) * kSecond);
+  save_interval_ =
+      std::max<Micros>(kSaveInterval, static_cast<Micros>(bytes / kSaveBytesPerSecond) * kSecond);
 }
 
 void Evaluator::AnswerFlush(uint64_t ticket) {

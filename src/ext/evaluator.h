@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -53,6 +54,7 @@ class Evaluator final : public pg::WorkerTask {
   void CollectTransitions();
   void WriteOutbox(Micros now);
   void WriteBatch(std::vector<OutgoingTransition*> batch);
+  void PutOff(const std::vector<OutgoingTransition*>& batch, const pg::Error& error);
   void TryBatch(const std::vector<OutgoingTransition*>& batch);
   void Settle(const std::vector<OutgoingTransition*>& batch,
               const std::vector<WriteResult>& results);
@@ -64,19 +66,22 @@ class Evaluator final : public pg::WorkerTask {
       const std::unordered_set<const OutgoingTransition*>& except) const;
 
   // evaluator_input.cpp
-  bool DrainQueue();
-  void JudgeChunks(std::string_view bytes);
+  bool TakeInput(Micros now);
+  void JudgeChunks();
+  bool LeaveToReplay(const Sample& sample);
   void LookUpUnknown(const std::vector<std::string_view>& keys);
   void JudgeSamples(std::span<const Sample> samples, Micros arrival);
   void WarnOfBackfill(const Sample& sample, Micros arrival);
   void ReloadRules();
   void RefreshContainers(const std::vector<std::string>& keys);
   void RefreshAllContainers();
-  bool TakeReplayMarks();
-  void Replay(const std::vector<pg::ReplayMark>& marks);
-  void ReplaySource(const Source& source, Micros from, Micros now);
+  bool TakeMarks(Micros now);
+  void CatchUp(Micros now);
+  void Replay(Micros now);
+  bool ReplaySource(const Source& source, Micros from, Micros now);
+  void WarnOfSource(const Source& source, const pg::Error& error);
   Micros WatchPrepared(Micros now);
-  uint64_t CountPrepared();
+  std::string ListPrepared();
 
   // evaluator_start.cpp
   void RestoreStates();
@@ -93,11 +98,20 @@ class Evaluator final : public pg::WorkerTask {
   Micros save_interval_ = 0;
   Micros refreshed_at_ = kNoTime;
   bool samples_since_refresh_ = false;
-  std::vector<pg::ReplayMark> prepared_;
-  uint64_t prepared_count_ = 0;
+  // What is known to have been missed, until it has been made up for.
+  bool rules_stale_ = false;
+  bool containers_stale_ = false;
+  std::vector<pg::ReplayMark> marks_;
+  std::unordered_map<uint32_t, Micros> to_replay_;  // sources, and from which time on
+  Micros replay_at_ = kNoTime;                      // not before
+
+  std::vector<pg::ReplayMark> prepared_;  // rows that prepared transactions may bring
+  std::string prepared_list_;             // those seen last, if prepared_known_
+  bool prepared_known_ = false;
   std::unordered_set<uint32_t> warned_of_backfill_;
   EngineCounters published_;
-  std::string drained_;
+  std::string drained_;      // chunks taken from the queue
+  size_t judged_bytes_ = 0;  // of them
 };
 
 }  // namespace alerting::ext

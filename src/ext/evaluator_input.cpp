@@ -14,6 +14,7 @@ namespace {
 
 constexpr Micros kFutureLimit = 5 * kMinute;
 constexpr Micros kPreparedPause = kSecond;
+constexpr Micros kLockedPause = kSecond / 2;
 constexpr size_t kKeysPerLookup = 10'000;
 
 bool IsUsable(const ContainerInfo& info) { return info.organization.has_value(); }
@@ -21,23 +22,27 @@ bool IsUsable(const ContainerInfo& info) { return info.organization.has_value();
 }  // namespace
 
 // Takes what waits in the queue, and what had no room there. False when there may be more already.
-bool Evaluator::DrainQueue() {
-  drained_.clear();
-  ring_->Drain(&drained_);
+// What an error interrupts stays, and is taken up again before anything newer.
+bool Evaluator::TakeInput(Micros now) {
+  CatchUp(now);
+  if (drained_.empty()) ring_->Drain(&drained_);
   if (!drained_.empty()) {
-    JudgeChunks(drained_);
+    JudgeChunks();
+    drained_.clear();
+    judged_bytes_ = 0;
     return false;
   }
-  return !TakeReplayMarks();
+  return !TakeMarks(now);
 }
 
-void Evaluator::JudgeChunks(std::string_view bytes) {
+void Evaluator::JudgeChunks() {
   std::vector<std::string_view> unknown;
   std::vector<Sample> samples;
   ChunkHeader header;
   std::string_view messages;
+  std::string_view rest = std::string_view(drained_).substr(judged_bytes_);
   // One look-up for all containers that are new in these chunks.
-  for (std::string_view rest = bytes; NextChunk(&rest, &header, &messages);) {
+  for (std::string_view ahead = rest; NextChunk(&ahead, &header, &messages);) {
     MessageReader reader(messages);
     Message message;
     while (reader.Next(&message)) {
@@ -49,7 +54,7 @@ void Evaluator::JudgeChunks(std::string_view bytes) {
   }
   if (!unknown.empty()) LookUpUnknown(unknown);
 
-  for (std::string_view rest = bytes; NextChunk(&rest, &header, &messages);) {
+  while (NextChunk(&rest, &header, &messages)) {
     bool rules_changed = false;
     std::vector<std::string> changed_containers;
     samples.clear();
@@ -58,7 +63,7 @@ void Evaluator::JudgeChunks(std::string_view bytes) {
     while (reader.Next(&message)) {
       switch (message.kind) {
         case MessageKind::kSample:
-          samples.push_back(message.sample);
+          if (!LeaveToReplay(message.sample)) samples.push_back(message.sample);
           break;
         case MessageKind::kRulesChanged:
           rules_changed = true;
@@ -75,7 +80,18 @@ void Evaluator::JudgeChunks(std::string_view bytes) {
     if (rules_changed) ReloadRules();
     JudgeSamples(samples, header.committed_at);
     pg_atomic_write_u64(&slot_->evaluated_until, static_cast<uint64_t>(header.committed_at));
+    judged_bytes_ = drained_.size() - rest.size();
   }
+}
+
+// A source whose table is still to be read is judged from there alone: newer rows must not come
+// before older ones.
+bool Evaluator::LeaveToReplay(const Sample& sample) {
+  if (to_replay_.empty()) return false;
+  const auto source = to_replay_.find(sample.source);
+  if (source == to_replay_.end()) return false;
+  source->second = std::min(source->second, sample.at);
+  return true;
 }
 
 // Adds those that exist and have an organization; the others stay unknown.
@@ -165,8 +181,8 @@ void Evaluator::RefreshAllContainers() {
   }
   for (size_t start = 0; start < keys.size(); start += kKeysPerLookup) {
     const size_t end = std::min(keys.size(), start + kKeysPerLookup);
-    RefreshContainers({keys.begin() + static_cast<ptrdiff_t>(start),
-                       keys.begin() + static_cast<ptrdiff_t>(end)});
+    RefreshContainers(
+        {keys.begin() + static_cast<ptrdiff_t>(start), keys.begin() + static_cast<ptrdiff_t>(end)});
   }
   refreshed_at_ = GetCurrentTimestamp();
   samples_since_refresh_ = false;
@@ -174,18 +190,18 @@ void Evaluator::RefreshAllContainers() {
 
 // What writers left when the queue could not take their rows. Only once the queue is empty: what
 // lies in it was committed before. True when there was something.
-bool Evaluator::TakeReplayMarks() {
-  std::vector<pg::ReplayMark> marks;
-  bool rules_changed = false;
-  bool containers_changed = false;
+bool Evaluator::TakeMarks(Micros now) {
+  bool taken = false;
   LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
   if (ring_->size() == 0) {
-    marks.assign(slot_->replays, slot_->replays + slot_->replay_count);
-    if (slot_->replay_all) marks.push_back({0, slot_->replay_all_from});
+    taken = slot_->replay_count > 0 || slot_->replay_all || slot_->rules_changed ||
+            slot_->containers_changed || slot_->binding_changed;
+    marks_.assign(slot_->replays, slot_->replays + slot_->replay_count);
+    if (slot_->replay_all) marks_.push_back({0, slot_->replay_all_from});
     slot_->replay_count = 0;
     slot_->replay_all = false;
-    rules_changed = std::exchange(slot_->rules_changed, false);
-    containers_changed = std::exchange(slot_->containers_changed, false);
+    rules_stale_ = std::exchange(slot_->rules_changed, false);
+    containers_stale_ = std::exchange(slot_->containers_changed, false);
     if (std::exchange(slot_->binding_changed, false)) reload_ = true;
     if (slot_->prepared) {
       prepared_.insert(prepared_.end(), slot_->prepared_from,
@@ -193,31 +209,66 @@ bool Evaluator::TakeReplayMarks() {
       if (slot_->prepared_count == 0) prepared_.push_back({UINT32_MAX, kNever});
       slot_->prepared = false;
       slot_->prepared_count = 0;
-      prepared_count_ = UINT64_MAX;  // not counted yet
+      prepared_known_ = false;
     }
   }
   LWLockRelease(&slot_->lock);
-  if (rules_changed) ReloadRules();
-  if (containers_changed) RefreshAllContainers();
-  if (!marks.empty()) Replay(marks);
-  return !marks.empty() || rules_changed || containers_changed;
+  CatchUp(now);
+  return taken;
 }
 
-// Reads the rows from the marked times on. Source 0 stands for all sources.
-void Evaluator::Replay(const std::vector<pg::ReplayMark>& marks) {
-  const Micros now = GetCurrentTimestamp();
+// Does what is known to have been missed.
+void Evaluator::CatchUp(Micros now) {
+  if (rules_stale_) ReloadRules();
+  rules_stale_ = false;
+  if (containers_stale_) RefreshAllContainers();
+  containers_stale_ = false;
   for (const Source& source : world_->binding.sources) {
-    Micros from = kNever;
-    for (const pg::ReplayMark& mark : marks) {
-      if (mark.source == 0 || mark.source == source.mapping.id) from = std::min(from, mark.from);
+    for (const pg::ReplayMark& mark : marks_) {
+      if (mark.source != 0 && mark.source != source.mapping.id) continue;
+      const auto [known, is_new] = to_replay_.try_emplace(source.mapping.id, mark.from);
+      if (!is_new) known->second = std::min(known->second, mark.from);
+      replay_at_ = now;
     }
-    if (from == kNever) continue;
-    ReplaySource(source, from, now);
-    pg_atomic_fetch_add_u64(&slot_->replays_done, 1);
+  }
+  marks_.clear();
+  if (!to_replay_.empty() && now >= replay_at_) Replay(now);
+}
+
+// Reads the tables that have rows to be read. One that somebody has locked is tried again later,
+// one whose mapping does not fit any more waits for a new mapping; neither delays the others.
+void Evaluator::Replay(Micros now) {
+  for (const Source& source : world_->binding.sources) {
+    const auto mark = to_replay_.find(source.mapping.id);
+    if (mark == to_replay_.end()) continue;
+    try {
+      if (!ReplaySource(source, mark->second, now)) {
+        replay_at_ = now + kLockedPause;
+        continue;
+      }
+      pg_atomic_fetch_add_u64(&slot_->replays_done, 1);
+    } catch (const pg::Error& error) {
+      if (ERRCODE_TO_CATEGORY(error.sqlstate()) != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
+        throw;
+      WarnOfSource(source, error);
+    }
+    to_replay_.erase(mark);
   }
 }
 
-void Evaluator::ReplaySource(const Source& source, Micros from, Micros now) {
+void Evaluator::WarnOfSource(const Source& source, const pg::Error& error) {
+  const std::string problem = error.what();
+  pg::Call([&] {
+    ereport(WARNING,
+            (errcode(error.sqlstate()),
+             errmsg("alerting: table %s cannot be read: %s", source.label.c_str(), problem.c_str()),
+             errdetail("Rows that did not go through the queue are not evaluated."),
+             errhint("Attach the table again with alerting.attach_metrics().")));
+  });
+}
+
+// False when somebody has locked the table.
+bool Evaluator::ReplaySource(const Source& source, Micros from, Micros now) {
   ReadRange range;
   range.after = from == kNoTime ? kNoTime : from - 1;
   if (source.settings.max_age != kNever) {
@@ -236,10 +287,14 @@ void Evaluator::ReplaySource(const Source& source, Micros from, Micros now) {
   // A row from the future was taken at its arrival; taking it again would judge it at a new time.
   range.until = now + kFutureLimit;
   ExtensionTransaction transaction(slot_, "reading metrics");
+  if (!pg::Call([&] { return ConditionalLockRelationOid(source.relation, AccessShareLock); })) {
+    return false;
+  }
   const uint64_t failed = ReadSource(source, range, [&](std::span<const Sample> samples) {
     std::vector<std::string_view> unknown;
     for (const Sample& sample : samples) {
-      if (world_->engine.Find(sample.container) == kNoContainer) unknown.push_back(sample.container);
+      if (world_->engine.Find(sample.container) == kNoContainer)
+        unknown.push_back(sample.container);
     }
     std::unordered_set<std::string_view> seen;
     std::vector<std::string> keys;
@@ -253,28 +308,32 @@ void Evaluator::ReplaySource(const Source& source, Micros from, Micros now) {
   });
   transaction.Commit();
   if (failed > 0) pg_atomic_fetch_add_u64(&slot_->skipped, static_cast<int64>(failed));
+  return true;
 }
 
-uint64_t Evaluator::CountPrepared() {
+// The prepared transactions of this database: an empty text when there are none.
+std::string Evaluator::ListPrepared() {
   ExtensionTransaction transaction(slot_, "watching prepared transactions");
   const pg::Rows rows = pg::Execute(
-      "SELECT count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()");
-  const auto count = static_cast<uint64_t>(rows.BigInt(0, 0));
+      "SELECT string_agg(transaction::text, ',' ORDER BY transaction::text) FROM pg_prepared_xacts"
+      " WHERE database = current_database()");
+  std::string list = rows.Text(0, 0);
   transaction.Commit();
-  return count;
+  return list;
 }
 
-// While prepared transactions of this database wait: whenever one has gone, its rows may have
-// become visible. Returns when to look again.
+// While prepared transactions of this database wait: whenever they are others than before, some may
+// have become visible. Returns when to look again.
 Micros Evaluator::WatchPrepared(Micros now) {
   if (prepared_.empty()) return kNever;
-  const uint64_t count = CountPrepared();
-  if (count != prepared_count_) {
-    prepared_count_ = count;
-    ReloadRules();
-    RefreshAllContainers();
-    Replay(prepared_);
-    if (count == 0) prepared_.clear();
+  std::string list = ListPrepared();
+  if (!prepared_known_ || list != prepared_list_) {
+    rules_stale_ = containers_stale_ = true;
+    marks_.insert(marks_.end(), prepared_.begin(), prepared_.end());
+    if (list.empty()) prepared_.clear();
+    prepared_list_ = std::move(list);
+    prepared_known_ = true;
+    CatchUp(now);
   }
   return prepared_.empty() ? kNever : now + kPreparedPause;
 }

@@ -11,6 +11,11 @@ void Evaluator::Load() {
   reload_ = true;  // until all of this has succeeded
   outbox_.clear();
   corrections_.clear();
+  drained_.clear();  // all that was committed is read from the tables below
+  judged_bytes_ = 0;
+  marks_.clear();
+  to_replay_.clear();
+  rules_stale_ = containers_stale_ = false;
   world_.reset();
   published_ = {};
   // First the queue, then the snapshot: what commits in between is in both, which does no harm.
@@ -45,9 +50,12 @@ void Evaluator::Load() {
   state_saved_at_ = started;
   save_interval_ = 0;
   refreshed_at_ = started;
-  Replay({{0, kNoTime}});
-  prepared_count_ = CountPrepared();
-  if (prepared_count_ > 0) prepared_.push_back({0, kNoTime});
+  // Those that are decided between this look and the reading are found by the next look.
+  prepared_list_ = ListPrepared();
+  prepared_known_ = true;
+  if (!prepared_list_.empty()) prepared_.push_back({0, kNoTime});
+  marks_.push_back({0, kNoTime});
+  CatchUp(GetCurrentTimestamp());
   reload_ = false;
 }
 

@@ -1,0 +1,165 @@
+# What counts is what was committed: savepoints, exception blocks, two-phase commit, COPY, upserts,
+# MERGE, constraints that fail at COMMIT, two writers, replica sessions.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use OperationsTest;
+use Test::More;
+
+my $node = new_server('transactions', conf => "max_prepared_transactions = 10\n");
+make_host($node, 'postgres');
+sql($node, 'postgres', "SELECT rule('cpu', 1, 'CPU_USAGE', 80)");
+flush($node, 'postgres');
+
+# Runs the statements as one session, then compares the alerts of a fresh container.
+my $container = 100;
+my $expected_rows = 0;
+
+sub gives
+{
+	my ($statements, $expected, $name) = @_;
+	$container++;
+	sql($node, 'postgres', "INSERT INTO containers VALUES ($container, 1, 'c')");
+	my $script = ref $statements ? join ";\n", @$statements : $statements;
+	$script =~ s/\bC\b/$container/g;
+	my ($stdout, $stderr);
+	$node->psql('postgres', "SET client_min_messages = error;\n$script", stdout => \$stdout, stderr => \$stderr);
+	flush($node, 'postgres');
+	my $alerts = alerts($node, 'postgres', "container_id = $container");
+	$alerts =~ s/^cpu $container //mg;
+	is($alerts, $expected, $name) or diag($stderr);
+	return $stderr;
+}
+
+# Savepoints.
+gives("BEGIN; SELECT s(C, 1, 95); ROLLBACK", '', 'a rolled back insert leaves no trace');
+gives("BEGIN; SELECT s(C, 1, 95); SAVEPOINT a; SELECT s(C, 2, 5); ROLLBACK TO a; COMMIT", 'FIRING 1>1',
+	'rolled back to a savepoint');
+gives("BEGIN; SAVEPOINT a; SELECT s(C, 1, 95); SAVEPOINT b; SELECT s(C, 2, 5); RELEASE b; ROLLBACK TO a; COMMIT", '',
+	'a released savepoint goes with the outer one');
+gives("BEGIN; SAVEPOINT a; SELECT s(C, 1, 95); ROLLBACK TO a; SELECT s(C, 2, 95); RELEASE a; COMMIT", 'FIRING 2>2',
+	'a savepoint used again after its rollback');
+gives("BEGIN; SAVEPOINT a; SELECT s(C, 1, 95); RELEASE a; SAVEPOINT b; SELECT s(C, 2, 5); ROLLBACK; SELECT 1", '',
+	'everything rolled back');
+
+my $depth = 100;    # more than the buffer tells apart
+my @deep = map { "SAVEPOINT p$_; SELECT s(C, $_ / 10.0, 95)" } 1 .. $depth;
+gives([ 'BEGIN', @deep, 'ROLLBACK TO p1', 'SELECT s(C, 20, 95)', 'COMMIT' ], 'FIRING 20>20',
+	'a hundred savepoints, rolled back to the first');
+gives([ 'BEGIN', @deep, 'ROLLBACK TO p90', 'SELECT s(C, 20, 5)', 'COMMIT' ], 'RESOLVED 0.1>0.1>20 RECOVERED',
+	'a hundred savepoints, rolled back near the top');
+gives([ 'BEGIN', @deep, 'ROLLBACK TO p20', 'COMMIT' ], 'FIRING 0.1>0.1', 'a hundred savepoints, most rolled back');
+gives([ 'BEGIN', (map { "SAVEPOINT p; SELECT s(C, $_, 95); ROLLBACK TO p" } 1 .. 30), 'SELECT s(C, 31, 95)', 'COMMIT' ],
+	'FIRING 31>31', 'one savepoint rolled back again and again');
+
+gives("DO \$\$ BEGIN FOR i IN 1 .. 20 LOOP BEGIN PERFORM s(C, i, CASE WHEN i % 2 = 0 THEN 95 ELSE 5 END);"
+	  . " IF i % 2 = 0 THEN RAISE division_by_zero; END IF; EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END \$\$", '',
+	'exception blocks that roll back the bad samples');
+gives("DO \$\$ BEGIN PERFORM s(C, 1, 95); BEGIN PERFORM s(C, 2, 5); PERFORM 1 / 0; EXCEPTION WHEN OTHERS THEN"
+	  . " PERFORM s(C, 3, 96); END; END \$\$", 'FIRING 1>1', 'an exception handler inserts');
+gives("DO \$\$ BEGIN PERFORM s(C, 1, 95); COMMIT; PERFORM s(C, 2, 5); ROLLBACK; PERFORM s(C, 3, 95); COMMIT; END \$\$",
+	'FIRING 1>1', 'transactions inside a procedure');
+
+# One transaction is sorted by time.
+gives("BEGIN; SELECT s(C, 3, 5); SELECT s(C, 1, 95); SELECT s(C, 2, 95); COMMIT", 'RESOLVED 1>1>3 RECOVERED',
+	'rows of one transaction are sorted');
+gives("SELECT s(C, 3, 5); SELECT s(C, 1, 95)", '', 'rows of two are not');
+
+# COPY, also with more than one buffer's worth.
+gives("COPY container_metrics FROM STDIN;\n"
+	  . join('', map { sprintf "C\t%s\t%d\t5\tt\t0\n", sql($node, 'postgres', "SELECT at($_)"), $_ == 2 ? 95 : 5 } 1 .. 3) . "\\.\n",
+	'RESOLVED 2>2>3 RECOVERED', 'COPY: an incident begins and ends inside one');
+gives("INSERT INTO container_metrics SELECT C, at(n / 1000.0), CASE WHEN n BETWEEN 20000 AND 30000 THEN 95 ELSE 5 END, 5, true, 0"
+	  . " FROM generate_series(0, 40000) n", 'RESOLVED 20>20>30.001 RECOVERED', 'a large INSERT');
+gives("BEGIN; TRUNCATE container_metrics; COPY container_metrics FROM STDIN WITH (FREEZE);\nC\t"
+	  . sql($node, 'postgres', 'SELECT at(2)') . "\t95\t5\tt\t0\n\\.\nCOMMIT;", 'FIRING 2>2', 'COPY FREEZE after TRUNCATE');
+
+# Upserts and MERGE.
+sql($node, 'postgres', 'ALTER TABLE container_metrics ADD CONSTRAINT one UNIQUE (container_id, at)');
+my $row = 'INSERT INTO container_metrics VALUES (C, at(%d), %d, 5, true, 0) ON CONFLICT %s';
+my $update = '(container_id, at) DO UPDATE SET cpu_percent = excluded.cpu_percent';
+gives([ map { sprintf $row, @$_ } [ 1, 95, 'DO NOTHING' ], [ 1, 5, 'DO NOTHING' ] ], 'FIRING 1>1',
+	'ON CONFLICT DO NOTHING: what was not inserted is no sample');
+gives([ map { sprintf $row, @$_ } [ 1, 5, $update ], [ 1, 95, $update ], [ 2, 95, $update ], [ 2, 5, $update ] ],
+	'RESOLVED 1>1>2 RECOVERED', 'ON CONFLICT DO UPDATE: corrections count');
+gives([ 'BEGIN', (map { sprintf $row, @$_ } [ 1, 95, $update ], [ 1, 5, $update ]), 'COMMIT' ], '',
+	'two values for one time in one transaction: the last counts');
+gives("MERGE INTO container_metrics m USING (SELECT C AS c, at(1) AS t, 95 AS v) n ON m.container_id = n.c AND m.at = n.t"
+	  . " WHEN MATCHED THEN UPDATE SET cpu_percent = n.v WHEN NOT MATCHED THEN INSERT VALUES (n.c, n.t, n.v, 5, true, 0);"
+	  . "MERGE INTO container_metrics m USING (SELECT C AS c, at(1) AS t, 6 AS v) n ON m.container_id = n.c AND m.at = n.t"
+	  . " WHEN MATCHED THEN UPDATE SET cpu_percent = n.v WHEN NOT MATCHED THEN INSERT VALUES (n.c, n.t, n.v, 5, true, 0)",
+	'RESOLVED 1>1>1 RECOVERED', 'MERGE: inserted, then corrected');
+gives("SELECT s(C, 1, 95); DELETE FROM container_metrics WHERE container_id = C", 'FIRING 1>1', 'a deleted sample is no reading');
+
+# Isolation levels, and a constraint that fails at COMMIT.
+gives("BEGIN ISOLATION LEVEL $_; SELECT s(C, 1, 95); COMMIT", 'FIRING 1>1', lc $_) for 'SERIALIZABLE', 'REPEATABLE READ';
+sql($node, 'postgres', 'ALTER TABLE container_metrics ADD CONSTRAINT late FOREIGN KEY (container_id)'
+	  . ' REFERENCES containers DEFERRABLE INITIALLY DEFERRED');
+sql($node, 'postgres', 'CREATE TABLE child (id int REFERENCES containers DEFERRABLE INITIALLY DEFERRED)');
+my $error = gives("BEGIN; SELECT s(C, 1, 95); INSERT INTO child VALUES (-1); COMMIT", '', 'a constraint that fails at COMMIT');
+like($error, qr/violates foreign key constraint/, 'it did fail');
+gives("SET session_replication_role = replica; SELECT s(C, 1, 95); RESET session_replication_role; SELECT s(C, 2, 95)",
+	'FIRING 2>2', 'a replica session fires no triggers: its rows are no samples');
+gives("SELECT s(C, 1, 95); SET SESSION AUTHORIZATION DEFAULT; BEGIN READ ONLY; SELECT 1; COMMIT", 'FIRING 1>1', 'read only transactions');
+
+# Two-phase commit: decided later, by another session.
+gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; ROLLBACK PREPARED 'a'", '', 'a prepared transaction, rolled back');
+gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; COMMIT PREPARED 'a'", 'FIRING 1>1', 'a prepared transaction, committed');
+gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT alerting.flush(); COMMIT PREPARED 'a'", 'FIRING 1>1',
+	'a prepared transaction, committed after a flush');
+# As many are prepared as are committed meanwhile.
+gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT alerting.flush();"
+	  . " BEGIN; INSERT INTO child VALUES (10); PREPARE TRANSACTION 'b'; COMMIT PREPARED 'a'", 'FIRING 1>1',
+	'another transaction takes the place of the prepared one');
+sql($node, 'postgres', "ROLLBACK PREPARED 'b'");
+# Without anybody who asks.
+sql($node, 'postgres', "BEGIN; SELECT s(10, 1, 95); PREPARE TRANSACTION 'a'");
+flush($node, 'postgres');
+sql($node, 'postgres', "COMMIT PREPARED 'a'");
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM alerting.alert WHERE container_id = 10'),
+	'a prepared transaction is noticed by itself');
+# What else it changes.
+sql($node, 'postgres', "SELECT s(11, 1, 95)");
+flush($node, 'postgres');
+gives("BEGIN; UPDATE alerting.alert_rule SET enabled = false; UPDATE containers SET organization_id = 2 WHERE id = 10;"
+	  . " PREPARE TRANSACTION 'a'; SELECT alerting.flush(); COMMIT PREPARED 'a'; SELECT alerting.flush(); SELECT s(C, 1, 95)", '',
+	'a prepared transaction disables a rule');
+is(alerts($node, 'postgres', "status = 'FIRING'"), '', 'no alert of the rule fires');
+sql($node, 'postgres', 'UPDATE alerting.alert_rule SET enabled = true; UPDATE containers SET organization_id = 1');
+
+# Over a restart, clean and by a crash.
+sql($node, 'postgres', 'INSERT INTO containers VALUES (50, 1), (51, 1), (52, 1)');
+for my $mode (qw(fast immediate))
+{
+	sql($node, 'postgres', "BEGIN; SELECT s($_->[1], 3, 95); PREPARE TRANSACTION '$_->[0]'")
+	  for $mode eq 'fast' ? ([ a => 50 ], [ b => 51 ], [ c => 52 ]) : ();
+	$node->stop($mode);
+	$node->start;
+	sql($node, 'postgres', "SELECT alerting.flush(); COMMIT PREPARED 'a'") if $mode eq 'fast';
+	sql($node, 'postgres', "SELECT alerting.flush(); ROLLBACK PREPARED 'b'; COMMIT PREPARED 'c'") if $mode eq 'immediate';
+	flush($node, 'postgres');
+	is(alerts($node, 'postgres', 'container_id BETWEEN 50 AND 59'),
+		$mode eq 'fast' ? 'cpu 50 FIRING 3>3' : "cpu 50 FIRING 3>3\ncpu 52 FIRING 3>3", "prepared, $mode restart, then decided");
+}
+
+# Two writers: what counts is the order of their commits.
+my ($first, $second) = map { $node->background_psql('postgres') } 1 .. 2;
+sql($node, 'postgres', 'INSERT INTO containers VALUES (60, 1), (61, 1)');
+$first->query_safe('BEGIN');
+$second->query_safe('BEGIN');
+$first->query_safe('SELECT s(60, 1, 95), s(61, 1, 95)');
+$second->query_safe('SELECT s(60, 2, 5), s(61, 2, 96)');
+$first->query_safe('COMMIT');
+$second->query_safe('COMMIT');
+flush($node, 'postgres');
+is(alerts($node, 'postgres', 'container_id IN (60, 61)'), "cpu 60 RESOLVED 1>1>2 RECOVERED\ncpu 61 FIRING 1>1", 'two writers, in order');
+$first->query_safe('BEGIN; SELECT s(61, 4, 95)');
+$second->query_safe('SELECT s(61, 5, 5)');
+$first->query_safe('COMMIT');
+flush($node, 'postgres');
+is(alerts($node, 'postgres', 'container_id = 61'), 'cpu 61 RESOLVED 1>1>5 RECOVERED', 'two writers, crossing: the older sample is late');
+$_->quit for $first, $second;
+
+$node->stop('fast');
+done_testing();
