@@ -20,7 +20,10 @@ using PairKey = std::pair<std::string, std::string>;  // container, rule
 
 class EngineSide {
  public:
-  explicit EngineSide(const Script& script) : script_(script) { Start(kEpoch - kHour); }
+  explicit EngineSide(const Script& script)
+      : sources_(script.sources.begin(), script.sources.end()) {
+    Start(kEpoch - kHour);
+  }
 
   void Do(const Step& step);
   std::vector<Event> TakeEvents();
@@ -38,11 +41,14 @@ class EngineSide {
   };
 
   void Start(Micros now);
+  void SetSource(uint32_t id, const Source& source) {
+    engine_->SetSource(id, {.max_age = source.max_age, .stale_after = source.stale_after});
+  }
   void SetKnownRules(const std::vector<Rule>& rules);
   void Restart(const Step& step);
   void Judge(const Step& step);
 
-  const Script& script_;
+  std::map<uint32_t, Source> sources_;
   std::unique_ptr<Engine> engine_;
   std::vector<Rule> rules_;
   std::map<std::string, std::string> organizations_;  // the database's containers
@@ -54,9 +60,7 @@ class EngineSide {
 
 void EngineSide::Start(Micros now) {
   engine_ = std::make_unique<Engine>(now);
-  for (const auto& [id, source] : script_.sources) {
-    engine_->SetSource(id, {.max_age = source.max_age, .stale_after = source.stale_after});
-  }
+  for (const auto& [id, source] : sources_) SetSource(id, source);
 }
 
 // The database deletes a deleted rule's alerts.
@@ -148,6 +152,10 @@ void EngineSide::Do(const Step& step) {
       break;
     }
     case Step::Kind::kSave:
+      break;
+    case Step::Kind::kSource:
+      sources_[step.source_id] = step.source;
+      SetSource(step.source_id, step.source);
       break;
     case Step::Kind::kRestart:
       Restart(step);
@@ -243,6 +251,9 @@ void OracleSide::Do(const Step& step) {
       oracle_.Advance(step.now);
       break;
     case Step::Kind::kSave:
+      break;
+    case Step::Kind::kSource:
+      oracle_.SetSource(step.source_id, step.source);
       break;
     case Step::Kind::kRestart: {
       std::map<std::string, Saved> restored;

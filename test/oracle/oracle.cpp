@@ -39,6 +39,15 @@ double RestartsGained(const Stream& restarts, Micros until, Micros window) {
 // --- who looks at what
 // ----------------------------------------------------------------------------
 
+Source Oracle::SourceOf(uint32_t id) const {
+  const auto found = sources_.find(id);
+  return found == sources_.end() ? Source{} : found->second;
+}
+
+Micros Oracle::SilentAt(const Stream& stream) const {
+  return AddTime(stream.readings.back().at, StaleAfter(stream));
+}
+
 std::vector<const Rule*> Oracle::RulesOf(const Container& container) const {
   std::vector<const Rule*> found;
   for (const Rule& rule : rules_) {
@@ -57,12 +66,12 @@ bool Oracle::Breaches(const Rule& rule, double value) {
 }
 
 // The stream with the newest reading; of equally new ones the one that goes silent last.
-const Stream* Oracle::Newest(const Container& container, Micros started) {
+const Stream* Oracle::Newest(const Container& container) const {
   const Stream* newest = nullptr;
-  auto rank = [started](const Stream& stream) {
+  auto rank = [this](const Stream& stream) {
     return std::tuple(stream.readings.back().at,
-                      AddTime(std::max(stream.arrival, started), stream.stale_after),
-                      stream.stale_after);
+                      AddTime(std::max(stream.arrival, started_), StaleAfter(stream)),
+                      StaleAfter(stream));
   };
   for (const Stream& stream : container.streams) {
     if (stream.readings.empty()) continue;
@@ -74,7 +83,7 @@ const Stream* Oracle::Newest(const Container& container, Micros started) {
 // The stream whose readings and silence decide; null when there is no reading.
 const Stream* Oracle::LookedAt(const Container& container, const Rule& rule) const {
   if (rule.condition == Condition::kContainerDown && !ReportsRunning(container)) {
-    return Newest(container, started_);
+    return Newest(container);
   }
   const Stream& stream = StreamOf(container, rule.condition);
   return stream.readings.empty() ? nullptr : &stream;
@@ -145,29 +154,28 @@ void Oracle::Resolve(const std::string& key, const Rule& rule, Pair& pair, Micro
 struct Oracle::MergedRow {
   struct Value {
     double value;
-    Micros stale_after;
+    uint32_t source;
   };
   Micros at = 0;
   std::optional<Value> cpu, memory, used, limit, running, restarts;
-  Micros memory_parts_stale_after = 0;  // of the last row that brought used or limit
+  uint32_t memory_parts_source = 0;  // of the last row that brought used or limit
 };
 
 void Oracle::Judge(const std::vector<Row>& rows, Micros arrival) {
   struct Taken {
     Micros at;
     const Row* row;
-    Source source;
   };
   std::map<std::string, std::vector<Taken>> by_container;
   for (const Row& row : rows) {
     if (!containers_.contains(row.container)) continue;
-    const Source source = sources_.contains(row.source) ? sources_[row.source] : Source{};
+    const Source source = SourceOf(row.source);
     Micros at = row.at;
     if (arrival != kNoTime) {
       if (at > AddTime(arrival, 5 * kMinute)) at = arrival;
       if (source.max_age != kNever && at < SubtractTime(arrival, source.max_age)) continue;
     }
-    by_container[row.container].push_back({at, &row, source});
+    by_container[row.container].push_back({at, &row});
   }
   for (auto& [key, taken] : by_container) {
     std::stable_sort(taken.begin(), taken.end(),
@@ -178,10 +186,9 @@ void Oracle::Judge(const std::vector<Row>& rows, Micros arrival) {
       merged.at = taken[i].at;
       for (; i < taken.size() && taken[i].at == merged.at; ++i) {
         const Row& row = *taken[i].row;
-        const Micros stale_after = taken[i].source.stale_after;
         auto merge = [&](std::optional<MergedRow::Value>& into, std::optional<double> value) {
           if (!value || !std::isfinite(*value)) return false;
-          into = MergedRow::Value{*value, stale_after};
+          into = MergedRow::Value{*value, row.source};
           return true;
         };
         merge(merged.cpu, row.cpu);
@@ -190,7 +197,7 @@ void Oracle::Judge(const std::vector<Row>& rows, Micros arrival) {
         merge(merged.restarts, row.restarts);
         const bool has_used = merge(merged.used, row.memory_used);
         const bool has_limit = merge(merged.limit, row.memory_limit);
-        if (has_used || has_limit) merged.memory_parts_stale_after = stale_after;
+        if (has_used || has_limit) merged.memory_parts_source = row.source;
       }
       JudgeRow(key, containers_[key], merged, arrival == kNoTime ? merged.at : arrival);
     }
@@ -199,7 +206,7 @@ void Oracle::Judge(const std::vector<Row>& rows, Micros arrival) {
 
 void Oracle::JudgeRow(const std::string& key, Container& container, const MergedRow& row,
                       Micros arrival) {
-  const Stream* newest = Newest(container, started_);
+  const Stream* newest = Newest(container);
   const std::optional<Micros> newest_before =
       newest == nullptr ? std::nullopt : std::optional(newest->readings.back().at);
 
@@ -217,12 +224,12 @@ void Oracle::JudgeRow(const std::string& key, Container& container, const Merged
   std::optional<MergedRow::Value> memory = row.memory;
   if (!memory && parts_taken && container.used.value && container.limit.value) {
     const double percent = 100.0 * *container.used.value / *container.limit.value;
-    if (std::isfinite(percent)) memory = {percent, row.memory_parts_stale_after};
+    if (std::isfinite(percent)) memory = {percent, row.memory_parts_source};
   }
 
   auto judge = [&](Condition metric, const std::optional<MergedRow::Value>& reading) {
     if (!reading) return;
-    JudgeReading(key, container, metric, row.at, reading->value, reading->stale_after, arrival);
+    JudgeReading(key, container, metric, row.at, reading->value, reading->source, arrival);
   };
   judge(Condition::kCpuUsage, row.cpu);
   judge(Condition::kMemoryUsage, memory);
@@ -231,7 +238,7 @@ void Oracle::JudgeRow(const std::string& key, Container& container, const Merged
 
   // Any news of a container that never says whether it runs ends its silence.
   if (ReportsRunning(container)) return;
-  newest = Newest(container, started_);
+  newest = Newest(container);
   if (newest == nullptr || (newest_before && newest->readings.back().at <= *newest_before)) return;
   for (const Rule* rule : RulesOf(container)) {
     Pair& pair = container.pairs[rule->id];
@@ -243,14 +250,14 @@ void Oracle::JudgeRow(const std::string& key, Container& container, const Merged
 }
 
 void Oracle::JudgeReading(const std::string& key, Container& container, Condition metric, Micros at,
-                          double value, Micros stale_after, Micros arrival) {
+                          double value, uint32_t source, Micros arrival) {
   Stream& stream = StreamOf(container, metric);
   std::vector<const Rule*> rules;
   for (const Rule* rule : RulesOf(container)) {
     if (rule->condition == metric) rules.push_back(rule);
   }
   if (stream.readings.empty()) {
-    stream = {{{at, value}}, arrival, stale_after};
+    stream = {{{at, value}}, arrival, source};
     for (const Rule* rule : rules) JudgeNewReading(key, container, *rule, std::nullopt, 0);
     return;
   }
@@ -263,10 +270,10 @@ void Oracle::JudgeReading(const std::string& key, Container& container, Conditio
     return;
   }
   for (const Rule* rule : rules) PassDeadline(key, container, *rule, at - 1);
-  const Micros old_stale_after = stream.stale_after;
+  const Micros old_stale_after = StaleAfter(stream);
   stream.readings.push_back({at, value});
   stream.arrival = arrival;
-  stream.stale_after = stale_after;
+  stream.source = source;
   for (const Rule* rule : rules) JudgeNewReading(key, container, *rule, last, old_stale_after);
 }
 
@@ -399,7 +406,7 @@ void Oracle::Advance(Micros now) {
       const Stream* stream = LookedAt(container, *rule);
       if (stream == nullptr) continue;
       const Micros virtual_now = VirtualNow(*stream, now);
-      const Micros silent_at = AddTime(stream->readings.back().at, stream->stale_after);
+      const Micros silent_at = SilentAt(*stream);
       PassDeadline(key, container, *rule, std::min(virtual_now, silent_at));
       if (virtual_now >= silent_at) PassSilence(key, container, *rule, silent_at);
       PassDeadline(key, container, *rule, virtual_now);

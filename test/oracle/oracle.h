@@ -57,7 +57,7 @@ struct Reading {
 struct Stream {
   std::vector<Reading> readings;
   Micros arrival = kNoTime;  // of the newest reading, by the wall clock
-  Micros stale_after = 0;    // of the source that brought the newest reading
+  uint32_t source = 0;       // that brought the newest reading
 };
 
 enum class Phase { kOk, kPending, kFiring };
@@ -94,6 +94,7 @@ class Oracle {
  public:
   explicit Oracle(Micros started) : started_(started) {}
 
+  // Counts from now on, also for what was read before.
   void SetSource(uint32_t id, const Source& source) { sources_[id] = source; }
   void SetRules(const std::vector<Rule>& rules, Micros now);
   void AddContainer(const std::string& key, const std::string& organization);
@@ -125,13 +126,17 @@ class Oracle {
   static void BeginRun(Pair& pair, Micros since, double value);
 
   std::vector<const Rule*> RulesOf(const Container& container) const;
-  static const Stream* Newest(const Container& container, Micros started);
+  Source SourceOf(uint32_t id) const;
+  Micros StaleAfter(const Stream& stream) const { return SourceOf(stream.source).stale_after; }
+  // Where silence begins: time of the last reading plus its source's stale_after.
+  Micros SilentAt(const Stream& stream) const;
+  const Stream* Newest(const Container& container) const;
   const Stream* LookedAt(const Container& container, const Rule& rule) const;
   Micros VirtualNow(const Stream& stream, Micros now) const;
 
   void JudgeRow(const std::string& key, Container& container, const MergedRow& row, Micros arrival);
   void JudgeReading(const std::string& key, Container& container, Condition metric, Micros at,
-                    double value, Micros stale_after, Micros arrival);
+                    double value, uint32_t source, Micros arrival);
   void JudgeNewReading(const std::string& key, Container& container, const Rule& rule,
                        std::optional<Reading> previous, Micros previous_stale_after);
   void JudgeCorrection(const std::string& key, Container& container, const Rule& rule);

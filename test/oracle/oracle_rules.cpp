@@ -77,7 +77,7 @@ void Oracle::JudgeNewRule(const std::string& key, Container& container, const Ru
   const bool down = rule.condition == Condition::kContainerDown;
   const Reading last = stream->readings.back();
   const Micros virtual_now = VirtualNow(*stream, now);
-  const Micros silent_at = AddTime(last.at, stream->stale_after);
+  const Micros silent_at = SilentAt(*stream);
   const bool silent = virtual_now >= silent_at;
   const Micros as_at = std::max(last.at, pair.last_transition);
 
@@ -123,7 +123,7 @@ void Oracle::JudgeEditedRule(const std::string& key, Container& container, const
   }
   const Reading last = stream->readings.back();
   const Micros virtual_now = VirtualNow(*stream, now);
-  const Micros silent_at = AddTime(last.at, stream->stale_after);
+  const Micros silent_at = SilentAt(*stream);
   const bool silent = virtual_now >= silent_at || pair.by_silence;
   const bool counts_restarts = rule.condition == Condition::kRestartLoop;
   const Micros as_at = std::max(last.at, pair.last_transition);
@@ -220,7 +220,7 @@ void Oracle::JudgeAfterRestart(const std::string& key, Container& container, con
   if (stream == nullptr) return;
   const Reading last = stream->readings.back();
   if (rule.condition == Condition::kContainerDown && !ReportsRunning(container)) return;
-  if (stream->arrival > now || AddTime(stream->arrival, stream->stale_after) <= now) return;
+  if (stream->arrival > now || AddTime(stream->arrival, StaleAfter(*stream)) <= now) return;
   // Otherwise what the clock ended since is no sign of an edit.
   const bool edited = old_rule != nullptr &&
                       (old_rule->threshold != rule.threshold ||

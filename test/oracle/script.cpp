@@ -401,6 +401,11 @@ Script Maker::Make() {
       } else {
         AddStep({.kind = Step::Kind::kSave, .now = now_});
       }
+    } else if (what == 14 && edits_ > 0 && dice_.Percent(20)) {
+      auto& [id, source] = script_.sources[dice_.Below(script_.sources.size())];
+      Source other = source;
+      other.stale_after = dice_.Of<Micros>({30 * kSecond, kMinute, 2 * kMinute, 5 * kMinute});
+      AddStep({.kind = Step::Kind::kSource, .now = now_, .source_id = id, .source = other});
     } else if (what < 18) {
       if (edits_ > 0 && dice_.Percent(60)) {
         ContainerStep();
@@ -486,6 +491,9 @@ std::string Describe(const Step& step) {
       return text + "advance";
     case Step::Kind::kSave:
       return text + "save";
+    case Step::Kind::kSource:
+      return text + "source " + std::to_string(step.source_id) + " max_age " +
+             Span(step.source.max_age) + "s stale_after " + Span(step.source.stale_after) + "s";
     case Step::Kind::kRestart:
       text += "restart with rules";
       for (const Rule& rule : step.rules) text += DescribeRule(rule);

@@ -17,13 +17,15 @@ namespace alerting::oracle {
 inline constexpr Micros kEpoch = 800'000'000 * kSecond;
 
 struct Step {
-  enum class Kind { kRules, kAdd, kMove, kRemove, kJudge, kAdvance, kSave, kRestart };
+  enum class Kind { kRules, kAdd, kMove, kRemove, kJudge, kAdvance, kSave, kRestart, kSource };
   Kind kind = Kind::kAdvance;
   Micros now = kEpoch;           // kJudge: arrival
   std::vector<Rule> rules = {};  // kRules, kRestart: all of them
   std::string container = {}, organization = {};
   std::vector<Row> rows = {};  // kJudge: one transaction
-  bool nothing_new = false;    // kJudge: all of it was judged before; nothing may happen
+  uint32_t source_id = 0;      // kSource: its settings from now on
+  Source source = {};
+  bool nothing_new = false;  // kJudge: all of it was judged before; nothing may happen
 };
 
 struct Script {
