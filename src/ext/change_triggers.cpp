@@ -63,6 +63,7 @@ bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
   switch (TupleDescAttr(descriptor, column - 1)->atttypid) {
     case INT2OID: value = Int64GetDatum(DatumGetInt16(value)); break;
     case INT4OID: value = Int64GetDatum(DatumGetInt32(value)); break;
+    case BPCHAROID: value = DirectFunctionCall1(rtrim1, value); break;  // as its cast to text
     default: break;
   }
   KeyFromDatum(kind, value, key);
