@@ -107,7 +107,8 @@ Micros Evaluator::Step() {
   Micros now = GetCurrentTimestamp();
   bool drained = false;
   if (reload_) Load();
-  if (outbox_.size() < kOutboxLimit) {
+  const bool takes_input = outbox_.size() < kOutboxLimit;
+  if (takes_input) {
     drained = TakeInput(now);
     if (reload_) {
       Load();
@@ -134,7 +135,7 @@ Micros Evaluator::Step() {
   if (world_->states.has_changes()) next = std::min(next, state_saved_at_ + save_interval_);
   if (!to_replay_.empty()) next = std::min(next, replay_at_);
   if (drained && outbox_.empty() && to_replay_.empty()) AnswerFlush(ticket);
-  return drained ? next : now;
+  return takes_input && !drained ? now : next;
 }
 
 void Evaluator::CollectTransitions() {
