@@ -27,6 +27,7 @@ void Evaluator::Load() {
   LWLockRelease(&slot_->lock);
 
   const Micros started = GetCurrentTimestamp();
+  pg_atomic_write_u64(&slot_->evaluator_started, static_cast<uint64_t>(started));
   {
     ExtensionTransaction transaction(slot_, "loading rules and state");
     std::optional<Binding> binding = LoadBinding();

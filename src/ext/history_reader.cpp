@@ -49,10 +49,10 @@ void SourceHistory::Open() {
   const std::string sql = RangeQuery(source_, range_, list) + " ORDER BY 2";
   const pg::Params params = RangeParameters(source_, range_);
   portal_ = pg::Call([&] {
-    return SPI_cursor_open_with_args(
-        nullptr, sql.c_str(), static_cast<int>(params.types().size()),
-        const_cast<Oid*>(params.types().data()), const_cast<Datum*>(params.values().data()),
-        params.nulls().data(), false, 0);
+    return SPI_cursor_open_with_args(nullptr, sql.c_str(), static_cast<int>(params.types().size()),
+                                     const_cast<Oid*>(params.types().data()),
+                                     const_cast<Datum*>(params.values().data()),
+                                     params.nulls().data(), false, 0);
   });
   savepoint.Release();
 }
@@ -125,7 +125,8 @@ void SourceHistory::ReadSlice() {
   failed_ += ReadSource(source_, slice, [&](std::span<const Sample> samples) {
     for (const Sample& sample : samples) Add(sample);
   });
-  // Rows that were read before a failing one come twice, which changes nothing once they are sorted.
+  // Rows that were read before a failing one come twice, which changes nothing once they are
+  // sorted.
   std::stable_sort(rows_.begin(), rows_.end(), [](const HistoryRow& a, const HistoryRow& b) {
     return a.sample.at < b.sample.at;
   });

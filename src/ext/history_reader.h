@@ -61,7 +61,8 @@ class SourceHistory {
 
 class HistoryReader {
  public:
-  // Refers to `sources` and `engine`; rows of containers that the engine does not know are left out.
+  // Refers to `sources` and `engine`; rows of containers that the engine does not know are left
+  // out.
   HistoryReader(const std::vector<Source>& sources, const ReadRange& range, const Engine& engine);
 
   // Replaces the contents by the next rows. False at the end.

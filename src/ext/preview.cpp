@@ -45,8 +45,8 @@ Range TimeArguments(FunctionCallInfo fcinfo, int first) {
                                                          : PG_GETARG_TIMESTAMPTZ(first + 1)};
   if (range.since >= range.until) {
     pg::Throw([] {
-      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                      errmsg("since must lie before until")));
+      ereport(ERROR,
+              (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("since must lie before until")));
     });
   }
   return range;
@@ -69,8 +69,7 @@ Rule RuleArguments(FunctionCallInfo fcinfo, int first) {
   }
   Rule rule;
   rule.condition = *condition;
-  const bool is_usage =
-      *condition == Condition::kCpuUsage || *condition == Condition::kMemoryUsage;
+  const bool is_usage = *condition == Condition::kCpuUsage || *condition == Condition::kMemoryUsage;
   if (is_usage && PG_ARGISNULL(first + 1)) {
     RefuseArgument(("condition " + name + " needs a threshold").c_str(), "It is a percentage.");
   }
@@ -189,8 +188,8 @@ void Preview::Run() {
 void Preview::TakeTransitions() {
   for (const Transition& transition : engine_.TakeTransitions()) {
     if (transition.kind == Transition::Kind::kFire) {
-      firing_[transition.alert] = {transition.container, transition.started_at,
-                                   transition.fired_at, transition.value};
+      firing_[transition.alert] = {transition.container, transition.started_at, transition.fired_at,
+                                   transition.value};
       continue;
     }
     const auto alert = firing_.find(transition.alert);
@@ -207,12 +206,12 @@ void Preview::PutRow(const Alert& alert, Micros resolved_at, double peak) {
     text* key_text = cstring_to_text_with_len(key.data(), static_cast<int>(key.size()));
     text* status = cstring_to_text(is_firing ? "FIRING" : "RESOLVED");
     Datum values[kColumns] = {PointerGetDatum(key_text),
-                                    PointerGetDatum(status),
-                                    TimestampTzGetDatum(alert.started_at),
-                                    TimestampTzGetDatum(alert.fired_at),
-                                    TimestampTzGetDatum(resolved_at),
-                                    Float8GetDatum(alert.value),
-                                    Float8GetDatum(peak)};
+                              PointerGetDatum(status),
+                              TimestampTzGetDatum(alert.started_at),
+                              TimestampTzGetDatum(alert.fired_at),
+                              TimestampTzGetDatum(resolved_at),
+                              Float8GetDatum(alert.value),
+                              Float8GetDatum(peak)};
     bool nulls[kColumns] = {
         false, false, false, false, is_firing, std::isnan(alert.value), std::isnan(peak)};
     tuplestore_putvalues(result_->setResult, result_->setDesc, values, nulls);
@@ -223,11 +222,12 @@ void Preview::PutRow(const Alert& alert, Micros resolved_at, double peak) {
 
 void Preview::WarnOfMissingMetric() const {
   pg::Call([&] {
-    ereport(NOTICE, (errmsg("no attached metrics table carries %s", MetricName(condition_)),
-                     condition_ == Condition::kContainerDown
-                         ? errdetail("Without it CONTAINER_DOWN judges silence, which is measured on "
-                                     "arrival and so cannot be previewed.")
-                         : errdetail("Nothing can be previewed.")));
+    ereport(NOTICE,
+            (errmsg("no attached metrics table carries %s", MetricName(condition_)),
+             condition_ == Condition::kContainerDown
+                 ? errdetail("Without it CONTAINER_DOWN judges silence, which is measured on "
+                             "arrival and so cannot be previewed.")
+                 : errdetail("Nothing can be previewed.")));
   });
 }
 

@@ -11,7 +11,8 @@ namespace alerting::ext {
 std::string TextArgument(FunctionCallInfo fcinfo, int index, const char* name) {
   if (PG_ARGISNULL(index)) {
     pg::Throw([&] {
-      ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be NULL", name)));
+      ereport(ERROR,
+              (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be NULL", name)));
     });
   }
   const char* text = pg::Call([&] {
@@ -44,8 +45,9 @@ Rule RequireRule(const std::string& id) {
       std::find_if(rules.begin(), rules.end(), [&](const Rule& rule) { return rule.id == id; });
   if (found == rules.end()) {
     pg::Throw([&] {
-      ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("rule \"%s\" does not exist", id.c_str()),
-                      errhint("The ids of rules are in alerting.alert_rule.")));
+      ereport(ERROR,
+              (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("rule \"%s\" does not exist", id.c_str()),
+               errhint("The ids of rules are in alerting.alert_rule.")));
     });
   }
   return std::move(*found);
@@ -80,10 +82,14 @@ Source OnlyMetricsOf(Condition condition, const Source& source) {
 
 const char* MetricName(Condition condition) {
   switch (condition) {
-    case Condition::kCpuUsage: return "cpu";
-    case Condition::kMemoryUsage: return "memory";
-    case Condition::kContainerDown: return "running";
-    case Condition::kRestartLoop: return "restarts";
+    case Condition::kCpuUsage:
+      return "cpu";
+    case Condition::kMemoryUsage:
+      return "memory";
+    case Condition::kContainerDown:
+      return "running";
+    case Condition::kRestartLoop:
+      return "restarts";
   }
   return "";
 }

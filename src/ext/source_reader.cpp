@@ -61,10 +61,10 @@ std::string Where(const Source& source, const ReadRange& range, const std::strin
 template <typename F>
 void ForEachBatch(const std::string& sql, const pg::Params& params, const F& take) {
   Portal portal = pg::Call([&] {
-    return SPI_cursor_open_with_args(
-        nullptr, sql.c_str(), static_cast<int>(params.types().size()),
-        const_cast<Oid*>(params.types().data()), const_cast<Datum*>(params.values().data()),
-        params.nulls().data(), false, 0);
+    return SPI_cursor_open_with_args(nullptr, sql.c_str(), static_cast<int>(params.types().size()),
+                                     const_cast<Oid*>(params.types().data()),
+                                     const_cast<Datum*>(params.values().data()),
+                                     params.nulls().data(), false, 0);
   });
   for (;;) {
     pg::Call([&] {
@@ -196,13 +196,14 @@ std::string RangeQuery(const Source& source, const ReadRange& range, const std::
   std::string sql = "SELECT " + what + " FROM " + from;
   std::string where = Where(source, range, from);
   if (range.only_containers) {
-    where += " AND " + key + " = ANY ($3::pg_catalog.text[]::" +
-             KeyArrayType(source.mapping.key_kind) + ")";
+    where += " AND " + key +
+             " = ANY ($3::pg_catalog.text[]::" + KeyArrayType(source.mapping.key_kind) + ")";
   } else if (!range.containers.empty()) {
     sql += " LEFT JOIN ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]::" +
            KeyArrayType(source.mapping.key_kind) +
            "), pg_catalog.unnest($4::pg_catalog.timestamptz[])) k (alerting_key, alerting_after)"
-           " ON k.alerting_key = " + key;
+           " ON k.alerting_key = " +
+           key;
     where += " AND (k.alerting_after IS NULL OR " +
              AtCondition(source.mapping, from, ">", "k.alerting_after") + ")";
   }

@@ -148,6 +148,24 @@ std::vector<SavedContainer> LoadSavedContainers(const Binding& binding) {
   return containers;
 }
 
+std::optional<SavedContainer> LoadSavedContainer(const Binding& binding, const std::string& key) {
+  // Chunks that hold the key as PutText writes it; the bytes may also stand for something else.
+  std::string written;
+  PutText(key, &written);
+  const pg::UserScope user(binding.owner, false);
+  const pg::Rows rows = pg::Execute(
+      "SELECT state FROM alerting.series_state WHERE pg_catalog.position(state, $1) > 0",
+      pg::Params().Bytes(written));
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    std::vector<SavedContainer> containers;
+    (void)ReadChunk(rows.Bytes(row, 0), &containers);
+    for (SavedContainer& container : containers) {
+      if (container.key == key) return std::move(container);
+    }
+  }
+  return std::nullopt;
+}
+
 StateStore::StateStore(const Binding& binding, const Engine& engine)
     : binding_(binding), engine_(engine), save_(kSave), clear_(kClear) {}
 

@@ -6,6 +6,7 @@
 #ifndef ALERTING_EXT_STATE_STORE_H_
 #define ALERTING_EXT_STATE_STORE_H_
 
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -27,6 +28,8 @@ struct SavedContainer {
 // All saved containers, in a transaction with SPI, as the tables' owner. Malformed chunks are
 // skipped with a WARNING.
 std::vector<SavedContainer> LoadSavedContainers(const Binding& binding);
+// The one of this key.
+std::optional<SavedContainer> LoadSavedContainer(const Binding& binding, const std::string& key);
 
 class StateStore {
  public:

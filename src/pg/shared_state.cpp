@@ -21,7 +21,7 @@ void InitSlot(DatabaseSlot* slot, int tranche) {
        {&slot->flush_requested, &slot->flush_done, &slot->sender_flush_requested,
         &slot->sender_flush_done, &slot->sender_wakes, &slot->samples, &slot->late, &slot->backfill, &slot->skipped,
         &slot->unknown, &slot->transitions, &slot->deliveries, &slot->failed_attempts,
-        &slot->replays_done, &slot->evaluated_until, &slot->containers}) {
+        &slot->replays_done, &slot->evaluated_until, &slot->containers, &slot->evaluator_started}) {
     pg_atomic_init_u64(counter, 0);
   }
 }
@@ -41,7 +41,7 @@ void ClearSlot(DatabaseSlot* slot) {
   for (pg_atomic_uint64* counter :
        {&slot->samples, &slot->late, &slot->backfill, &slot->skipped, &slot->unknown,
         &slot->transitions, &slot->deliveries, &slot->failed_attempts, &slot->replays_done,
-        &slot->evaluated_until, &slot->containers}) {
+        &slot->evaluated_until, &slot->containers, &slot->evaluator_started}) {
     pg_atomic_write_u64(counter, 0);
   }
 }

@@ -79,6 +79,7 @@ struct DatabaseSlot {
   pg_atomic_uint64 replays_done;
   pg_atomic_uint64 evaluated_until;  // commit time of the newest transaction judged (Micros)
   pg_atomic_uint64 containers;       // known to the evaluator
+  pg_atomic_uint64 evaluator_started;  // when it last started (Micros): silence counts from then
 };
 
 struct SharedRoot {

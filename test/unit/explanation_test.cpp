@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/engine.h"
+#include "core/plain_words.h"
 
 namespace alerting {
 namespace {
@@ -74,6 +75,41 @@ TEST_F(ExplanationTest, ContainerWithoutAReadingHasNone) {
   SetRule(Condition::kCpuUsage, 50, 0);
   Running(1 * kMinute, true);
   EXPECT_FALSE(Explain(1 * kMinute).has_reading);
+}
+
+TEST(PlainWords, TimesAreUtcWithTheFractionThatTheyHave) {
+  EXPECT_EQ(TimeInWords(0), "2000-01-01 00:00:00Z");
+  EXPECT_EQ(TimeInWords(826'020'240 * kSecond), "2026-03-05 10:04:00Z");
+  EXPECT_EQ(TimeInWords(500 * kMillisecond), "2000-01-01 00:00:00.5Z");
+  EXPECT_EQ(TimeInWords(-1 * kSecond), "1999-12-31 23:59:59Z");
+  EXPECT_EQ(TimeInWords(-24 * kHour), "1999-12-31 00:00:00Z");
+  EXPECT_EQ(TimeInWords(kNever), "infinity");
+  EXPECT_EQ(TimeInWords(kNoTime), "-infinity");
+}
+
+TEST(PlainWords, DurationsTakeTheUnitThatFits) {
+  EXPECT_EQ(DurationInWords(30 * kSecond), "30 seconds");
+  EXPECT_EQ(DurationInWords(1500 * kMillisecond), "1.5 seconds");
+  EXPECT_EQ(DurationInWords(kMinute), "1 minute");
+  EXPECT_EQ(DurationInWords(90 * kSecond), "90 seconds");
+  EXPECT_EQ(DurationInWords(24 * kHour), "24 hours");
+  EXPECT_EQ(DurationInWords(0), "0 seconds");
+}
+
+TEST(PlainWords, NumberNeverSeemsToLieOnTheOtherSideOfTheThreshold) {
+  Rule rule;
+  rule.threshold = 80;
+  Explanation seen;
+  seen.has_reading = true;
+  seen.last_at = 0;
+  seen.stale_at = 5 * kMinute;
+  seen.breaching = true;
+  seen.state = Explanation::State::kFiring;
+  seen.since = seen.fired_at = 0;
+  seen.last_value = 80.00000001;
+  EXPECT_EQ(ExplainInWords(rule, seen),
+            "CPU_USAGE 80.00000001 at 2000-01-01 00:00:00Z is above 80 since 2000-01-01 00:00:00Z; "
+            "FIRING since 2000-01-01 00:00:00Z, resolves with the first sample not above 80");
 }
 
 }  // namespace
