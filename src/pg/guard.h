@@ -96,15 +96,14 @@ template <typename F>
   std::terminate();  // raise() must not return
 }
 
-// Runs PostgreSQL code and then, also when that raised an error, `after`; for hooks that are plain
-// PostgreSQL code themselves.
-template <typename F, typename G>
-void CallThenFinally(const F& function, const G& after) {
-  PG_TRY();
+// Runs PostgreSQL code and then `after(0, argument)`, also when the code raised an error or ended
+// the process; for hooks that are plain PostgreSQL code themselves.
+template <typename F>
+void CallThenFinally(const F& function, pg_on_exit_callback after, Datum argument) {
+  PG_ENSURE_ERROR_CLEANUP(after, argument);
   { function(); }
-  PG_FINALLY();
-  { after(); }
-  PG_END_TRY();
+  PG_END_ENSURE_ERROR_CLEANUP(after, argument);
+  after(0, argument);
 }
 
 template <typename F>
