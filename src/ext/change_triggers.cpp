@@ -53,7 +53,7 @@ Datum BindingChanged(FunctionCallInfo fcinfo) {
 // The key of a containers row in canonical bytes. PostgreSQL code; false when it is NULL.
 bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
   TupleDesc descriptor = RelationGetDescr(data->tg_relation);
-  List* names = stringToQualifiedNameList(data->tg_trigger->tgargs[0]);
+  List* names = pg::SplitQualifiedName(data->tg_trigger->tgargs[0]);
   const int column = SPI_fnumber(descriptor, strVal(linitial(names)));
   if (column <= 0) return false;
   bool is_null = false;

@@ -39,6 +39,15 @@ inline WaitEventSet* CreateLongLivedWaitEventSet(int events) {
 #endif
 }
 
+// The parts of a possibly qualified, possibly quoted name; ERROR when it is malformed.
+inline List* SplitQualifiedName(const char* name) {
+#if PG_VERSION_NUM >= 160000
+  return stringToQualifiedNameList(name, nullptr);
+#else
+  return stringToQualifiedNameList(name);
+#endif
+}
+
 inline bool OwnsDatabase(Oid database) {
 #if PG_VERSION_NUM >= 160000
   return object_ownercheck(DatabaseRelationId, database, GetUserId());
