@@ -79,7 +79,7 @@ std::string InsertAlertsSql(const Binding& binding) {
   return "INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at,"
          " value) SELECT k.id, k.rule_id, k.container_id::" +
          std::string(KeyTypeName(binding.key_kind)) +
-         ", 'FIRING', k.started_at, k.fired_at, k.value"
+         ", 'FIRING', k.started_at, k.fired_at, nullif(k.value, 'NaN')"
          " FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],"
          " $6::float8[]) AS k (id, rule_id, container_id, started_at, fired_at, value)"
          " ON CONFLICT DO NOTHING RETURNING id";
