@@ -7,7 +7,7 @@
 #   make dist                    the archive for PGXN, from the last commit
 #   make format-check            clang-format's opinion; make format applies it
 #
-# Settings: WERROR=1 (implied by CI=1) turns warnings into errors.
+# Settings: WERROR=1 (implied by CI=1, and by "make test") turns warnings into errors.
 
 PG_CONFIG ?= pg_config
 
@@ -45,7 +45,9 @@ PG_CPPFLAGS = -I$(TOP)/src -DPGDLLEXPORT='__attribute__((visibility("default")))
 	-isystem $(SERVER_HEADERS)
 PG_CXXFLAGS = -std=c++20 -fno-rtti -fno-lto -fvisibility=hidden -fvisibility-inlines-hidden \
 	-MMD -MP -Wall -Wextra -Wshadow -Wconversion
-ifneq ($(filter-out 0,$(WERROR)$(CI)),)
+# A tree once built so stays so until "make clean": else "make test" would pass over warnings in what
+# was compiled before.
+ifneq ($(filter-out 0,$(WERROR)$(CI))$(filter -Werror,$(shell cat build/flags 2>/dev/null)),)
 PG_CXXFLAGS += -Werror
 endif
 SHLIB_LINK = -lcurl -lstdc++ -Wl,--version-script=$(TOP)/src/ext/exports.map
@@ -61,7 +63,7 @@ include $(PGXS)
 $(shell mkdir -p build $(sort $(dir $(OBJS))))
 
 # What was compiled for another server or with other flags is compiled again.
-FLAGS = $(VERSION) $(CXX) $(filter-out -Werror,$(CXXFLAGS)) $(CPPFLAGS)
+FLAGS = $(VERSION) $(CXX) $(CXXFLAGS) $(CPPFLAGS)
 ifneq ($(shell cat build/flags 2>/dev/null),$(shell echo '$(subst ','\'',$(FLAGS))'))
 $(shell echo '$(subst ','\'',$(FLAGS))' > build/flags)
 endif
@@ -104,6 +106,6 @@ test:
 
 demo:
 	@scripts/install-dependencies demo
-	@$(MAKE) --no-print-directory -s all
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@$(MAKE) --no-print-directory -s install
 	@demo/run
