@@ -43,17 +43,25 @@ const char* DatabaseToFree(Node* statement) {
   }
 }
 
-// Asks the workers of the database to leave and waits until they have, at most five seconds:
-// PostgreSQL itself waits as long and then says who is connected.
-pg::DatabaseSlot* StopWorkers(const char* name, pg::Wish* before) {
-  const Oid database = get_database_oid(name, true);
-  if (!OidIsValid(database) || database == MyDatabaseId) return nullptr;
+// A database that its workers have to leave; lives on the stack of the command.
+struct FreedDatabase {
+  pg::DatabaseSlot* slot;
+  Oid database;
+};
+
+// The slot of the database that the command needs. False when there is nobody to send away.
+bool FindWorkers(const char* name, FreedDatabase* freed) {
+  freed->database = get_database_oid(name, true);
+  if (!OidIsValid(freed->database) || freed->database == MyDatabaseId) return false;
   // Only somebody who may do what he asks for shall disturb the workers.
-  if (!pg::OwnsDatabase(database)) return nullptr;
-  pg::DatabaseSlot* slot = pg::FindSlot(database);
-  if (slot == nullptr) return nullptr;
-  *before = slot->wish;
-  slot->wish = pg::Wish::kStopped;
+  if (!pg::OwnsDatabase(freed->database)) return false;
+  freed->slot = pg::FindSlot(freed->database);
+  return freed->slot != nullptr;
+}
+
+// Waits until they have left, at most five seconds: PostgreSQL itself waits as long and then says
+// who is connected.
+void AwaitWorkers(const pg::DatabaseSlot* slot) {
   for (int tries = 0; tries < 500; ++tries) {
     bool running = false;
     for (const pg::WorkerKind kind : {pg::kEvaluator, pg::kSender}) {
@@ -62,17 +70,19 @@ pg::DatabaseSlot* StopWorkers(const char* name, pg::Wish* before) {
       running = true;
       if (tries % 50 == 0) kill(pid, SIGTERM);
     }
-    if (!running) break;
+    if (!running) return;
     (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
                     PG_WAIT_EXTENSION);
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
   }
-  return slot;
 }
 
-void StartWorkers(pg::DatabaseSlot* slot, pg::Wish before) {
-  slot->wish = before;
+// Whatever became of the command, a database that is still there gets its workers back; the
+// launcher forgets one that is gone.
+extern "C" void LetWorkersIn(int /*code*/, Datum argument) {
+  const auto* freed = reinterpret_cast<FreedDatabase*>(DatumGetPointer(argument));
+  pg::EndLockOut(freed->slot, freed->database);
   pg::WakeLauncher();
 }
 
@@ -81,9 +91,6 @@ extern "C" void OnUtility(PlannedStmt* planned, const char* query, bool read_onl
                           ProcessUtilityContext context, ParamListInfo params,
                           QueryEnvironment* environment, DestReceiver* destination,
                           QueryCompletion* completion) {
-  pg::Wish before = pg::Wish::kNothing;
-  const char* database = DatabaseToFree(planned->utilityStmt);
-  pg::DatabaseSlot* slot = database == nullptr ? nullptr : StopWorkers(database, &before);
   const auto run = [&] {
     if (previous_utility != nullptr) {
       previous_utility(planned, query, read_only_tree, context, params, environment, destination,
@@ -93,13 +100,19 @@ extern "C" void OnUtility(PlannedStmt* planned, const char* query, bool read_onl
                               destination, completion);
     }
   };
-  if (slot == nullptr) {
+  FreedDatabase freed = {};
+  const char* name = DatabaseToFree(planned->utilityStmt);
+  if (name == nullptr || !FindWorkers(name, &freed)) {
     run();
     return;
   }
-  // Whatever becomes of the command, a database that is still there gets its workers back; the
-  // launcher forgets one that is gone.
-  pg::CallThenFinally(run, [&] { StartWorkers(slot, before); });
+  pg::LockOut(freed.slot, freed.database);
+  pg::CallThenFinally(
+      [&] {
+        AwaitWorkers(freed.slot);
+        run();
+      },
+      LetWorkersIn, PointerGetDatum(&freed));
 }
 
 }  // namespace

@@ -93,15 +93,11 @@ Evaluator::World::World(Binding loaded, Micros started)
 
 Evaluator::Evaluator(pg::DatabaseSlot* slot) : slot_(slot) {}
 
-void Evaluator::CheckWish() {
-  if (!pg::guc_enabled || slot_->wish == pg::Wish::kStopped) {
-    if (world_ != nullptr) SaveState(GetCurrentTimestamp(), true);
-    throw pg::WorkerExit();
-  }
+void Evaluator::BeforeStop() {
+  if (world_ != nullptr) SaveState(GetCurrentTimestamp(), true);
 }
 
 Micros Evaluator::Step() {
-  CheckWish();
   // Read before the queue: whatever was committed before the request is seen below.
   const uint64_t ticket = pg_atomic_read_u64(&slot_->flush_requested);
   Micros now = GetCurrentTimestamp();

@@ -36,6 +36,7 @@ class Evaluator final : public pg::WorkerTask {
   explicit Evaluator(pg::DatabaseSlot* slot);
   void Load() override;
   Micros Step() override;
+  void BeforeStop() override;
 
  private:
   // What belongs to one binding; rebuilt whole when the binding changes.
@@ -50,7 +51,6 @@ class Evaluator final : public pg::WorkerTask {
   };
 
   // evaluator.cpp
-  void CheckWish();
   void CollectTransitions();
   void WriteOutbox(Micros now);
   void WriteBatch(std::vector<OutgoingTransition*> batch);

@@ -6,7 +6,6 @@
 namespace alerting::ext {
 
 void Evaluator::Load() {
-  CheckWish();
   if (world_ != nullptr) SaveState(GetCurrentTimestamp(), true);
   reload_ = true;  // until all of this has succeeded
   outbox_.clear();

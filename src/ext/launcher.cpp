@@ -28,20 +28,32 @@ using pg::WorkerKind;
 
 constexpr Micros kFirstPause = kSecond / 4;
 constexpr Micros kLongestPause = kMinute;
-constexpr Micros kLongRun = kMinute;     // a worker that ran this long starts with no pause
+constexpr Micros kLongRun = 5 * kSecond;    // a worker that ran this long starts with no pause
+constexpr Micros kLongProbe = 2 * kSecond;  // a probe that takes longer holds up no others
 constexpr Micros kIdleExit = 10 * kSecond;  // with nothing to run, the launcher leaves
+constexpr Micros kSweepInterval = kMinute;
 
 struct Started {
   BackgroundWorkerHandle* handle = nullptr;
   Micros started_at = kNoTime;
   Micros next_try = kNoTime;
   Micros pause = kFirstPause;
+  bool starved = false;  // the last try found no free background worker slot
+};
+
+// What the launcher knows of a slot's database.
+struct Database {
+  Oid oid = InvalidOid;
+  uint32 asked = 0;  // the requests seen
+  std::array<Started, kWorkerKinds> started = {};
 };
 
 class Launcher {
  public:
   void Run() {
-    ProbeAllDatabases();
+    const std::vector<Oid> databases = Databases();
+    to_probe_.assign(databases.rbegin(), databases.rend());
+    FreeSlots();
     Micros idle_since = GetCurrentTimestamp();
     for (;;) {
       pg::Call([&] {
@@ -53,10 +65,8 @@ class Launcher {
       });
       const Micros now = GetCurrentTimestamp();
       next_wake_ = kNever;
-      busy_ = false;
-      for (int i = 0; i < kMaxDatabases; ++i) {
-        if (root_->slots[i].database != InvalidOid) Tend(i, now);
-      }
+      busy_ = !to_probe_.empty();
+      TendAll(now);
       if (busy_) {
         idle_since = now;
       } else {
@@ -64,19 +74,12 @@ class Launcher {
         if (now - idle_since >= kIdleExit) return;
         next_wake_ = std::min(next_wake_, idle_since + kIdleExit);
       }
+      if (now - swept_at_ >= kSweepInterval) FreeSlots();
       Wait(now);
     }
   }
 
  private:
-  // Which databases have the extension only a connection can tell: each gets one probe.
-  void ProbeAllDatabases() {
-    for (const Oid database : Databases()) {
-      DatabaseSlot* slot = pg::ClaimSlot(database);
-      if (slot != nullptr) (void)pg::ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
-    }
-  }
-
   // Databases that may be connected to and are no templates.
   std::vector<Oid> Databases() {
     struct Found {
@@ -115,35 +118,115 @@ class Launcher {
     return std::find(databases.begin(), databases.end(), database) != databases.end();
   }
 
+  // Frees the slots of databases that are gone or that have nothing to run.
+  void FreeSlots() {
+    const std::vector<Oid> databases = Databases();
+    for (DatabaseSlot& slot : root_->slots) {
+      if (slot.database == InvalidOid || slot.locked_out > 0) continue;
+      const bool exists =
+          std::find(databases.begin(), databases.end(), slot.database) != databases.end();
+      if (!exists || slot.wish == Wish::kNothing) pg::Call([&] { pg::ReleaseSlot(&slot); });
+    }
+    swept_at_ = GetCurrentTimestamp();
+  }
+
   static bool Wanted(const DatabaseSlot& slot, WorkerKind kind) {
-    if (!pg::guc_enabled) return false;
+    if (pg::MustStop(&slot)) return false;
     if (kind == pg::kSender) return slot.wish == Wish::kRun;
     return slot.wish == Wish::kRun || slot.wish == Wish::kProbe || slot.wish == Wish::kProbing;
   }
 
-  void Tend(int index, Micros now) {
-    DatabaseSlot* slot = &root_->slots[index];
-    for (const WorkerKind kind : {pg::kEvaluator, pg::kSender}) {
-      Started* started = &started_[static_cast<size_t>(index)][kind];
-      if (owners_[static_cast<size_t>(index)] != slot->database) *started = {};
-      NoticeEnd(started, now);
-      const bool wanted = Wanted(*slot, kind);
-      if (wanted || started->handle != nullptr) busy_ = true;
-      if (!wanted && started->handle != nullptr) {
-        pg::Call([&] { TerminateBackgroundWorker(started->handle); });
+  // Databases known to have something to run get both their workers before others are probed: when
+  // background worker slots are short, some databases work wholly rather than all by half.
+  void TendAll(Micros now) {
+    probing_ = blocked_ = ended_ = false;
+    for (int i = 0; i < kMaxDatabases; ++i) Notice(i, now);
+    if (ended_) RetryStarved();
+    for (int i = 0; i < kMaxDatabases; ++i) {
+      if (root_->slots[i].database != InvalidOid && root_->slots[i].wish == Wish::kRun) {
+        StartMissing(i, pg::kEvaluator, now);
+        StartMissing(i, pg::kSender, now);
       }
-      if (!wanted || started->handle != nullptr || pg::WorkerRuns(slot, kind)) continue;
-      if (started->next_try != kNoTime && now < started->next_try) {
-        next_wake_ = std::min(next_wake_, started->next_try);
-        continue;
-      }
-      if (!Exists(slot->database)) {
-        pg::ReleaseSlot(slot);
-        return;
-      }
-      Start(slot, kind, started, now);
     }
-    owners_[static_cast<size_t>(index)] = slot->database;
+    for (int i = 0; i < kMaxDatabases && !blocked_ && !probing_; ++i) {
+      const Wish wish = root_->slots[i].wish;
+      if (root_->slots[i].database != InvalidOid &&
+          (wish == Wish::kProbe || wish == Wish::kProbing)) {
+        StartMissing(i, pg::kEvaluator, now);
+      }
+    }
+    while (pg::guc_enabled && !to_probe_.empty() && !blocked_ && !probing_) ProbeNext(now);
+    if (!blocked_) no_slot_logged_ = false;
+  }
+
+  // A worker has ended, so that a slot is free.
+  void RetryStarved() {
+    for (Database& database : databases_) {
+      for (Started& started : database.started) {
+        if (started.starved) started.next_try = kNoTime;
+      }
+    }
+  }
+
+  // Which databases have the extension only a connection can tell: each gets one probe, one after
+  // the other.
+  void ProbeNext(Micros now) {
+    const Oid database = to_probe_.back();
+    DatabaseSlot* slot = pg::ClaimSlot(database);
+    if (slot == nullptr) {
+      FreeSlots();
+      slot = pg::ClaimSlot(database);
+    }
+    to_probe_.pop_back();
+    if (slot == nullptr || !pg::ChangeWish(slot, {Wish::kNothing}, Wish::kProbe)) return;
+    const int index = static_cast<int>(slot - root_->slots);
+    Notice(index, now);
+    StartMissing(index, pg::kEvaluator, now);
+  }
+
+  // What has become of a slot's workers; stops those that nobody wants any more.
+  void Notice(int index, Micros now) {
+    const DatabaseSlot& slot = root_->slots[index];
+    Database* database = &databases_[static_cast<size_t>(index)];
+    if (database->oid != slot.database) *database = {slot.database, slot.asked, {}};
+    const bool asked = std::exchange(database->asked, slot.asked) != slot.asked;
+    for (const WorkerKind kind : {pg::kEvaluator, pg::kSender}) {
+      Started* started = &database->started[kind];
+      NoticeEnd(started, now);
+      if (asked) {
+        started->next_try = kNoTime;
+        started->pause = kFirstPause;
+      }
+      if (started->handle == nullptr) continue;
+      busy_ = true;
+      if (!Wanted(slot, kind)) {
+        pg::Call([&] { TerminateBackgroundWorker(started->handle); });
+      } else if (slot.wish == Wish::kProbing && now - started->started_at < kLongProbe) {
+        probing_ = true;
+        next_wake_ = std::min(next_wake_, started->started_at + kLongProbe);
+      }
+    }
+    // When alerting.enabled is off there is nothing to start, but somebody has to notice the
+    // change.
+    if (slot.database != InvalidOid && slot.wish == Wish::kRun) busy_ = true;
+  }
+
+  void StartMissing(int index, WorkerKind kind, Micros now) {
+    DatabaseSlot* slot = &root_->slots[index];
+    Started* started = &databases_[static_cast<size_t>(index)].started[kind];
+    if (!Wanted(*slot, kind)) return;
+    busy_ = true;
+    if (started->handle != nullptr || pg::WorkerRuns(slot, kind)) return;
+    if (started->next_try != kNoTime && now < started->next_try) {
+      next_wake_ = std::min(next_wake_, started->next_try);
+      blocked_ = blocked_ || started->starved;
+      return;
+    }
+    if (Exists(slot->database)) {
+      Start(slot, kind, started, now);
+    } else {
+      pg::Call([&] { pg::ReleaseSlot(slot); });
+    }
   }
 
   void NoticeEnd(Started* started, Micros now) {
@@ -153,6 +236,7 @@ class Launcher {
       return GetBackgroundWorkerPid(started->handle, &pid);
     });
     if (status != BGWH_STOPPED) return;
+    ended_ = true;
     pg::Call([&] { pfree(started->handle); });
     started->handle = nullptr;
     if (now - started->started_at >= kLongRun) started->pause = kFirstPause;
@@ -189,22 +273,29 @@ class Launcher {
     });
     started->handle = result.handle;
     started->started_at = now;
+    started->starved = result.handle == nullptr;
     if (result.handle != nullptr) {
-      no_slot_logged_ = false;
+      probing_ = probing_ || slot->wish == Wish::kProbing;
       return;
     }
+    blocked_ = true;
     started->next_try = now + started->pause;
     started->pause = std::min(started->pause * 2, kLongestPause);
     next_wake_ = std::min(next_wake_, started->next_try);
     if (std::exchange(no_slot_logged_, true)) return;
     pg::Call([&] {
-      ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                    errmsg("alerting: no background worker slot is free for the %s of database %u",
-                           type, database),
-                    errdetail("It is tried again with growing pauses; databases whose workers "
-                              "run are not affected."),
-                    errhint("Increase max_worker_processes: alerting needs one slot, and two more "
-                            "for each database.")));
+      StartTransactionCommand();
+      const char* name = get_database_name(database);
+      ereport(
+          LOG,
+          (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+           errmsg("alerting: no background worker slot is free for the %s of database \"%s\"",
+                  kind == pg::kEvaluator ? "evaluator" : "sender", name == nullptr ? "?" : name),
+           errdetail("It is tried again when one becomes free; databases whose workers run are "
+                     "not affected."),
+           errhint("Increase max_worker_processes: alerting needs one slot, and two more for "
+                   "each database.")));
+      CommitTransactionCommand();
     });
   }
 
@@ -222,10 +313,14 @@ class Launcher {
   }
 
   pg::SharedRoot* root_ = pg::Root();
-  std::array<std::array<Started, kWorkerKinds>, kMaxDatabases> started_ = {};
-  std::array<Oid, kMaxDatabases> owners_ = {};
+  std::array<Database, kMaxDatabases> databases_ = {};
+  std::vector<Oid> to_probe_;  // the next one last
+  Micros swept_at_ = kNoTime;
   Micros next_wake_ = kNever;
   bool busy_ = false;
+  bool probing_ = false;  // a probe is under way
+  bool blocked_ = false;  // no background worker slot was free
+  bool ended_ = false;    // a worker has ended
   bool no_slot_logged_ = false;
 };
 

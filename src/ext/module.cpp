@@ -26,7 +26,7 @@ void RegisterLauncherAtBoot() {
   MemSet(&worker, 0, sizeof(worker));
   worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
   worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-  worker.bgw_restart_time = 10;
+  worker.bgw_restart_time = pg::kLauncherRestartSeconds;
   strlcpy(worker.bgw_library_name, "alerting", BGW_MAXLEN);
   strlcpy(worker.bgw_function_name, "alerting_launcher_main", BGW_MAXLEN);
   strlcpy(worker.bgw_name, "alerting launcher", BGW_MAXLEN);

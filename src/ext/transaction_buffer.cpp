@@ -150,12 +150,17 @@ bool AppendToQueue(DatabaseSlot* slot) noexcept {
 // Right after COMMIT: the rows are visible and nothing may fail any more.
 void HandOver() noexcept {
   DatabaseSlot* slot = buffer.slot;
+  // The launcher may have freed a slot that had nothing to run.
+  if (slot->database != MyDatabaseId) slot = pg::ClaimSlot(MyDatabaseId);
+  if (slot == nullptr) return;
   if (buffer.used > 0 || buffer.mark_count > 0) {
     LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-    for (int i = 0; i < buffer.mark_count; ++i) {
-      pg::AddReplayMark(slot, buffer.marks[i].source, buffer.marks[i].from);
+    if (slot->database == MyDatabaseId) {
+      for (int i = 0; i < buffer.mark_count; ++i) {
+        pg::AddReplayMark(slot, buffer.marks[i].source, buffer.marks[i].from);
+      }
+      if (buffer.used > 0 && !AppendToQueue(slot)) LeaveMarks(slot);
     }
-    if (buffer.used > 0 && !AppendToQueue(slot)) LeaveMarks(slot);
     LWLockRelease(&slot->lock);
     pg::WakeWorker(slot, pg::kEvaluator);
   }
@@ -166,6 +171,7 @@ void HandOver() noexcept {
           ? pg::ChangeWish(slot, {Wish::kNothing, Wish::kProbing, Wish::kStopped}, Wish::kProbe)
           : slot->wish == Wish::kNothing &&
                 pg::ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
+  if (buffer.start_workers) pg::CountRequest(slot);
   if (changed || buffer.start_workers) pg::WakeLauncher();
   if (buffer.wake_sender) pg::WakeWorker(slot, pg::kSender);
 }

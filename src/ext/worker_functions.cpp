@@ -172,6 +172,7 @@ Datum Start() {
   DatabaseSlot* slot = RequireSlot();
   // For the present, and again at COMMIT for what this transaction has made.
   (void)pg::ChangeWish(slot, {pg::Wish::kStopped, pg::Wish::kNothing}, pg::Wish::kProbe);
+  pg::CountRequest(slot);
   pg::Call([&] { pg::EnsureWorkers(slot); });
   StartWorkersAtCommit();
   return Datum{0};

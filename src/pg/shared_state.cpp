@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "pg/guc.h"
+
 namespace alerting::pg {
 
 namespace {
@@ -29,6 +31,9 @@ void InitSlot(DatabaseSlot* slot, int tranche) {
 void ClearSlot(DatabaseSlot* slot) {
   slot->database = InvalidOid;
   slot->wish = Wish::kNothing;
+  slot->locked_out = 0;
+  slot->asked = 0;
+  slot->problem[0] = '\0';
   slot->workers[kEvaluator] = {};
   slot->workers[kSender] = {};
   slot->queue = DSM_HANDLE_INVALID;
@@ -139,10 +144,13 @@ void ReleaseSlot(DatabaseSlot* slot) {
   SharedRoot* shared = Root();
   dsm_handle queue = DSM_HANDLE_INVALID;
   LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+  // A backend that is about to write to the queue looks under this lock whose slot it is.
+  LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
   if (slot->workers[kEvaluator].pid == 0 && slot->workers[kSender].pid == 0) {
     queue = slot->queue;
     ClearSlot(slot);
   }
+  LWLockRelease(&slot->lock);
   LWLockRelease(&shared->lock);
   if (queue != DSM_HANDLE_INVALID) dsm_unpin_segment(queue);
 }
@@ -183,7 +191,7 @@ bool EnsureLauncher() {
   MemSet(&worker, 0, sizeof(worker));
   worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
   worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-  worker.bgw_restart_time = 10;
+  worker.bgw_restart_time = kLauncherRestartSeconds;
   strlcpy(worker.bgw_library_name, "alerting", BGW_MAXLEN);
   strlcpy(worker.bgw_function_name, "alerting_launcher_main", BGW_MAXLEN);
   strlcpy(worker.bgw_name, "alerting launcher", BGW_MAXLEN);
@@ -210,6 +218,40 @@ bool ChangeWish(DatabaseSlot* slot, std::initializer_list<Wish> from, Wish to) n
   if (changes) slot->wish = to;
   LWLockRelease(&root->lock);
   return changes;
+}
+
+void CountRequest(DatabaseSlot* slot) noexcept {
+  LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+  ++slot->asked;
+  LWLockRelease(&root->lock);
+}
+
+bool MustStop(const DatabaseSlot* slot) noexcept {
+  return !guc_enabled || slot->wish == Wish::kStopped || slot->locked_out > 0;
+}
+
+void LockOut(DatabaseSlot* slot, Oid database) noexcept {
+  LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+  if (slot->database == database) ++slot->locked_out;
+  LWLockRelease(&root->lock);
+}
+
+void EndLockOut(DatabaseSlot* slot, Oid database) noexcept {
+  LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+  // After a DROP DATABASE the slot may have been freed, and taken by another database.
+  if (slot->database == database && slot->locked_out > 0) {
+    --slot->locked_out;
+    ++slot->asked;
+  }
+  LWLockRelease(&root->lock);
+}
+
+void SetProblem(DatabaseSlot* slot, WorkerKind kind, const char* problem) noexcept {
+  if (problem[0] == '\0' && (slot->problem[0] == '\0' || slot->problem_of != kind)) return;
+  LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+  strlcpy(slot->problem, problem, kProblemBytes);
+  slot->problem_of = kind;
+  LWLockRelease(&slot->lock);
 }
 
 void EnsureWorkers(DatabaseSlot* slot) {

@@ -16,6 +16,8 @@ namespace alerting::pg {
 
 inline constexpr int kMaxDatabases = 64;
 inline constexpr int kMaxReplays = 16;
+inline constexpr int kLauncherRestartSeconds = 1;
+inline constexpr int kProblemBytes = 192;
 
 enum WorkerKind : int { kEvaluator = 0, kSender = 1 };
 inline constexpr int kWorkerKinds = 2;
@@ -26,7 +28,7 @@ enum class Wish : int {
   kProbing,  // it has been started for that
   kRun,      // keep both workers running
   kNothing,  // no extension, no binding, or incompatible; until somebody asks again
-  kStopped,  // by alerting.stop() or for a DROP DATABASE; until alerting.start()
+  kStopped,  // by alerting.stop(); until alerting.start()
 };
 
 struct WorkerSlot {
@@ -43,6 +45,8 @@ struct ReplayMark {
 struct DatabaseSlot {
   Oid database;  // InvalidOid: free
   Wish wish;
+  int locked_out;  // commands under way that need the database for themselves (DROP DATABASE, ...)
+  uint32 asked;    // counts explicit requests to start, which no pause delays
   WorkerSlot workers[kWorkerKinds];
 
   LWLock lock;
@@ -66,6 +70,9 @@ struct DatabaseSlot {
   pg_atomic_uint64 sender_flush_done;
   pg_atomic_uint64 sender_wakes;   // counts calls of WakeWorker(slot, kSender): "look at the table"
   ConditionVariable flushed;
+
+  char problem[kProblemBytes];   // why a worker's last step failed, "" when it did not
+  WorkerKind problem_of;
 
   bool held;                     // a restored copy: deliveries wait for alerting.resume()
   pg_atomic_uint64 samples;      // judged or recognised as repeated
@@ -102,6 +109,7 @@ SharedRoot* Root();
 DatabaseSlot* FindSlot(Oid database);
 // The same, taking a free one if needed; nullptr when all are taken.
 DatabaseSlot* ClaimSlot(Oid database);
+// Frees a slot that has no workers (any more).
 void ReleaseSlot(DatabaseSlot* slot);
 // The current database's slot, cached. nullptr only when all slots are taken.
 DatabaseSlot* MySlot();
@@ -116,6 +124,15 @@ bool WorkerRuns(const DatabaseSlot* slot, WorkerKind kind) noexcept;
 bool EnsureLauncher();
 // Changes the slot's wish from one of the given values only; false when it was another.
 bool ChangeWish(DatabaseSlot* slot, std::initializer_list<Wish> from, Wish to) noexcept;
+// Counts an explicit request to start the workers.
+void CountRequest(DatabaseSlot* slot) noexcept;
+// Whether the slot's workers have to leave, or must not be started.
+bool MustStop(const DatabaseSlot* slot) noexcept;
+// Keeps workers out of the database; the second call ends it. Both take root->lock.
+void LockOut(DatabaseSlot* slot, Oid database) noexcept;
+void EndLockOut(DatabaseSlot* slot, Oid database) noexcept;
+// Notes why a worker's step failed; "" clears what that kind of worker noted.
+void SetProblem(DatabaseSlot* slot, WorkerKind kind, const char* problem) noexcept;
 // Asks for this database's workers: cheap when they run. Nothing on a standby.
 void EnsureWorkers(DatabaseSlot* slot);
 

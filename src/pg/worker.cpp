@@ -2,9 +2,9 @@
 #include "pg/worker.h"
 
 #include <algorithm>
-#include <utility>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "pg/transaction.h"
 
@@ -13,7 +13,7 @@ namespace alerting::pg {
 namespace {
 
 constexpr int kErrorsBeforeReload = 5;
-constexpr long kMaxPauseMs = 60'000;
+constexpr long kMaxPauseMs = 30'000;
 
 const char* KindName(WorkerKind kind) { return kind == kEvaluator ? "evaluator" : "sender"; }
 
@@ -36,9 +36,19 @@ void Report(const Error& error) {
   });
 }
 
+// PostgreSQL code.
+void HandleInterrupts() {
+  CHECK_FOR_INTERRUPTS();
+  if (ConfigReloadPending) {
+    ConfigReloadPending = false;
+    ProcessConfigFile(PGC_SIGHUP);
+  }
+}
+
 class Loop {
  public:
-  Loop(WorkerKind kind, WorkerTask* task) : kind_(kind), task_(task) {
+  Loop(DatabaseSlot* slot, WorkerKind kind, WorkerTask* task)
+      : slot_(slot), kind_(kind), task_(task), paces_itself_(task->WakeDescriptor() >= 0) {
     context_ = AllocSetContextCreate(TopMemoryContext, "alerting worker", ALLOCSET_DEFAULT_SIZES);
     const int descriptor = task->WakeDescriptor();
     events_ = Call([&] {
@@ -53,42 +63,77 @@ class Loop {
   void Run() {
     bool loaded = false;
     for (;;) {
-      Call([&] {
-        MemoryContextSwitchTo(context_);
-        MemoryContextReset(context_);
-        CHECK_FOR_INTERRUPTS();
-        if (ConfigReloadPending) {
-          ConfigReloadPending = false;
-          ProcessConfigFile(PGC_SIGHUP);
-        }
-      });
-      Micros next = kNever;
       try {
+        Call([&] {
+          MemoryContextSwitchTo(context_);
+          MemoryContextReset(context_);
+          HandleInterrupts();
+        });
+        if (MustStop(slot_)) Stop();
         if (!loaded) task_->Load();
         loaded = true;
-        next = task_->Step();
+        const Micros next = task_->Step();
         errors_ = 0;
+        SetProblem(slot_, kind_, "");
+        Wait(next);
       } catch (const Error& error) {
         Report(error);
-        next = AfterError(&loaded);
+        SetProblem(slot_, kind_, error.what());
+        // What does not fit the database any more (a column renamed, a right withdrawn) is asked of
+        // it anew.
+        if (ERRCODE_TO_CATEGORY(error.sqlstate()) ==
+            ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION) {
+          loaded = false;
+        }
+        AfterError(&loaded);
       } catch (const std::bad_alloc&) {
         Call([&] {
           ereport(LOG, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("alerting: out of memory")));
         });
-        next = AfterError(&loaded);
+        SetProblem(slot_, kind_, "out of memory");
+        AfterError(&loaded);
       }
-      Wait(next);
     }
   }
 
  private:
+  [[noreturn]] void Stop() {
+    try {
+      task_->BeforeStop();
+    } catch (const Error& error) {
+      Report(error);
+    }
+    throw WorkerExit();
+  }
+
   // Longer pauses after each error in a row; after several, everything is loaded anew, because the
   // memory may be what is wrong.
-  Micros AfterError(bool* loaded) {
+  void AfterError(bool* loaded) {
     ++errors_;
     if (errors_ % kErrorsBeforeReload == 0) *loaded = false;
     const long pause = std::min(kMaxPauseMs, 250L << std::min(errors_, 10));
-    return GetCurrentTimestamp() + pause * kMillisecond;
+    const Micros until = GetCurrentTimestamp() + pause * kMillisecond;
+    if (paces_itself_) {
+      Wait(until);
+    } else {
+      Pause(until);
+    }
+  }
+
+  // Waits although others wake the worker: what has failed would fail again for each of them. Only
+  // an explicit request to go on ends the pause.
+  void Pause(Micros until) {
+    const uint32 asked = slot_->asked;
+    Micros left;
+    while ((left = SubtractTime(until, GetCurrentTimestamp())) > 0 && slot_->asked == asked &&
+           !MustStop(slot_)) {
+      Call([&] {
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+                        static_cast<long>(left / 1000 + 1), WaitEventName());
+        ResetLatch(MyLatch);
+        HandleInterrupts();
+      });
+    }
   }
 
   void Wait(Micros until) {
@@ -106,14 +151,16 @@ class Loop {
 
   uint32 WaitEventName() {
     if (wait_event_ == 0) {
-      wait_event_ = ExtensionWaitEvent(kind_ == kEvaluator ? "AlertingEvaluatorMain"
-                                                           : "AlertingSenderMain");
+      wait_event_ =
+          ExtensionWaitEvent(kind_ == kEvaluator ? "AlertingEvaluatorMain" : "AlertingSenderMain");
     }
     return wait_event_;
   }
 
+  DatabaseSlot* const slot_;
   const WorkerKind kind_;
   WorkerTask* const task_;
+  const bool paces_itself_;  // while it waits for its descriptor
   MemoryContext context_;
   WaitEventSet* events_;
   uint32 wait_event_ = 0;
@@ -174,7 +221,7 @@ void RunWorker(WorkerKind kind, Oid database,
     }
     error_context_stack = &callback;
     const std::unique_ptr<WorkerTask> task = make_task(slot);
-    Loop(kind, task.get()).Run();
+    Loop(slot, kind, task.get()).Run();
   } catch (const WorkerExit&) {
     // In good order.
   } catch (Error& error) {

@@ -22,6 +22,8 @@ class WorkerTask {
   virtual Micros Step() = 0;
   // A descriptor that wakes the worker when readable, -1 for none.
   virtual int WakeDescriptor() { return -1; }
+  // Called before the worker ends because it was told to stop.
+  virtual void BeforeStop() {}
 };
 
 // Thrown by a task to end the worker in good order (the slot's wish says what follows).
@@ -29,8 +31,9 @@ struct WorkerExit {};
 
 // Connects the process to the database, takes the slot, and runs the task made by `make_task` until
 // the process is told to stop. Never returns.
-[[noreturn]] void RunWorker(WorkerKind kind, Oid database,
-                            const std::function<std::unique_ptr<WorkerTask>(DatabaseSlot*)>& make_task);
+[[noreturn]] void RunWorker(
+    WorkerKind kind, Oid database,
+    const std::function<std::unique_ptr<WorkerTask>(DatabaseSlot*)>& make_task);
 
 // In a transaction of a worker: takes the lock that DROP EXTENSION conflicts with and returns the
 // extension's OID, InvalidOid when it is not installed.
