@@ -76,7 +76,7 @@ Micros Sender::Step() {
   CollectResponses();
   StartReady();
   Micros now = GetCurrentTimestamp();
-  if (NeedsTransaction(now)) RunTransaction();
+  if (now >= not_before_ && HasWork(now)) RunTransaction();
   now = GetCurrentTimestamp();
   if (now >= next_cleanup_ && now >= not_before_) DeleteExpired(now);
   StartReady();
@@ -232,7 +232,7 @@ void Sender::AddOutcome(WebhookQueue* queue, Outcome outcome) {
 
 Micros Sender::NextWake(Micros now) const {
   Micros transaction = std::min(next_look_, next_cleanup_);
-  if (NeedsTransaction(now)) transaction = now;
+  if (HasWork(now)) transaction = now;
   if (!outcomes_.empty()) {
     transaction = std::min(transaction, oldest_outcome_at_ + kLongestUnrecorded);
   }

@@ -72,7 +72,7 @@ class Sender final : public pg::WorkerTask {
   int MostPerWebhook() const;
 
   // sender_outbox.cpp: transactions
-  bool NeedsTransaction(Micros now) const;
+  bool HasWork(Micros now) const;  // for a transaction
   void RunTransaction();
   void Exchange(uint64_t wakes, uint64_t flush_requested, Results* results);
   void AfterError();

@@ -35,10 +35,15 @@ std::vector<Micros> RemainingPausesByAttempts(const std::vector<Micros>& schedul
   return remaining;
 }
 
+std::string OriginOf(const std::string& text) {
+  std::string ignored;
+  const std::optional<Url> url = ParseUrl(text, &ignored);
+  return url ? url->Origin() : "an invalid URL";
+}
+
 }  // namespace
 
-bool Sender::NeedsTransaction(Micros now) const {
-  if (now < not_before_) return false;
+bool Sender::HasWork(Micros now) const {
   if (look_ || now >= next_look_) return true;
   if (pg_atomic_read_u64(&slot_->sender_wakes) != wakes_seen_) return true;
   // Outcomes gather for a moment while others are still to come.
@@ -246,9 +251,7 @@ void Sender::UpdateQueue(const PendingWebhook& webhook) {
   std::unique_ptr<WebhookQueue>& queue = queues_[webhook.id];
   if (queue == nullptr) queue = std::make_unique<WebhookQueue>();
   if (queue->url != webhook.url) {
-    std::string ignored;
-    const std::optional<Url> url = ParseUrl(webhook.url, &ignored);
-    queue->origin = url ? url->Origin() : "an invalid URL";
+    queue->origin = OriginOf(webhook.url);
     queue->url = webhook.url;
     queue->endpoint.Forgive();  // another endpoint than the one that failed
   }

@@ -14,7 +14,7 @@ The first line of standard output says "ready PORT". Behaviours, by the path's f
   /gone                      410
   /reset                     resets the connection; /close: closes it without an answer
   /continue                  100 Continue for ever
-  /gzipbomb                  a small body that would be 1 GB when decompressed
+  /gzipbomb                  a small body that would be 200 MB when decompressed
   /garbage                   no HTTP at all; /binary: a body of bytes that are no UTF-8, with NUL
   /body/N                    200 with N bytes of body
 
@@ -40,7 +40,7 @@ MAX_BODY = 64 << 20
 def gzip_bomb():
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     zeros = bytes(1 << 20)
-    return b"".join(packer.compress(zeros) for _ in range(1024)) + packer.flush()
+    return b"".join(packer.compress(zeros) for _ in range(200)) + packer.flush()
 
 
 class Receiver:

@@ -1,0 +1,90 @@
+# Bad endpoints cost the others nothing, and the worker little: field cases 16, 21 and 22.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use DeliveryTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = new_node('isolation', conf => ["alerting.delivery_timeout = '3s'"]);
+my $receiver = start_receiver('isolation');
+my $bad = start_receiver('bad');
+
+sub sender_pid
+{
+	return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'alerting sender'");
+}
+
+sub resident_kb
+{
+	my ($pid) = @_;
+	my ($kb) = slurp_file("/proc/$pid/status") =~ /^VmRSS:\s+(\d+)/m;
+	return $kb;
+}
+
+# --- twenty slow endpoints and a healthy one -------------------------------------------------------
+webhook($node, "slow$_", $bad->url("/slow/30/$_"), retry_schedule => "'{1 hour}'") for 1 .. 20;
+webhook($node, 'healthy', $receiver->url('/healthy'));
+my $begin = time;
+$node->safe_psql('postgres', q{INSERT INTO alerting.delivery (webhook_id, event, payload)
+	SELECT w.id, 'alert.firing', jsonb_build_object('n', n) FROM generate_series(1, 50) n, alerting.webhook w ORDER BY n, w.id DESC});
+ok(wait_until(sub { $receiver->requests('/healthy') == 50 }), 'the healthy endpoint got its 50');
+my @arrived = sort { $a <=> $b } map { $_->{at} } $receiver->requests('/healthy');
+cmp_ok($arrived[-1] - $begin, '<', 2, 'within two seconds');
+ok($node->poll_query_until('postgres', q{SELECT count(DISTINCT d.webhook_id) = 20 FROM alerting.delivery_attempt a
+	JOIN alerting.delivery d ON d.id = a.delivery_id WHERE a.error LIKE 'timeout after 3%ms waiting for a response'}),
+	'each slow one ended by the timeout');
+cmp_ok($node->safe_psql('postgres', q{SELECT max(n) FROM (SELECT count(*) AS n FROM alerting.delivery_attempt a
+	JOIN alerting.delivery d ON d.id = a.delivery_id WHERE d.webhook_id LIKE 'slow%' GROUP BY d.webhook_id) x}),
+	'<=', 3, 'a slow endpoint is asked once at a time');
+deliver($node, 'healthy', count => 20);
+$begin = time;
+ok(wait_until(sub { $receiver->requests('/healthy') == 70 }), 'the next ones go');
+cmp_ok(time - $begin, '<', 2, 'as quickly');
+$node->safe_psql('postgres', "DELETE FROM alerting.webhook WHERE id LIKE 'slow%'");
+
+# --- answers without end ------------------------------------------------------------------------------
+my %expected = (
+	'/endless' => qr/^DELIVERED 1 200$/,
+	'/gzipbomb' => qr/^DELIVERED 1 200$/,
+	'/drip-body' => qr/^DELIVERED 1 200$/,
+	'/drip' => qr/^FAILED 1 timeout after 3\d\d\d ms while reading the response$/,
+	'/endless-headers' => qr/^FAILED 1 response head is larger than 32 kB$/,
+	'/continue' => qr/^FAILED 1 (timeout after 3\d\d\d ms|response head is larger)/,
+	'/hang' => qr/^FAILED 1 timeout after 3\d\d\d ms waiting for a response$/);
+my $before = resident_kb(sender_pid());
+for my $path (sort keys %expected)
+{
+	webhook($node, substr($path, 1), $bad->url($path), retry_schedule => "'{}'");
+	deliver($node, substr($path, 1));
+}
+like(wait_settled($node, substr($_, 1)), $expected{$_}, $_) for sort keys %expected;
+cmp_ok(resident_kb(sender_pid()) - $before, '<', 40 * 1024, 'the worker stays small');
+is($node->safe_psql('postgres', 'SELECT max(length(response)) <= 1024 FROM alerting.delivery_attempt'), 't',
+	'a short prefix of each response is kept');
+
+# --- a dead endpoint is not hammered ----------------------------------------------------------------------
+$bad->stop;
+webhook($node, 'dead', $bad->url('/dead'), retry_schedule => "'{50 milliseconds,50 milliseconds}'");
+deliver($node, 'dead', count => 100);
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 10 FROM alerting.delivery_attempt a
+	JOIN alerting.delivery d ON d.id = a.delivery_id WHERE d.webhook_id = 'dead'}), 'ten attempts');
+deliver($node, 'healthy');
+wait_settled($node, 'healthy');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM alerting.delivery WHERE webhook_id = 'dead' AND status = 'PENDING'}),
+	'what could not wait for longer is parked with the first probe');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM alerting.delivery_attempt a
+	JOIN alerting.delivery d ON d.id = a.delivery_id WHERE d.webhook_id = 'dead'}), '11', 'eleven attempts in all');
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT last_error, ', ' ORDER BY last_error) FROM alerting.delivery WHERE webhook_id = 'dead'}),
+	'connecting failed: connection refused, not tried again, the endpoint fails: connecting failed: connection refused',
+	'with the cause in words');
+like(log_since($node), qr{webhook dead at http://127\.0\.0\.1:\d+ failed 10 times in a row: connecting failed}, 'the log tells once');
+unlike(log_since($node), qr{/dead}, 'without the path');
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead')}), '100', 'redeliver_failed takes them all up again')
+  if $node->safe_psql('postgres', "SELECT to_regproc('alerting.redeliver_failed') IS NOT NULL") eq 't';
+
+$receiver->stop;
+$node->stop('fast');
+done_testing();

@@ -1,0 +1,84 @@
+# The sender waits for nobody: rows that users have locked, changed or deleted under it; retention.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use DeliveryTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('locks', conf => ["alerting.delivery_timeout = '5s'"]);
+my $receiver = start_receiver('locks');
+webhook($node, 'ok', $receiver->url('/ok'));
+
+# --- a locked delivery ------------------------------------------------------------------------------
+webhook($node, 'slow', $receiver->url('/slow/0.5'));
+my $id = deliver($node, 'slow');
+my $locker = $node->background_psql('postgres');
+$locker->query_safe("BEGIN; SELECT 1 FROM alerting.delivery WHERE id = '$id' FOR UPDATE");
+ok(wait_until(sub { $receiver->requests('/slow/0.5') == 1 }), 'a locked delivery is sent');
+deliver($node, 'ok', count => 5);
+is(wait_settled($node, 'ok'), join("\n", ('DELIVERED 1 200') x 5), 'others are recorded meanwhile');
+is(settled($node, 'slow'), 'PENDING 0', 'the locked one is not, yet');
+$locker->query_safe('COMMIT');
+is(wait_settled($node, 'slow'), 'DELIVERED 1 200', 'it is when the lock is gone');
+is(scalar $receiver->requests('/slow/0.5'), 1, 'and was sent once');
+
+# --- a delivery deleted under way ---------------------------------------------------------------------
+deliver($node, 'slow');
+ok(wait_until(sub { $receiver->requests('/slow/0.5') == 2 }), 'a request is under way');
+$node->safe_psql('postgres', q{DELETE FROM alerting.webhook WHERE id = 'slow'});
+deliver($node, 'ok');
+is($node->safe_psql('postgres', q{SELECT alerting.flush('10s', deliveries => true)}), 't', 'its webhook may go meanwhile');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM alerting.delivery WHERE webhook_id = 'slow'}), '0', 'nothing is left of it');
+
+# --- a webhook being changed in an open transaction ------------------------------------------------------
+webhook($node, 'gone', $receiver->url('/gone'));
+$locker->query_safe(q{BEGIN; UPDATE alerting.webhook SET updated_at = now() WHERE id IN ('gone', 'ok')});
+deliver($node, 'gone');
+deliver($node, 'ok');
+like(wait_settled($node, 'ok'), qr/DELIVERED 1 200$/, 'a locked webhook is sent to');
+is(wait_settled($node, 'gone'), 'FAILED 1 410 HTTP 410', '410 is recorded');
+is($node->safe_psql('postgres', q{SELECT is_active FROM alerting.webhook WHERE id = 'gone'}), 't', 'switching off waits for the lock');
+$locker->query_safe('COMMIT');
+ok($node->poll_query_until('postgres', q{SELECT NOT is_active FROM alerting.webhook WHERE id = 'gone'}), 'and comes after it');
+
+# --- a delivery that cannot be recorded -------------------------------------------------------------------
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
+	CREATE TRIGGER poison BEFORE UPDATE ON alerting.delivery FOR EACH ROW WHEN (OLD.payload ? 'poison') EXECUTE FUNCTION poison()});
+webhook($node, 'poisoned', $receiver->url('/poisoned'));
+deliver($node, 'poisoned', payload => q{'{"poison": 1}'});
+deliver($node, 'ok', count => 20);
+like(wait_settled($node, 'ok'), qr/^(DELIVERED 1 200\n?)+$/, 'a poisoned row holds up nobody');
+$node->safe_psql('postgres', 'DROP TRIGGER poison ON alerting.delivery');
+
+# --- changes count at once --------------------------------------------------------------------------------
+webhook($node, 'moved', $receiver->url('/status/500'), retry_schedule => "'{300 milliseconds,300 milliseconds}'");
+deliver($node, 'moved');
+ok(wait_until(sub { $receiver->requests('/status/500') >= 1 }), 'failing');
+$node->safe_psql('postgres', q{UPDATE alerting.webhook SET url = '} . $receiver->url('/moved') . q{' WHERE id = 'moved'});
+like(wait_settled($node, 'moved'), qr/^DELIVERED [23] 200$/, 'a new url counts for the next attempt');
+
+# --- retention ------------------------------------------------------------------------------------------
+$node->safe_psql('postgres', q{
+	INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('r', 1, 'cpu', 'CPU_USAGE', 80);
+	INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at) VALUES ('firing', 'r', 10, 'FIRING', now(), now());
+	INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload, status, created_at, delivered_at, next_attempt_at) VALUES
+	  ('old', 'ok', 'over', 'alert.firing', '{}', 'DELIVERED', now() - interval '3 hours', now() - interval '3 hours', now() - interval '3 hours'),
+	  ('old-firing', 'ok', 'firing', 'alert.firing', '{}', 'DELIVERED', now() - interval '3 hours', now() - interval '3 hours', now() - interval '3 hours'),
+	  ('new', 'ok', 'over', 'alert.firing', '{}', 'DELIVERED', now() - interval '3 hours', now(), now()),
+	  ('failed', 'ok', 'over', 'alert.firing', '{}', 'FAILED', now() - interval '3 hours', NULL, now() - interval '3 hours'),
+	  ('old-failed', 'ok', 'over', 'alert.firing', '{}', 'FAILED', now() - interval '9 hours', NULL, now() - interval '9 hours');
+	INSERT INTO alerting.delivery_attempt (delivery_id) VALUES ('old');
+	ALTER SYSTEM SET alerting.delivery_retention = '2h'});
+$node->restart;
+$node->safe_psql('postgres', q{SELECT alerting.start()});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM alerting.delivery WHERE id IN ('old', 'old-failed')}), 'old deliveries go');
+is($node->safe_psql('postgres', q{SELECT string_agg(id, ' ' ORDER BY id) FROM alerting.delivery WHERE id ~ '^(old|new|failed)'}),
+	'failed new old-firing', 'recent ones, parked ones and those of a FIRING alert stay');
+
+$locker->quit;
+$receiver->stop;
+$node->stop('fast');
+done_testing();
