@@ -282,6 +282,7 @@ bool Same(const Event& a, const Event& b) {
       std::tie(b.fire, b.container, b.rule, b.started_at, b.fired_at)) {
     return false;
   }
+  if (!Same(a.peak, b.peak)) return false;
   if (a.fire) return Same(a.value, b.value);
   if (a.resolved_at != b.resolved_at || a.reason != b.reason) return false;
   return a.reason != ResolveReason::kRecovered || Same(a.value, b.value);
@@ -296,7 +297,9 @@ void Sort(std::vector<Event>& events) {
 
 std::string List(const std::vector<Event>& events) {
   std::string text;
-  for (const Event& event : events) text += "\n      " + Describe(event);
+  for (const Event& event : events) {
+    text += "\n      " + Describe(event) + " peak " + std::to_string(event.peak);
+  }
   return text.empty() ? "\n      nothing" : text;
 }
 
@@ -306,6 +309,16 @@ std::string PhaseOf(Phase phase, Micros since, Micros fired_at, bool by_silence)
   if (phase == Phase::kPending) return "pending" + from;
   return "firing" + from + " fired " + std::to_string(fired_at - kEpoch) +
          (by_silence ? " by silence" : "");
+}
+
+std::string CompareCounters(const EngineCounters& engine, const Counters& oracle) {
+  auto text = [](uint64_t samples, uint64_t late, uint64_t backfill) {
+    return std::to_string(samples) + " samples, " + std::to_string(late) + " late, " +
+           std::to_string(backfill) + " backfill";
+  };
+  const std::string got = text(engine.samples, engine.late, engine.backfill);
+  const std::string expected = text(oracle.samples, oracle.late, oracle.backfill);
+  return got == expected ? "" : "counters: engine " + got + ", oracle " + expected;
 }
 
 // Compares every pair's state; a difference there is one that will show later.
@@ -372,6 +385,8 @@ std::optional<Difference> Duel(const Script& script, Tally* tally) {
     }
     std::string what = engine.problem();
     if (step.nothing_new && !got.empty()) what = "a replay tells something:" + List(got);
+    if (what.empty())
+      what = CompareCounters(engine.engine().counters(), oracle.oracle().counters());
     if (what.empty()) what = CompareStates(engine.engine(), oracle.oracle(), step.now);
     if (!what.empty()) return Difference{i, "    " + what};
     if (tally != nullptr) {
@@ -402,109 +417,6 @@ Phase EngineState(const Script& script, const std::string& container, const std:
   const Micros now = script.steps.back().now;
   const ContainerRef ref = engine.engine().Find(container);
   return static_cast<Phase>(engine.engine().Explain(ref, rule, now).state);
-}
-
-namespace {
-
-// Tries every removal that `remove(script, i)` offers for i = size-1 … 0 and keeps those after
-// which the two still differ.
-template <typename Size, typename Remove>
-bool Reduce(Script& script, Size size, Remove remove) {
-  bool reduced = false;
-  for (size_t i = size(script); i-- > 0;) {
-    Script smaller = script;
-    if (!remove(smaller, i) || !Duel(smaller)) continue;
-    script = std::move(smaller);
-    reduced = true;
-    i = std::min(i, size(script));
-  }
-  return reduced;
-}
-
-bool RemoveSteps(Script& script, size_t from, size_t count) {
-  if (from >= script.steps.size()) return false;
-  const auto begin = script.steps.begin() + static_cast<std::ptrdiff_t>(from);
-  const auto end = from + count < script.steps.size() ? begin + static_cast<std::ptrdiff_t>(count)
-                                                      : script.steps.end();
-  script.steps.erase(begin, end);
-  return true;
-}
-
-bool ShrinkRows(Script& script) {
-  bool reduced = false;
-  for (size_t at = script.steps.size(); at-- > 0;) {
-    auto rows = [at](const Script& of) { return of.steps[at].rows.size(); };
-    reduced |= Reduce(script, rows, [at](Script& of, size_t i) {
-      auto& list = of.steps[at].rows;
-      if (i >= list.size()) return false;
-      list.erase(list.begin() + static_cast<std::ptrdiff_t>(i));
-      return true;
-    });
-    auto fields = [at](const Script& of) { return of.steps[at].rows.size() * 6; };
-    reduced |= Reduce(script, fields, [at](Script& of, size_t i) {
-      Row& row = of.steps[at].rows[i / 6];
-      auto clear = [](auto& field) { return field ? (field.reset(), true) : false; };
-      switch (i % 6) {
-        case 0:
-          return clear(row.cpu);
-        case 1:
-          return clear(row.memory);
-        case 2:
-          return clear(row.memory_used);
-        case 3:
-          return clear(row.memory_limit);
-        case 4:
-          return clear(row.running);
-        default:
-          return clear(row.restarts);
-      }
-    });
-  }
-  return reduced;
-}
-
-bool ShrinkRules(Script& script) {
-  std::set<std::string> ids;
-  for (const Step& step : script.steps) {
-    for (const Rule& rule : step.rules) ids.insert(rule.id);
-  }
-  bool reduced = false;
-  for (const std::string& id : ids) {
-    Script smaller = script;
-    for (Step& step : smaller.steps) {
-      std::erase_if(step.rules, [&](const Rule& rule) { return rule.id == id; });
-    }
-    if (!Duel(smaller)) continue;
-    script = std::move(smaller);
-    reduced = true;
-  }
-  return reduced;
-}
-
-}  // namespace
-
-Script Shrink(const Script& script) {
-  Script best = script;
-  for (Step& step : best.steps) step.nothing_new = false;  // true of the whole script only
-  const auto difference = Duel(best);
-  if (!difference) return script;
-  best.steps.resize(difference->step + 1);
-  if (best.lazy_saves) {
-    Script eager = best;
-    eager.lazy_saves = false;
-    if (Duel(eager)) best = std::move(eager);
-  }
-  auto steps = [](const Script& of) { return of.steps.size(); };
-  bool reduced = true;
-  while (reduced) {
-    reduced = ShrinkRules(best);
-    for (size_t count = std::max<size_t>(best.steps.size() / 2, 1); count > 0; count /= 2) {
-      reduced |=
-          Reduce(best, steps, [count](Script& of, size_t i) { return RemoveSteps(of, i, count); });
-    }
-    reduced |= ShrinkRows(best);
-  }
-  return best;
 }
 
 }  // namespace alerting::oracle

@@ -21,19 +21,6 @@ const Stream& StreamOf(const Container& container, Condition metric) {
   return container.streams[Index(metric)];
 }
 
-// Restarts gained in (until - window, until], from the whole history.
-double RestartsGained(const Stream& restarts, Micros until, Micros window) {
-  double gained = 0;
-  for (size_t i = 1; i < restarts.readings.size(); ++i) {
-    const Reading& before = restarts.readings[i - 1];
-    const Reading& after = restarts.readings[i];
-    const bool inside = after.at > SubtractTime(until, window) && after.at <= until;
-    if (!inside) continue;
-    gained += after.value >= before.value ? after.value - before.value : after.value;
-  }
-  return gained;
-}
-
 }  // namespace
 
 // --- who looks at what
@@ -93,6 +80,19 @@ const Stream* Oracle::LookedAt(const Container& container, const Rule& rule) con
 Micros Oracle::VirtualNow(const Stream& stream, Micros now) const {
   const Micros waited = SubtractTime(now, std::max(stream.arrival, started_));
   return AddTime(stream.readings.back().at, std::max<Micros>(waited, 0));
+}
+
+// Restarts gained in (until - window, until], from the whole history.
+double Oracle::RestartsGained(const Stream& restarts, Micros until, Micros window) {
+  double gained = 0;
+  for (size_t i = 1; i < restarts.readings.size(); ++i) {
+    const Reading& before = restarts.readings[i - 1];
+    const Reading& after = restarts.readings[i];
+    const bool inside = after.at > SubtractTime(until, window) && after.at <= until;
+    if (!inside) continue;
+    gained += after.value >= before.value ? after.value - before.value : after.value;
+  }
+  return gained;
 }
 
 double Oracle::CurrentValue(const Container& container, const Rule& rule, Micros as_at) const {
@@ -169,11 +169,15 @@ void Oracle::Judge(const std::vector<Row>& rows, Micros arrival) {
   std::map<std::string, std::vector<Taken>> by_container;
   for (const Row& row : rows) {
     if (!containers_.contains(row.container)) continue;
+    ++counters_.samples;
     const Source source = SourceOf(row.source);
     Micros at = row.at;
     if (arrival != kNoTime) {
       if (at > AddTime(arrival, 5 * kMinute)) at = arrival;
-      if (source.max_age != kNever && at < SubtractTime(arrival, source.max_age)) continue;
+      if (source.max_age != kNever && at < SubtractTime(arrival, source.max_age)) {
+        ++counters_.backfill;
+        continue;
+      }
     }
     by_container[row.container].push_back({at, &row});
   }
@@ -184,33 +188,46 @@ void Oracle::Judge(const std::vector<Row>& rows, Micros arrival) {
     while (i < taken.size()) {
       MergedRow merged;
       merged.at = taken[i].at;
+      std::vector<uint8_t> carried;  // by row: Reading bits
       for (; i < taken.size() && taken[i].at == merged.at; ++i) {
-        const Row& row = *taken[i].row;
-        auto merge = [&](std::optional<MergedRow::Value>& into, std::optional<double> value) {
-          if (!value || !std::isfinite(*value)) return false;
-          into = MergedRow::Value{*value, row.source};
-          return true;
-        };
-        merge(merged.cpu, row.cpu);
-        merge(merged.memory, row.memory);
-        if (row.running) merge(merged.running, *row.running ? 1 : 0);
-        merge(merged.restarts, row.restarts);
-        const bool has_used = merge(merged.used, row.memory_used);
-        const bool has_limit = merge(merged.limit, row.memory_limit);
-        if (has_used || has_limit) merged.memory_parts_source = row.source;
+        carried.push_back(Merge(*taken[i].row, merged));
       }
-      JudgeRow(key, containers_[key], merged, arrival == kNoTime ? merged.at : arrival);
+      const uint8_t late =
+          JudgeRow(key, containers_[key], merged, arrival == kNoTime ? merged.at : arrival);
+      for (const uint8_t bits : carried) counters_.late += (bits & late) != 0 ? 1 : 0;
     }
   }
 }
 
-void Oracle::JudgeRow(const std::string& key, Container& container, const MergedRow& row,
-                      Micros arrival) {
+// The readings of a later row count; returns which the row has.
+uint8_t Oracle::Merge(const Row& row, MergedRow& merged) {
+  uint8_t carried = 0;
+  auto merge = [&](alerting::Reading bit, std::optional<MergedRow::Value>& into,
+                   std::optional<double> value) {
+    if (!value || !std::isfinite(*value)) return;
+    into = MergedRow::Value{*value, row.source};
+    carried = static_cast<uint8_t>(carried | bit);
+  };
+  merge(kCpu, merged.cpu, row.cpu);
+  merge(kMemory, merged.memory, row.memory);
+  if (row.running) merge(kRunning, merged.running, *row.running ? 1 : 0);
+  merge(kRestarts, merged.restarts, row.restarts);
+  merge(kMemoryUsed, merged.used, row.memory_used);
+  merge(kMemoryLimit, merged.limit, row.memory_limit);
+  if ((carried & (kMemoryUsed | kMemoryLimit)) != 0) merged.memory_parts_source = row.source;
+  return carried;
+}
+
+uint8_t Oracle::JudgeRow(const std::string& key, Container& container, const MergedRow& row,
+                         Micros arrival) {
+  uint8_t late = 0;
   const Stream* newest = Newest(container);
   const std::optional<Micros> newest_before =
       newest == nullptr ? std::nullopt : std::optional(newest->readings.back().at);
 
   bool parts_taken = false;
+  if (row.used && row.at < container.used.at) late |= kMemoryUsed;
+  if (row.limit && row.at < container.limit.at) late |= kMemoryLimit;
   if (row.used && row.at >= container.used.at) {
     container.used = {row.at, row.used->value};
     parts_taken = true;
@@ -227,19 +244,23 @@ void Oracle::JudgeRow(const std::string& key, Container& container, const Merged
     if (std::isfinite(percent)) memory = {percent, row.memory_parts_source};
   }
 
-  auto judge = [&](Condition metric, const std::optional<MergedRow::Value>& reading) {
-    if (!reading) return;
-    JudgeReading(key, container, metric, row.at, reading->value, reading->source, arrival);
+  auto judge = [&](Condition metric, const std::optional<MergedRow::Value>& reading, int bits) {
+    if (reading &&
+        !JudgeReading(key, container, metric, row.at, reading->value, reading->source, arrival)) {
+      late = static_cast<uint8_t>(late | bits);
+    }
   };
-  judge(Condition::kCpuUsage, row.cpu);
-  judge(Condition::kMemoryUsage, memory);
-  judge(Condition::kContainerDown, row.running);
-  judge(Condition::kRestartLoop, row.restarts);
+  judge(Condition::kCpuUsage, row.cpu, kCpu);
+  judge(Condition::kMemoryUsage, memory, row.memory ? kMemory : kMemoryUsed | kMemoryLimit);
+  judge(Condition::kContainerDown, row.running, kRunning);
+  judge(Condition::kRestartLoop, row.restarts, kRestarts);
 
   // Any news of a container that never says whether it runs ends its silence.
-  if (ReportsRunning(container)) return;
+  if (ReportsRunning(container)) return late;
   newest = Newest(container);
-  if (newest == nullptr || (newest_before && newest->readings.back().at <= *newest_before)) return;
+  if (newest == nullptr || (newest_before && newest->readings.back().at <= *newest_before)) {
+    return late;
+  }
   for (const Rule* rule : RulesOf(container)) {
     Pair& pair = container.pairs[rule->id];
     if (rule->condition == Condition::kContainerDown && pair.phase == Phase::kFiring) {
@@ -247,9 +268,10 @@ void Oracle::JudgeRow(const std::string& key, Container& container, const Merged
               ResolveReason::kRecovered);
     }
   }
+  return late;
 }
 
-void Oracle::JudgeReading(const std::string& key, Container& container, Condition metric, Micros at,
+bool Oracle::JudgeReading(const std::string& key, Container& container, Condition metric, Micros at,
                           double value, uint32_t source, Micros arrival) {
   Stream& stream = StreamOf(container, metric);
   std::vector<const Rule*> rules;
@@ -259,15 +281,15 @@ void Oracle::JudgeReading(const std::string& key, Container& container, Conditio
   if (stream.readings.empty()) {
     stream = {{{at, value}}, arrival, source};
     for (const Rule* rule : rules) JudgeNewReading(key, container, *rule, std::nullopt, 0);
-    return;
+    return true;
   }
   const Reading last = stream.readings.back();
-  if (at < last.at) return;  // late
+  if (at < last.at) return false;
   if (at == last.at) {
-    if (value == last.value) return;  // a repeat
+    if (value == last.value) return true;  // a repeat
     stream.readings.back().value = value;
     for (const Rule* rule : rules) JudgeCorrection(key, container, *rule);
-    return;
+    return true;
   }
   for (const Rule* rule : rules) PassDeadline(key, container, *rule, at - 1);
   const Micros old_stale_after = StaleAfter(stream);
@@ -275,6 +297,7 @@ void Oracle::JudgeReading(const std::string& key, Container& container, Conditio
   stream.arrival = arrival;
   stream.source = source;
   for (const Rule* rule : rules) JudgeNewReading(key, container, *rule, last, old_stale_after);
+  return true;
 }
 
 void Oracle::JudgeNewReading(const std::string& key, Container& container, const Rule& rule,
@@ -343,74 +366,6 @@ void Oracle::JudgeCorrection(const std::string& key, Container& container, const
   pair.peak = std::max(pair.peak, value);
   if (SubtractTime(as_at, pair.since) >= rule.duration) {
     Fire(key, rule, pair, pair.since, as_at, value, false);
-  }
-}
-
-// --- the clock
-// ------------------------------------------------------------------------------------
-
-void Oracle::PassDeadline(const std::string& key, Container& container, const Rule& rule,
-                          Micros until) {
-  Pair& pair = container.pairs[rule.id];
-  if (rule.condition == Condition::kContainerDown && pair.phase == Phase::kPending) {
-    const Micros deadline = AddTime(pair.since, rule.duration);
-    if (deadline <= until) Fire(key, rule, pair, pair.since, deadline, kNoValue, false);
-  }
-  if (rule.condition == Condition::kRestartLoop && pair.phase == Phase::kFiring &&
-      !pair.by_silence) {
-    const Stream& stream = StreamOf(container, rule.condition);
-    for (const Reading& reading : stream.readings) {
-      const Micros window_end = AddTime(reading.at, rule.duration);
-      if (window_end <= stream.readings.back().at) continue;
-      if (window_end > until) break;
-      const double count = RestartsGained(stream, window_end, rule.duration);
-      if (Breaches(rule, count)) continue;
-      Resolve(key, rule, pair, std::max(window_end, pair.last_transition), count,
-              ResolveReason::kRecovered);
-      break;
-    }
-  }
-}
-
-void Oracle::PassSilence(const std::string& key, Container& container, const Rule& rule,
-                         Micros silent_at) {
-  Pair& pair = container.pairs[rule.id];
-  const Micros at = std::max(silent_at, pair.last_transition);
-  switch (rule.no_data) {
-    case NoData::kKeep:
-      break;
-    case NoData::kResolve:
-      if (pair.phase == Phase::kFiring) {
-        Resolve(key, rule, pair, at, kNoValue, ResolveReason::kNoData);
-      }
-      Drop(pair);
-      break;
-    case NoData::kFire: {
-      if (pair.phase == Phase::kFiring) {
-        pair.by_silence = true;
-        break;
-      }
-      const Micros last_at = LookedAt(container, rule)->readings.back().at;
-      const double value = CurrentValue(container, rule, last_at);
-      const bool in_run = pair.phase == Phase::kPending;
-      if (!in_run) pair.peak = value;
-      Fire(key, rule, pair, in_run ? pair.since : last_at, at, value, true);
-      break;
-    }
-  }
-}
-
-void Oracle::Advance(Micros now) {
-  for (auto& [key, container] : containers_) {
-    for (const Rule* rule : RulesOf(container)) {
-      const Stream* stream = LookedAt(container, *rule);
-      if (stream == nullptr) continue;
-      const Micros virtual_now = VirtualNow(*stream, now);
-      const Micros silent_at = SilentAt(*stream);
-      PassDeadline(key, container, *rule, std::min(virtual_now, silent_at));
-      if (virtual_now >= silent_at) PassSilence(key, container, *rule, silent_at);
-      PassDeadline(key, container, *rule, virtual_now);
-    }
   }
 }
 

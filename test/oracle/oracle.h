@@ -84,6 +84,13 @@ struct Container {
   std::map<std::string, Pair> pairs;  // by rule id; no entry is Pair{}
 };
 
+// Since the last start.
+struct Counters {
+  uint64_t samples = 0;   // rows of known containers
+  uint64_t late = 0;      // rows with a reading older than the last one judged
+  uint64_t backfill = 0;  // rows older than their source's max_age
+};
+
 // A container's state on disk, and the rules under which it came to be.
 struct Saved {
   Container container;
@@ -115,6 +122,7 @@ class Oracle {
 
   const std::map<std::string, Container>& containers() const { return containers_; }
   const std::vector<Rule>& rules() const { return rules_; }
+  const Counters& counters() const { return counters_; }
 
  private:
   struct MergedRow;
@@ -134,8 +142,12 @@ class Oracle {
   const Stream* LookedAt(const Container& container, const Rule& rule) const;
   Micros VirtualNow(const Stream& stream, Micros now) const;
 
-  void JudgeRow(const std::string& key, Container& container, const MergedRow& row, Micros arrival);
-  void JudgeReading(const std::string& key, Container& container, Condition metric, Micros at,
+  static uint8_t Merge(const Row& row, MergedRow& merged);
+  // Which readings (alerting::Reading bits) were late.
+  uint8_t JudgeRow(const std::string& key, Container& container, const MergedRow& row,
+                   Micros arrival);
+  // False when it is late.
+  bool JudgeReading(const std::string& key, Container& container, Condition metric, Micros at,
                     double value, uint32_t source, Micros arrival);
   void JudgeNewReading(const std::string& key, Container& container, const Rule& rule,
                        std::optional<Reading> previous, Micros previous_stale_after);
@@ -153,6 +165,8 @@ class Oracle {
   void PassSilence(const std::string& key, Container& container, const Rule& rule,
                    Micros silent_at);
 
+  // Restarts gained in (until - window, until], from the whole history.
+  static double RestartsGained(const Stream& restarts, Micros until, Micros window);
   double CurrentValue(const Container& container, const Rule& rule, Micros as_at) const;
   void Fire(const std::string& key, const Rule& rule, Pair& pair, Micros started_at, Micros at,
             double value, bool by_silence);
@@ -164,6 +178,7 @@ class Oracle {
   std::vector<Rule> rules_;
   std::map<std::string, Container> containers_;
   std::vector<Event> events_;
+  Counters counters_;
 };
 
 }  // namespace alerting::oracle

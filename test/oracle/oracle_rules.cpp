@@ -176,6 +176,7 @@ void Oracle::Restart(Micros now) {
 void Oracle::Restart(Micros now, const std::map<std::string, Saved>& saved,
                      const std::vector<Rule>& rules) {
   started_ = now;
+  counters_ = {};
   rules_ = rules;
   containers_.clear();
   for (const auto& [key, before] : saved) {
