@@ -102,6 +102,7 @@ UPDATE alerting.alert_rule SET enabled = false WHERE id = 'cpu';
 SELECT alerting.flush();
 SELECT * FROM why('cpu', 1);
 UPDATE alerting.alert_rule SET enabled = true WHERE id = 'cpu';
+SELECT alerting.flush();
 SELECT * FROM why('cpu', 20);
 SELECT * FROM why('cpu', 21);
 
