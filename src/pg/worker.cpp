@@ -186,6 +186,8 @@ void ApplyWorkerSettings() {
     Override("synchronous_commit", "on");
     Override("row_security", "on");
     Override("jit", "off");
+    // A payload tells figures exactly, whatever the database's default.
+    Override("extra_float_digits", "1");
     if (ALERTING_HAS_TRANSACTION_TIMEOUT) Override("transaction_timeout", "0");
   });
 }
