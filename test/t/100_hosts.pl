@@ -176,5 +176,6 @@ for my $host (qw(django_monitor laravel_panel rails_jsonb timescale_narrow))
 	check($node, "once_$host", $host, 'in one transaction');
 }
 
+clean_log_ok($node);
 $node->stop;
 done_testing();

@@ -266,6 +266,6 @@ sub in { my ($time, @spans) = @_; return grep { $time ge $_->[0] && $time le $_-
 		'9: no end without a beginning');
 }
 
-unlike(slurp_file($node->logfile), qr/ERROR|PANIC|TRAP|signal \d+: (?!Quit)/, 'no error in the log');
+clean_log_ok($node);
 $node->stop;
 done_testing();

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(alerts events fixture flush_ok minutes new_node nobody rule sample start_receiver webhook);
+our @EXPORT = qw(alerts clean_log_ok events fixture flush_ok minutes new_node nobody rule sample start_receiver webhook);
 
 # A server for many databases, each with two workers.
 sub new_node
@@ -101,6 +101,16 @@ sub flush_ok
 	$deliveries = $deliveries ? 'true' : 'false';
 	my $flushed = $node->safe_psql($database, "SELECT alerting.flush('60s', deliveries => $deliveries)");
 	is($flushed, 't', "$database: flushed") unless $flushed eq 't';
+	return;
+}
+
+# The server's log tells of no error but those that match `expected`.
+sub clean_log_ok
+{
+	my ($node, $expected) = @_;
+	my @errors = grep { /\b(?:ERROR|PANIC|TRAP):|was terminated by signal/ && !($expected && /$expected/) }
+	  split /\n/, slurp_file($node->logfile);
+	is(join("\n", @errors), '', 'no unexpected error in the log');
 	return;
 }
 
