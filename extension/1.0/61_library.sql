@@ -31,7 +31,7 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_test_webhook';
 CREATE FUNCTION alerting.redeliver(id text) RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_redeliver';
 
--- An alert that the rule would have raised: one row each, FIRING when it had not ended by `until`.
+-- One row for each alert that the rule would have raised.
 CREATE FUNCTION alerting.preview(rule_id text, since timestamptz, until timestamptz DEFAULT now(),
   OUT container_id text, OUT status text, OUT started_at timestamptz, OUT fired_at timestamptz,
   OUT resolved_at timestamptz, OUT value float8, OUT peak float8) RETURNS SETOF record

@@ -29,12 +29,16 @@ COMMENT ON FUNCTION alerting.test_webhook(text) IS
 'Sends a ping to a webhook by the way that real deliveries take, waits for the answer and shows it. id: webhook.id';
 COMMENT ON FUNCTION alerting.redeliver(text) IS
 'Sends a delivery again, whatever its status; its retries start anew. id: delivery.id';
-COMMENT ON FUNCTION alerting.explain(text, text) IS
-'Why a rule does or does not fire now for a container: its state, last reading, run and deadlines. Takes the rule''s id and the container''s key as text';
 COMMENT ON FUNCTION alerting.preview(text, timestamptz, timestamptz) IS
-'The alerts that a rule would have raised over stored history between since and until, by the same evaluation; writes nothing. rule_id: alert_rule.id';
+'The alerts that a rule would have raised over the metrics stored from since to until (both included), judged as the evaluator judges, as if each row had arrived at its own time; writes nothing. One row for each alert: status FIRING when it had not ended by until; value is the reading at fired_at, peak the highest while it lasted. History does not record when rows arrived nor who owned a container: no_data counts as keep (silence raises and ends nothing), containers count for the organization they belong to now, and restarts and runs from before since are not known. A disabled rule is previewed as if it were enabled. Reads the metrics with their tables'' owners'' rights: grant EXECUTE to those who may see them';
 COMMENT ON FUNCTION alerting.preview(text, text, float8, int, timestamptz, timestamptz) IS
-'The same for a rule that does not exist: organization''s key, condition, threshold, duration in minutes';
+'As preview(text, ...), for a rule that does not exist yet. organization: its key; condition, threshold and duration as in alerting.alert_rule';
+COMMENT ON FUNCTION alerting.preview(bigint, text, float8, int, timestamptz, timestamptz) IS 'As preview(text, text, ...), for organizations with integer keys';
+COMMENT ON FUNCTION alerting.preview(uuid, text, float8, int, timestamptz, timestamptz) IS 'As preview(text, text, ...), for organizations with uuid keys';
+COMMENT ON FUNCTION alerting.explain(text, text) IS
+'Why a rule does or does not fire on a container now. state: OK, PENDING, FIRING, NO_DATA (its metric was never read), DISABLED, or NOT_APPLICABLE (another organization''s container). since: begin of the breach; last_at, last_value: last reading (percent, restarts in the window, or 1 for running and 0 for not); fires_at, resolves_at: earliest time at which it may fire, or at which the clock alone resolves it; silent: nothing came for longer than stale_after; explanation: all of it in words, and what holds it up. Times are the samples'' own. Rows that the evaluator has not saved yet count as if they had arrived at their own time. container: its key as text';
+COMMENT ON FUNCTION alerting.explain(text, bigint) IS 'As explain(text, text), for containers with integer keys';
+COMMENT ON FUNCTION alerting.explain(text, uuid) IS 'As explain(text, text), for containers with uuid keys';
 COMMENT ON FUNCTION alerting.cuid() IS
 'A new id: 25 characters, sortable by time. Default of the id columns; a role that inserts without an id needs EXECUTE';
 
