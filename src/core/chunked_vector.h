@@ -14,22 +14,38 @@ namespace alerting {
 template <typename T, unsigned kShift>
 class ChunkedVector {
  public:
-  T& operator[](size_t index) { return chunks_[index >> kShift][index & kMask]; }
-  const T& operator[](size_t index) const { return chunks_[index >> kShift][index & kMask]; }
+  ChunkedVector() = default;
+  ChunkedVector(const ChunkedVector&) = delete;
+  ChunkedVector& operator=(const ChunkedVector&) = delete;
+  ~ChunkedVector() {
+    for (uint32_t i = 0; i < size_; ++i) std::destroy_at(&(*this)[i]);
+  }
+
+  T& operator[](size_t index) { return *At(index); }
+  const T& operator[](size_t index) const { return *At(index); }
   uint32_t size() const { return size_; }
 
   // Appends a value-initialised element and returns its index.
   uint32_t Append() {
     if (size_ == chunks_.size() << kShift) {
-      chunks_.push_back(std::make_unique_for_overwrite<T[]>(size_t{1} << kShift));
+      chunks_.push_back(std::make_unique_for_overwrite<Chunk>());
     }
-    (*this)[size_] = T{};
+    std::construct_at(At(size_));
     return size_++;
   }
 
  private:
   static constexpr size_t kMask = (size_t{1} << kShift) - 1;
-  std::vector<std::unique_ptr<T[]>> chunks_;
+  // Memory alone: what a chunk could hold costs nothing (not even pages) until it is used.
+  struct Chunk {
+    alignas(T) std::byte bytes[sizeof(T) << kShift];
+  };
+
+  T* At(size_t index) const {
+    return reinterpret_cast<T*>(chunks_[index >> kShift]->bytes) + (index & kMask);
+  }
+
+  std::vector<std::unique_ptr<Chunk>> chunks_;
   uint32_t size_ = 0;
 };
 
