@@ -106,6 +106,7 @@ test:
 
 demo:
 	@scripts/install-dependencies demo
+	@echo "Building and installing the extension"
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@$(MAKE) --no-print-directory -s install
 	@demo/run
