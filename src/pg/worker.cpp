@@ -202,12 +202,25 @@ Oid LockExtension() {
   });
 }
 
+// DROP DATABASE, CREATE DATABASE ... TEMPLATE and ALTER DATABASE wait five seconds for the sessions
+// of the database to end, and ask autovacuum's workers to go (CountOtherDBBackends). Under the same
+// flag they ask ours, also where the backend has not loaded this library. The flag's only other
+// meaning suits us: whoever waits for a lock of ours until deadlock_timeout cancels our statement,
+// which is tried again.
+void YieldDatabaseAsAutovacuumDoes() {
+  LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
+  MyProc->statusFlags |= PROC_IS_AUTOVACUUM;
+  ProcGlobal->statusFlags[MyProc->pgxactoff] = MyProc->statusFlags;
+  LWLockRelease(ProcArrayLock);
+}
+
 void RunWorker(WorkerKind kind, Oid database,
                const std::function<std::unique_ptr<WorkerTask>(DatabaseSlot*)>& make_task) {
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   pqsignal(SIGTERM, die);
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, kWorkerConnectFlags);
+  YieldDatabaseAsAutovacuumDoes();
 
   ErrorContext context{kind, {}};
   ErrorContextCallback callback{error_context_stack, AddErrorContext, &context};
