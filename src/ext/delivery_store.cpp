@@ -71,11 +71,14 @@ const char DeliveryStore::kFindPendingSql[] =
     "   ORDER BY d.next_attempt_at, d.seq LIMIT 1) f ON true";
 
 const char DeliveryStore::kFetchSql[] =
-    "SELECT d.id, d.webhook_id, CASE WHEN d.next_attempt_at <= $4 THEN d.payload::text END,"
-    "  d.attempts, d.next_attempt_at, f.next_attempt_at"
-    " FROM unnest($1::text[], $2::int4[]) AS r (webhook_id, room)"
+    "SELECT d.id, d.webhook_id, CASE WHEN d.next_attempt_at <= $6 THEN d.payload::text END,"
+    "  d.attempts, d.next_attempt_at, f.next_attempt_at, d.seq"
+    " FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::int8[])"
+    "   AS r (webhook_id, room, from_time, from_seq)"
     " CROSS JOIN LATERAL (SELECT * FROM alerting.delivery d"
-    "   WHERE d.webhook_id = r.webhook_id AND d.status = 'PENDING' AND d.id <> ALL ($3)"
+    "   WHERE d.webhook_id = r.webhook_id AND d.status = 'PENDING'"
+    "    AND (d.next_attempt_at, d.seq) >= (coalesce(r.from_time, '-infinity'), r.from_seq) AND "
+    "d.id <> ALL ($5)"
     "   ORDER BY d.next_attempt_at, d.seq LIMIT r.room + 1) d"
     " LEFT JOIN LATERAL (SELECT f.next_attempt_at FROM alerting.delivery f"
     "   WHERE d.event = 'alert.resolved' AND f.alert_id = d.alert_id"
@@ -148,12 +151,17 @@ std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest
                                                   Micros now) {
   std::vector<std::string> ids;
   std::vector<int32_t> limits;
+  std::vector<Micros> from;
+  std::vector<int64_t> from_sequences;
   for (const FetchRequest& request : requests) {
     ids.push_back(request.webhook_id);
     limits.push_back(request.limit);
+    from.push_back(request.from);
+    from_sequences.push_back(request.from_sequence);
   }
   pg::Params params;
-  params.TextArray(ids).IntArray(limits).TextArray(claimed).Timestamp(now);
+  params.TextArray(ids).IntArray(limits).TimestampArray(from).BigIntArray(from_sequences);
+  params.TextArray(claimed).Timestamp(now);
   const pg::Rows rows = fetch_.Run(params);
   std::vector<PendingDelivery> deliveries(rows.size());
   for (uint64_t row = 0; row < rows.size(); ++row) {
@@ -168,6 +176,7 @@ std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest
     delivery.attempts = rows.Int(row, 3);
     delivery.due = rows.Timestamp(row, 4);
     delivery.waits_until = rows.Timestamp(row, 5);
+    delivery.sequence = rows.BigInt(row, 6);
   }
   return deliveries;
 }

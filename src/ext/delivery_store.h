@@ -33,6 +33,7 @@ struct PendingDelivery {
   bool unsendable = false;  // the payload has no UTF-8 form
   int attempts = 0;
   Micros due = kNoTime;
+  int64_t sequence = 0;
   // A RESOLVED whose FIRING is still pending: when that is due; kNoTime for all others.
   Micros waits_until = kNoTime;
 };
@@ -40,6 +41,10 @@ struct PendingDelivery {
 struct FetchRequest {
   std::string webhook_id;
   int limit = 0;
+  // Nothing before this place (next_attempt_at, seq) is pending and unclaimed. It spares the index
+  // scan the entries of settled deliveries, which stay as long as any transaction may see them.
+  Micros from = kNoTime;
+  int64_t from_sequence = 0;
 };
 
 enum class DeliveryStatus { kPending, kDelivered, kFailed };

@@ -233,6 +233,10 @@ void Sender::AddOutcome(WebhookQueue* queue, Outcome outcome) {
 Micros Sender::NextWake(Micros now) const {
   Micros transaction = std::min(next_look_, next_cleanup_);
   if (HasWork(now)) transaction = now;
+  if (flush_check_due_) transaction = std::min(transaction, next_flush_check_);
+  if (look_ || pg_atomic_read_u64(&slot_->sender_wakes) != wakes_seen_) {
+    transaction = std::min(transaction, std::max(look_not_before_, now));
+  }
   if (!outcomes_.empty()) {
     transaction = std::min(transaction, oldest_outcome_at_ + kLongestUnrecorded);
   }

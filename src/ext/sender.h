@@ -53,6 +53,7 @@ class Sender final : public pg::WorkerTask {
   struct Results {
     std::vector<std::string> settled;  // of the first `recorded` outcomes: delivery ids
     size_t recorded = 0;
+    bool looked = false;
     uint64_t flushed = 0;  // flush requests up to this number are fulfilled
   };
 
@@ -74,7 +75,7 @@ class Sender final : public pg::WorkerTask {
   // sender_outbox.cpp: transactions
   bool HasWork(Micros now) const;  // for a transaction
   void RunTransaction();
-  void Exchange(uint64_t wakes, uint64_t flush_requested, Results* results);
+  void Exchange(uint64_t flush_requested, Results* results);
   void AfterError();
   void RecordOutcomes(Results* results);
   void ApplyResults(const Results& results);
@@ -87,6 +88,8 @@ class Sender final : public pg::WorkerTask {
   void Fetch(Micros now);
   void TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched, int limit, Micros now,
                    std::vector<std::string>* deferred, std::vector<Micros>* until);
+  void AnswerFlushes(uint64_t requested, Results* results);
+  bool MayLook(Micros now) const;
   void SetStuckFree(Micros now);
   void Deactivate(WebhookQueue* queue);
   void ForgetIdleQueues();
@@ -113,9 +116,12 @@ class Sender final : public pg::WorkerTask {
   Micros next_failing_check_ = kNoTime;
   std::deque<FlushRequest> flushes_;
   uint64_t flush_seen_ = 0;
+  Micros next_flush_check_ = kNoTime;
+  bool flush_check_due_ = false;  // one was put off to that time
 
   uint64_t wakes_seen_ = 0;
   bool look_ = true;  // look at all webhooks in the next transaction
+  Micros look_not_before_ = kNoTime;
   bool held_ = false;
   Micros next_look_ = kNoTime;
   Micros next_cleanup_ = kNoTime;

@@ -19,6 +19,9 @@ constexpr Micros kPoisonPause = kMinute;
 constexpr Micros kLongestErrorPause = kMinute;
 constexpr Micros kFailingCheckInterval = kHour;
 constexpr size_t kMostQueuesFetched = 256;
+// What costs more the more webhooks and settled deliveries there are takes a tenth of the time at
+// most.
+constexpr Micros kCostFactor = 10;
 
 constexpr int kDeletedAtOnce = 1000;
 constexpr Micros kLongestCleanupInterval = 10 * kMinute;
@@ -43,9 +46,15 @@ std::string OriginOf(const std::string& text) {
 
 }  // namespace
 
+bool Sender::MayLook(Micros now) const {
+  const bool wanted =
+      look_ || now >= next_look_ || pg_atomic_read_u64(&slot_->sender_wakes) != wakes_seen_;
+  return wanted && now >= look_not_before_;
+}
+
 bool Sender::HasWork(Micros now) const {
-  if (look_ || now >= next_look_) return true;
-  if (pg_atomic_read_u64(&slot_->sender_wakes) != wakes_seen_) return true;
+  if (MayLook(now)) return true;
+  if (flush_check_due_ && now >= next_flush_check_) return true;
   // Outcomes gather for a moment while others are still to come.
   if (!outcomes_.empty() && (outcomes_.size() >= record_most_ || in_flight_.empty() ||
                              SubtractTime(now, oldest_outcome_at_) >= kLongestUnrecorded)) {
@@ -68,7 +77,7 @@ void Sender::RunTransaction() {
   try {
     StoreTransaction transaction("recording and fetching deliveries");
     if (transaction.ready()) {
-      Exchange(wakes, flush_requested, &results);
+      Exchange(flush_requested, &results);
     } else {
       next_look_ = AddTime(GetCurrentTimestamp(), kLookInterval);
       look_ = false;
@@ -79,28 +88,42 @@ void Sender::RunTransaction() {
     AfterError();
     throw;
   }
-  wakes_seen_ = wakes;
+  if (results.looked) wakes_seen_ = wakes;
   errors_ = 0;
   record_most_ = std::min(record_most_ * 2, kMostRecorded);
   ApplyResults(results);
 }
 
-void Sender::Exchange(uint64_t wakes, uint64_t flush_requested, Results* results) {
+void Sender::Exchange(uint64_t flush_requested, Results* results) {
   const Micros now = GetCurrentTimestamp();
   SetStuckFree(now);
   RecordOutcomes(results);
   SwitchOff();
   ParkOverdue();
-  if (look_ || wakes != wakes_seen_ || now >= next_look_) Look(now);
-  if (!held_) Fetch(now);
-  if (flush_requested > flush_seen_) {
-    flushes_.push_back({flush_requested, store_.NewestSequence()});
-    flush_seen_ = flush_requested;
+  if (MayLook(now)) {
+    Look(now);
+    results->looked = true;
   }
+  if (!held_) Fetch(now);
+  AnswerFlushes(flush_requested, results);
+}
+
+void Sender::AnswerFlushes(uint64_t requested, Results* results) {
+  if (requested > flush_seen_) {
+    flushes_.push_back({requested, store_.NewestSequence()});
+    flush_seen_ = requested;
+    next_flush_check_ = kNoTime;
+  }
+  if (flushes_.empty()) return;
+  const Micros now = GetCurrentTimestamp();
+  // While requests are under way the answer hardly changes, and asking costs.
+  flush_check_due_ = now < next_flush_check_ && !(in_flight_.empty() && turns_.empty());
+  if (flush_check_due_) return;
   while (!flushes_.empty() && store_.IsFlushed(flushes_.front().sequence)) {
     results->flushed = flushes_.front().number;
     flushes_.pop_front();
   }
+  next_flush_check_ = AddTime(now, kCostFactor * (GetCurrentTimestamp() - now));
 }
 
 // Smaller batches after each error find the outcome that cannot be recorded; it is set aside so
@@ -241,6 +264,7 @@ void Sender::Look(Micros now) {
     listed.insert(webhook.id);
     UpdateQueue(webhook);
   }
+  look_not_before_ = AddTime(now, kCostFactor * (GetCurrentTimestamp() - now));
   // What is claimed here is pending there: an absent webhook is inactive, gone, or has nothing.
   for (auto& [id, queue] : queues_) {
     if (!listed.contains(id)) Deactivate(queue.get());
@@ -269,6 +293,8 @@ void Sender::UpdateQueue(const PendingWebhook& webhook) {
   }
   queue->active = true;
   queue->next_due = webhook.first_due;
+  queue->from = kNoTime;
+  queue->from_sequence = 0;
 }
 
 void Sender::Deactivate(WebhookQueue* queue) {
@@ -303,7 +329,8 @@ void Sender::Fetch(Micros now) {
     // Each claimed delivery may be a FIRING whose RESOLVED stands first and cannot go yet.
     const size_t claimed =
         queue->ready.size() + queue->unrecorded + static_cast<size_t>(queue->endpoint.in_flight());
-    requests.push_back({id, queue->Target(now, most) + static_cast<int>(claimed)});
+    requests.push_back({id, queue->Target(now, most) + static_cast<int>(claimed), queue->from,
+                        queue->from_sequence});
   }
   if (requests.empty()) return;
   std::unordered_map<std::string, std::vector<PendingDelivery>> fetched;
@@ -327,6 +354,10 @@ void Sender::TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched
   const auto target = static_cast<size_t>(queue->Target(now, MostPerWebhook()));
   queue->next_due = kNever;
   queue->blocked = false;
+  if (!fetched.empty()) {
+    queue->from = fetched.front().due;
+    queue->from_sequence = fetched.front().sequence;
+  }
   for (PendingDelivery& delivery : fetched) {
     if (delivery.waits_until != kNoTime) {
       if (delivery.waits_until > delivery.due) {

@@ -26,7 +26,9 @@ struct WebhookQueue {
   size_t unrecorded = 0;              // outcomes that wait for their transaction
   bool active = true;                 // as of the last look
   Micros next_due = kNever;           // of what is not claimed
-  bool blocked = false;               // something due waits for a FIRING that is claimed here
+  Micros from = kNoTime;              // with from_sequence: see FetchRequest
+  int64_t from_sequence = 0;
+  bool blocked = false;  // something due waits for a FIRING that is claimed here
 
   // How many deliveries to have at hand: what may start now, and as much again so that connections
   // don't idle while a transaction runs.
