@@ -10,7 +10,7 @@ bool guc_enabled = true;
 int guc_queue_size_kb = 16 * 1024;
 char* guc_allowed_networks = nullptr;
 int guc_delivery_timeout_ms = 15'000;
-int guc_max_concurrent_deliveries = 64;
+int guc_max_concurrent_deliveries = 256;
 int guc_delivery_retention_minutes = 30 * 24 * 60;
 
 namespace {
@@ -53,7 +53,7 @@ void DefineSettings() {
                           nullptr, nullptr, nullptr);
   DefineCustomIntVariable("alerting.max_concurrent_deliveries",
                           "Webhook requests that a database has under way at the same time.",
-                          nullptr, &guc_max_concurrent_deliveries, 64, 1, 1000, PGC_SIGHUP, 0,
+                          nullptr, &guc_max_concurrent_deliveries, 256, 1, 1000, PGC_SIGHUP, 0,
                           nullptr, nullptr, nullptr);
   DefineCustomIntVariable(
       "alerting.delivery_retention", "How long delivered webhooks stay in alerting.delivery.",
