@@ -69,7 +69,7 @@ class ContainerIndex {
   uint64_t seed_;
   std::vector<Slot> slots_;
   size_t mask_;
-  ChunkedVector<const char*, 14> keys_;
+  ChunkedVector<const char*, 10> keys_;
   std::vector<uint32_t> free_numbers_;
   uint32_t count_ = 0;
   KeyArena arena_;

@@ -16,78 +16,78 @@ namespace alerting {
 
 class DeadlineQueue {
  public:
-  bool empty() const { return heap_.empty(); }
-  Micros nearest_wall() const { return heap_.empty() ? kNever : heap_.front().wall; }
-  uint32_t nearest() const { return heap_.front().container; }
+  bool empty() const { return walls_.empty(); }
+  Micros nearest_wall() const { return walls_.empty() ? kNever : walls_.front(); }
+  uint32_t nearest() const { return containers_.front(); }
 
   // Adds the container's entry or moves it.
   void Set(uint32_t container, Micros wall) {
     if (container >= positions_.size()) positions_.resize(container + size_t{1}, kNil);
     size_t i = positions_[container];
     if (i == kNil) {
-      i = heap_.size();
-      heap_.push_back({wall, container});
-      SiftUp(i);
-      return;
+      i = walls_.size();
+      walls_.push_back(wall);
+      containers_.push_back(container);
+      SiftUp(i, wall, container);
+    } else {
+      Move(i, wall, container);
     }
-    const bool earlier = wall < heap_[i].wall;
-    heap_[i].wall = wall;
-    earlier ? SiftUp(i) : SiftDown(i);
   }
 
   void Remove(uint32_t container) {
     if (container >= positions_.size() || positions_[container] == kNil) return;
     const size_t i = positions_[container];
     positions_[container] = kNil;
-    const Entry last = heap_.back();
-    heap_.pop_back();
-    if (i == heap_.size()) return;
-    const bool earlier = last.wall < heap_[i].wall;
-    heap_[i] = last;
-    earlier ? SiftUp(i) : SiftDown(i);
+    const Micros last_wall = walls_.back();
+    const uint32_t last = containers_.back();
+    walls_.pop_back();
+    containers_.pop_back();
+    if (i < walls_.size()) Move(i, last_wall, last);
   }
 
  private:
-  struct Entry {
-    Micros wall;
-    uint32_t container;
-  };
   static constexpr size_t kWays = 4;
 
-  void Put(size_t i, const Entry& entry) {
-    heap_[i] = entry;
-    positions_[entry.container] = static_cast<uint32_t>(i);
+  // Puts an entry at `i`, or where it belongs from there.
+  void Move(size_t i, Micros wall, uint32_t container) {
+    wall < walls_[i] ? SiftUp(i, wall, container) : SiftDown(i, wall, container);
   }
 
-  void SiftUp(size_t i) {
-    const Entry entry = heap_[i];
+  void Put(size_t i, Micros wall, uint32_t container) {
+    walls_[i] = wall;
+    containers_[i] = container;
+    positions_[container] = static_cast<uint32_t>(i);
+  }
+
+  void SiftUp(size_t i, Micros wall, uint32_t container) {
     while (i > 0) {
       const size_t parent = (i - 1) / kWays;
-      if (heap_[parent].wall <= entry.wall) break;
-      Put(i, heap_[parent]);
+      if (walls_[parent] <= wall) break;
+      Put(i, walls_[parent], containers_[parent]);
       i = parent;
     }
-    Put(i, entry);
+    Put(i, wall, container);
   }
 
-  void SiftDown(size_t i) {
-    const Entry entry = heap_[i];
+  void SiftDown(size_t i, Micros wall, uint32_t container) {
     for (;;) {
       const size_t first = i * kWays + 1;
-      if (first >= heap_.size()) break;
+      if (first >= walls_.size()) break;
       size_t least = first;
-      const size_t end = std::min(first + kWays, heap_.size());
+      const size_t end = std::min(first + kWays, walls_.size());
       for (size_t child = first + 1; child < end; ++child) {
-        if (heap_[child].wall < heap_[least].wall) least = child;
+        if (walls_[child] < walls_[least]) least = child;
       }
-      if (heap_[least].wall >= entry.wall) break;
-      Put(i, heap_[least]);
+      if (walls_[least] >= wall) break;
+      Put(i, walls_[least], containers_[least]);
       i = least;
     }
-    Put(i, entry);
+    Put(i, wall, container);
   }
 
-  std::vector<Entry> heap_;
+  // The heap, in two arrays so that comparing touches times alone.
+  std::vector<Micros> walls_;
+  std::vector<uint32_t> containers_;
   std::vector<uint32_t> positions_;  // by container
 };
 

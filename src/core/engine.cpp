@@ -29,6 +29,32 @@ void Engine::SetRules(std::vector<Rule> rules, Micros now) {
 
 ContainerRef Engine::Find(std::string_view key) const { return state_->index.Find(key); }
 
+void Engine::FindAll(std::span<const Sample> samples, std::span<ContainerRef> refs) const {
+  const ContainerIndex& index = state_->index;
+  constexpr size_t kGroup = 16;
+  uint64_t hashes[kGroup];
+  uint32_t candidates[kGroup];
+  const size_t count = std::min(samples.size(), refs.size());
+  for (size_t first = 0; first < count; first += kGroup) {
+    const size_t group = std::min(kGroup, count - first);
+    for (size_t i = 0; i < group; ++i) {
+      hashes[i] = index.Hash(samples[first + i].container);
+      index.PrefetchSlot(hashes[i]);
+    }
+    for (size_t i = 0; i < group; ++i) {
+      candidates[i] = index.Candidate(hashes[i]);
+      if (candidates[i] != kNil) index.PrefetchStored(candidates[i]);
+    }
+    for (size_t i = 0; i < group; ++i) {
+      if (candidates[i] != kNil) index.PrefetchKey(candidates[i]);
+    }
+    for (size_t i = 0; i < group; ++i) {
+      refs[first + i] =
+          candidates[i] == kNil ? kNil : index.FindHashed(samples[first + i].container, hashes[i]);
+    }
+  }
+}
+
 ContainerRef Engine::Add(std::string_view key, std::string_view organization) {
   const ContainerRef known = Find(key);
   if (known != kNoContainer) return known;

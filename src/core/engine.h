@@ -89,6 +89,9 @@ class Engine {
 
   // --- containers ----------------------------------------------------------------------------
   ContainerRef Find(std::string_view key) const;
+  // Finds the container of each sample, kNoContainer where it is unknown. Of a large batch several
+  // times quicker than one Find after another, since memory is asked for ahead.
+  void FindAll(std::span<const Sample> samples, std::span<ContainerRef> containers) const;
   ContainerRef Add(std::string_view key, std::string_view organization);
   // A container that moved resolves under the old organization's rules and is judged by the new.
   void SetOrganization(ContainerRef container, std::string_view organization, Micros now);

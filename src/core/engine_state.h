@@ -180,8 +180,8 @@ struct Engine::State {
 
   const Micros started;
   ContainerIndex index;
-  ChunkedVector<Container, 14> containers;
-  ChunkedVector<uint32_t, 14> stamps;  // by container: where in the transaction it was seen last
+  ChunkedVector<Container, 10> containers;
+  ChunkedVector<uint32_t, 10> stamps;  // by container: where in the transaction it was seen last
   Pool<RuleState, 10> states;
   Pool<MemoryParts, 10> memory;
   Pool<RestartGains, 10> gains;

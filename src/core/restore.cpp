@@ -172,17 +172,20 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
 }
 
 // A rule that is OK although the last reading breaches it was made or changed while nobody
-// evaluated, unless the stream had fallen silent. `audible`: bits of those that had not.
+// evaluated, unless the stream had fallen silent (which means nothing to CONTAINER_DOWN under
+// keep). `audible`: bits of the streams that had not.
 void Engine::State::JudgeMissedRules(uint32_t number, Container& container, uint8_t audible) {
   const OrganizationRules& organization = rules.organization(container.organization);
   for (int stream = 0; stream < kStreams; ++stream) {
     const auto s = static_cast<size_t>(stream);
-    if ((audible & StreamBit(stream)) == 0) continue;
+    const bool silent = (audible & StreamBit(stream)) == 0;
+    if (!container.Has(stream) || (silent && stream != kRunningStream)) continue;
     const double greatest = GreatestFigure(container, stream, container.Value(stream));
     if (!(greatest > organization.lowest[s])) continue;
     const RuleList& list = organization.lists[s];
     for (size_t i = 0; i < list.rules.size() && list.thresholds[i] < greatest; ++i) {
       if (rules.Marked(list.rules[i])) continue;
+      if (silent && rules.terms(list.rules[i]).no_data != NoData::kKeep) continue;
       JudgeAsNew(number, container, list.rules[i], kNil, started);
     }
   }

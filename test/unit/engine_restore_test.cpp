@@ -225,6 +225,17 @@ TEST(EngineRestore, RuleMadeMeanwhileIsJudgedUnlessTheReadingIsOld) {
   }
 }
 
+TEST(EngineRestore, DownRuleMadeMeanwhileSeesWhatWasWrittenLongAgo) {
+  for (const NoData no_data : {NoData::kKeep, NoData::kResolve}) {
+    Story old;
+    old.Send(0, {.running = false});
+    Story fresh({Down(60, no_data)}, 100000);
+    Restart(old, fresh, 100000, {});
+    fresh.Advance(100060);
+    EXPECT_EQ(fresh.Take(), no_data == NoData::kKeep ? Lines({"fire 0 60"}) : Lines{});
+  }
+}
+
 TEST(EngineRestore, OnlyAFreshContainerTakesASavedForm) {
   Story story({Cpu(80, 0)});
   story.Send(0, {.cpu = 95});

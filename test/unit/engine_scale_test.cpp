@@ -56,6 +56,20 @@ TEST(EngineScale, KeysAndOrganizationsAreFoundAgain) {
   EXPECT_EQ(engine.Key(ref), binary);
 }
 
+TEST(EngineScale, FindAllFindsWhatFindFinds) {
+  Engine engine(0);
+  std::vector<std::string> keys;
+  for (int i = 0; i < 3000; ++i) keys.push_back("key" + std::to_string(i));
+  for (int i = 0; i < 3000; i += 3) engine.Add(keys[static_cast<size_t>(i)], "o");
+  for (const size_t count : {0u, 1u, 15u, 16u, 17u, 3000u}) {
+    std::vector<Sample> samples(count);
+    for (size_t i = 0; i < count; ++i) samples[i].container = keys[keys.size() - 1 - i];
+    std::vector<ContainerRef> refs(count, 77);
+    engine.FindAll(samples, refs);
+    for (size_t i = 0; i < count; ++i) EXPECT_EQ(refs[i], engine.Find(samples[i].container)) << i;
+  }
+}
+
 TEST(EngineScale, ManyRulesOnOneOrganization) {
   std::vector<Rule> rules;
   for (int i = 0; i < 1000; ++i) {
