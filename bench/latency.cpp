@@ -1,8 +1,9 @@
-// Latency from COMMIT to a local webhook endpoint, and its floor. Prints p50 and p99 in microseconds,
-// from COMMIT sent and from COMMIT returned. Built by bench/delivery.py:
+// Latency from COMMIT to a local webhook endpoint, and its floor. Prints p50 and p99 in
+// microseconds, from COMMIT sent and from COMMIT returned. Built by bench/delivery.py:
 //   g++ -O2 -I$(pg_config --includedir) -o latency latency.cpp -lpq
 //   latency notify N            BEGIN; INSERT; NOTIFY; COMMIT -> wake-up of a LISTENing connection
-//   latency alerting N PORT     a metric row that breaches a rule -> arrival of its webhook at the sink
+//   latency alerting N PORT     a metric row that breaches a rule -> arrival of its webhook at the
+//   sink
 #include <arpa/inet.h>
 #include <libpq-fe.h>
 #include <poll.h>
