@@ -2,11 +2,12 @@
 # webhook that arrives has the shape of the JSON shown there.
 use strict;
 use warnings FATAL => 'all';
-use Digest::SHA qw(hmac_sha256_base64);
-use IPC::Run    qw(start pump finish timeout);
-use JSON::PP    qw(decode_json);
+use FindBin;
+use lib $FindBin::RealBin;
+use AlertingTest;
+use Digest::SHA  qw(hmac_sha256_base64);
+use JSON::PP     qw(decode_json);
 use MIME::Base64 qw(decode_base64);
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -17,25 +18,15 @@ my @blocks    = $session =~ /^```sql\n(.*?)^```/msg;
 is(scalar @blocks, 3, 'the session has three parts');
 
 # A receiver takes the place of the README's example.com.
-my $log = "$PostgreSQL::Test::Utils::tmp_check/readme_receiver.log";
-my ($out, $err) = ('', '');
-my $receiver = start(
-	[ 'python3', 'test/receiver/receiver.py', '--log', $log ],
-	'<', \undef, '>', \$out, '2>', \$err, timeout($PostgreSQL::Test::Utils::timeout_default));
-pump $receiver until $out =~ /^ready (\d+)$/m;
-my ($port) = $out =~ /^ready (\d+)$/m;
-END { local $?; $receiver->kill_kill if $receiver; }
-
-my $node = PostgreSQL::Test::Cluster->new('readme');
-$node->init;
-$node->append_conf('postgresql.conf', "alerting.allowed_networks = '127.0.0.0/8'");
-$node->start;
+my $receiver = start_receiver('readme');
+my $url = $receiver->url('/ok/');
+my $node = new_node('readme');
 
 my @output;
 my $urls = 0;
 for my $block (@blocks)
 {
-	$urls += $block =~ s{https://example\.com/}{http://127.0.0.1:$port/ok/};
+	$urls += $block =~ s{https://example\.com/}{$url};
 	my ($stdout, $stderr);
 	is($node->psql('postgres', $block, stdout => \$stdout, stderr => \$stderr, on_error_stop => 1),
 		0, 'the statements succeed')
@@ -46,9 +37,9 @@ is($urls, 1, 'one webhook was created');
 like($output[1], qr/^t\nCPU above 90 %\|web-1\|97\.2$/m, 'judged, sent, and an active alert');
 like($output[2], qr/^t\nRESOLVED\|RECOVERED$/m, 'resolved');
 
-my @requests = map { decode_json($_) } split /\n/, slurp_file($log);
+my @requests = $receiver->requests;
 is(scalar @requests, 2, 'two webhooks came');
-my ($firing, $resolved) = map { decode_json($_->{body}) } @requests;
+my ($firing, $resolved) = map { $_->{json} } @requests;
 is($firing->{type},   'alert.firing',   'the first says firing');
 is($resolved->{type}, 'alert.resolved', 'the second says resolved');
 
