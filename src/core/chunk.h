@@ -11,8 +11,8 @@
 namespace alerting {
 
 struct ChunkHeader {
-  uint64_t bytes = 0;        // of the messages that follow
-  Micros committed_at = 0;   // wall-clock time of the commit
+  uint64_t bytes = 0;       // of the messages that follow
+  Micros committed_at = 0;  // wall-clock time of the commit
 };
 
 // Splits the first chunk off `bytes`. False when none is whole.

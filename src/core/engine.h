@@ -25,14 +25,15 @@ using ContainerRef = uint32_t;
 inline constexpr ContainerRef kNoContainer = UINT32_MAX;
 
 struct SourceSettings {
-  Micros max_age = kHour;          // kNever: no limit
+  Micros max_age = kHour;  // kNever: no limit
   Micros stale_after = 5 * kMinute;
 };
 
 struct Transition {
   enum class Kind : uint8_t { kFire, kResolve };
   Kind kind = Kind::kFire;
-  uint64_t alert = 0;  // the engine's number of the alert; fire and resolve of one incident share it
+  uint64_t alert =
+      0;  // the engine's number of the alert; fire and resolve of one incident share it
   ContainerRef container = kNoContainer;
   std::string container_key;
   std::string rule_id;
@@ -45,9 +46,9 @@ struct Transition {
 };
 
 struct EngineCounters {
-  uint64_t samples = 0;      // samples handed in for known containers
-  uint64_t late = 0;         // samples of which at least one reading was older than the last judged
-  uint64_t backfill = 0;     // samples older than their source's max_age
+  uint64_t samples = 0;   // samples handed in for known containers
+  uint64_t late = 0;      // samples of which at least one reading was older than the last judged
+  uint64_t backfill = 0;  // samples older than their source's max_age
   uint64_t transitions = 0;
 };
 
@@ -55,19 +56,19 @@ struct EngineCounters {
 struct Explanation {
   enum class State : uint8_t { kOk, kPending, kFiring };
   State state = State::kOk;
-  bool has_reading = false;       // the rule's metric has ever been read
-  Micros last_at = kNoTime;       // time of that last reading
-  double last_value = 0;          // percent; 0/1 for running; restarts in the window
-  bool breaching = false;         // the last reading breaches
-  Micros since = kNoTime;         // start of the run (pending or firing)
+  bool has_reading = false;  // the rule's metric has ever been read
+  Micros last_at = kNoTime;  // time of that last reading
+  double last_value = 0;     // percent; 0/1 for running; restarts in the window
+  bool breaching = false;    // the last reading breaches
+  Micros since = kNoTime;    // start of the run (pending or firing)
   Micros fired_at = kNoTime;
-  double peak = 0;                // pending or firing: the highest value since `since`; NaN when none
-  Micros fires_at = kNever;       // pending: the earliest sample time at which it may fire
-  Micros resolves_at = kNever;    // firing RESTART_LOOP: when the window alone resolves it
-  Micros virtual_now = kNoTime;   // the container's time by the engine's clock rule
-  Micros stale_at = kNever;       // when silence begins (sample time)
-  bool silent = false;            // that time has passed
-  bool by_silence = false;        // firing because of silence
+  double peak = 0;              // pending or firing: the highest value since `since`; NaN when none
+  Micros fires_at = kNever;     // pending: the earliest sample time at which it may fire
+  Micros resolves_at = kNever;  // firing RESTART_LOOP: when the window alone resolves it
+  Micros virtual_now = kNoTime;  // the container's time by the engine's clock rule
+  Micros stale_at = kNever;      // when silence begins (sample time)
+  bool silent = false;           // that time has passed
+  bool by_silence = false;       // firing because of silence
 };
 
 class Engine {

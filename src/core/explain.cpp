@@ -32,9 +32,8 @@ Explanation Engine::Explain(ContainerRef container_ref, std::string_view rule_id
   if (place == kNil || engine.states[place].phase == Phase::kOk) return out;
   const RuleState& state = engine.states[place];
   out.since = state.since;
-  out.peak = terms.condition == Condition::kContainerDown
-                 ? std::numeric_limits<double>::quiet_NaN()
-                 : state.peak;
+  out.peak = terms.condition == Condition::kContainerDown ? std::numeric_limits<double>::quiet_NaN()
+                                                          : state.peak;
   if (state.phase == Phase::kPending) {
     out.state = Explanation::State::kPending;
     out.fires_at = AddTime(state.since, terms.duration);

@@ -27,9 +27,7 @@ constexpr Numeric kNumeric[] = {{kCpu, &Sample::cpu},
 bool HasKey(MessageKind kind) {
   return kind == MessageKind::kSample || kind == MessageKind::kContainerChanged;
 }
-bool HasTime(MessageKind kind) {
-  return kind == MessageKind::kSample;
-}
+bool HasTime(MessageKind kind) { return kind == MessageKind::kSample; }
 
 // A key that no container can have is written as the empty one, which none has either.
 std::string_view KeyOf(const Message& message) noexcept {

@@ -223,7 +223,8 @@ void CheckTrigger(const FunctionCallInfo fcinfo) {
   const bool fits = CALLED_AS_TRIGGER(fcinfo) &&
                     TRIGGER_FIRED_AFTER(reinterpret_cast<TriggerData*>(fcinfo->context)->tg_event);
   const TriggerData* data = fits ? reinterpret_cast<TriggerData*>(fcinfo->context) : nullptr;
-  if (fits && (TRIGGER_FIRED_BY_INSERT(data->tg_event) || TRIGGER_FIRED_BY_UPDATE(data->tg_event)) &&
+  if (fits &&
+      (TRIGGER_FIRED_BY_INSERT(data->tg_event) || TRIGGER_FIRED_BY_UPDATE(data->tg_event)) &&
       (TRIGGER_FIRED_FOR_ROW(data->tg_event) || data->tg_newtable != nullptr)) {
     return;
   }

@@ -34,15 +34,21 @@ Oid ColumnType(TupleDesc descriptor, AttrNumber column) {
 double FigureFromDatum(ColumnReader::Form form, Datum value) {
   using Form = ColumnReader::Form;
   switch (form) {
-    case Form::kFloat8: return DatumGetFloat8(value);
-    case Form::kFloat4: return static_cast<double>(DatumGetFloat4(value));
-    case Form::kInt2: return DatumGetInt16(value);
-    case Form::kInt4: return DatumGetInt32(value);
-    case Form::kInt8: return static_cast<double>(DatumGetInt64(value));
+    case Form::kFloat8:
+      return DatumGetFloat8(value);
+    case Form::kFloat4:
+      return static_cast<double>(DatumGetFloat4(value));
+    case Form::kInt2:
+      return DatumGetInt16(value);
+    case Form::kInt4:
+      return DatumGetInt32(value);
+    case Form::kInt8:
+      return static_cast<double>(DatumGetInt64(value));
     case Form::kNumeric:
       // Does not overflow into an error as a cast would.
       return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
-    default: return NAN;
+    default:
+      return NAN;
   }
 }
 
@@ -116,7 +122,8 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
     pg::Call([&] {
       ereport(WARNING, (errcode(ERRCODE_UNDEFINED_COLUMN),
                         errmsg("alerting: the mapping of table \"%s\" no longer fits it; its rows "
-                               "are not evaluated", table.c_str()),
+                               "are not evaluated",
+                               table.c_str()),
                         errdetail("%s", problem.c_str()),
                         errhint("Call alerting.attach_metrics() again for this table.")));
     });
@@ -131,14 +138,29 @@ ColumnReader CaptureSource::Figure(const std::string& expression, TupleDesc desc
   Form form = Form::kNone;
   if (column != 0) {
     switch (ColumnType(descriptor, column)) {
-      case FLOAT8OID: form = Form::kFloat8; break;
-      case FLOAT4OID: form = Form::kFloat4; break;
-      case INT2OID: form = Form::kInt2; break;
-      case INT4OID: form = Form::kInt4; break;
-      case INT8OID: form = Form::kInt8; break;
-      case NUMERICOID: form = Form::kNumeric; break;
-      case BOOLOID: form = Form::kBool; break;
-      default: break;
+      case FLOAT8OID:
+        form = Form::kFloat8;
+        break;
+      case FLOAT4OID:
+        form = Form::kFloat4;
+        break;
+      case INT2OID:
+        form = Form::kInt2;
+        break;
+      case INT4OID:
+        form = Form::kInt4;
+        break;
+      case INT8OID:
+        form = Form::kInt8;
+        break;
+      case NUMERICOID:
+        form = Form::kNumeric;
+        break;
+      case BOOLOID:
+        form = Form::kBool;
+        break;
+      default:
+        break;
     }
   }
   if (form == Form::kNone) *direct = false;
@@ -146,21 +168,27 @@ ColumnReader CaptureSource::Figure(const std::string& expression, TupleDesc desc
   return {form, column};
 }
 
-ColumnReader CaptureSource::Time(const SourceMapping& mapping, TupleDesc descriptor,
-                                 bool* direct) {
+ColumnReader CaptureSource::Time(const SourceMapping& mapping, TupleDesc descriptor, bool* direct) {
   using Form = ColumnReader::Form;
   const AttrNumber column = PlainColumn(mapping.at, descriptor);
   Form form = Form::kNone;
   if (column != 0) {
     switch (ColumnType(descriptor, column)) {
-      case TIMESTAMPTZOID: form = Form::kTimestamp; break;
+      case TIMESTAMPTZOID:
+        form = Form::kTimestamp;
+        break;
       case TIMESTAMPOID:
         // The same number of microseconds when the zone is UTC.
         if (mapping.time_zone == "UTC") form = Form::kTimestamp;
         break;
-      case INT4OID: form = Form::kEpochInt4; break;
-      case INT8OID: form = Form::kEpochInt8; break;
-      default: break;
+      case INT4OID:
+        form = Form::kEpochInt4;
+        break;
+      case INT8OID:
+        form = Form::kEpochInt8;
+        break;
+      default:
+        break;
     }
   }
   if (form == Form::kNone) *direct = false;
@@ -230,20 +258,30 @@ bool CaptureSource::ReadSlot(const TupleTableSlot* slot, KeyBytes* key, Sample* 
 
   const Datum id = values[container.column - 1];
   switch (container.form) {
-    case Form::kKeyInt2: KeyFromDatum(KeyKind::kInt8, Int64GetDatum(DatumGetInt16(id)), key); break;
-    case Form::kKeyInt4: KeyFromDatum(KeyKind::kInt8, Int64GetDatum(DatumGetInt32(id)), key); break;
-    case Form::kKeyInt8: KeyFromDatum(KeyKind::kInt8, id, key); break;
-    case Form::kKeyUuid: KeyFromDatum(KeyKind::kUuid, id, key); break;
-    default: KeyFromDatum(KeyKind::kText, id, key); break;
+    case Form::kKeyInt2:
+      KeyFromDatum(KeyKind::kInt8, Int64GetDatum(DatumGetInt16(id)), key);
+      break;
+    case Form::kKeyInt4:
+      KeyFromDatum(KeyKind::kInt8, Int64GetDatum(DatumGetInt32(id)), key);
+      break;
+    case Form::kKeyInt8:
+      KeyFromDatum(KeyKind::kInt8, id, key);
+      break;
+    case Form::kKeyUuid:
+      KeyFromDatum(KeyKind::kUuid, id, key);
+      break;
+    default:
+      KeyFromDatum(KeyKind::kText, id, key);
+      break;
   }
   sample->container = key->view;
   sample->source = id_;
   sample->present = 0;
 
-  double* const figures[] = {&sample->cpu, &sample->memory, &sample->memory_used,
-                             &sample->memory_limit, nullptr, &sample->restarts};
-  static constexpr Reading kReadings[] = {kCpu, kMemory, kMemoryUsed, kMemoryLimit, kRunning,
-                                          kRestarts};
+  double* const figures[] = {&sample->cpu,          &sample->memory, &sample->memory_used,
+                             &sample->memory_limit, nullptr,         &sample->restarts};
+  static constexpr Reading kReadings[] = {kCpu,         kMemory,  kMemoryUsed,
+                                          kMemoryLimit, kRunning, kRestarts};
   for (int i = 0; i < 6; ++i) {
     const ColumnReader& reader = readers_[static_cast<size_t>(i) + 2];
     if (reader.form == Form::kNone || nulls[reader.column - 1]) continue;

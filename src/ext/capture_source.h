@@ -16,9 +16,22 @@ namespace alerting::ext {
 // Reads one mapped column straight from a tuple.
 struct ColumnReader {
   enum class Form : uint8_t {
-    kNone, kFloat8, kFloat4, kInt2, kInt4, kInt8, kNumeric, kBool,  // figures
-    kTimestamp, kEpochInt4, kEpochInt8,                             // times
-    kKeyInt2, kKeyInt4, kKeyInt8, kKeyUuid, kKeyText                // containers
+    kNone,
+    kFloat8,
+    kFloat4,
+    kInt2,
+    kInt4,
+    kInt8,
+    kNumeric,
+    kBool,  // figures
+    kTimestamp,
+    kEpochInt4,
+    kEpochInt8,  // times
+    kKeyInt2,
+    kKeyInt4,
+    kKeyInt8,
+    kKeyUuid,
+    kKeyText  // containers
   };
   Form form = Form::kNone;
   AttrNumber column = 0;

@@ -61,10 +61,17 @@ bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
   if (is_null) return false;
   const KeyKind kind = ParseKeyKind(data->tg_trigger->tgargs[1]);
   switch (TupleDescAttr(descriptor, column - 1)->atttypid) {
-    case INT2OID: value = Int64GetDatum(DatumGetInt16(value)); break;
-    case INT4OID: value = Int64GetDatum(DatumGetInt32(value)); break;
-    case BPCHAROID: value = DirectFunctionCall1(rtrim1, value); break;  // as its cast to text
-    default: break;
+    case INT2OID:
+      value = Int64GetDatum(DatumGetInt16(value));
+      break;
+    case INT4OID:
+      value = Int64GetDatum(DatumGetInt32(value));
+      break;
+    case BPCHAROID:
+      value = DirectFunctionCall1(rtrim1, value);
+      break;  // as its cast to text
+    default:
+      break;
   }
   KeyFromDatum(kind, value, key);
   return true;

@@ -10,12 +10,12 @@ namespace {
 std::string FindSql(const Binding& binding, bool lock) {
   const std::string key = "c." + binding.container_key;
   const std::string type = KeyTypeName(binding.key_kind);
-  std::string sql =
-      "SELECT k.alerting_ordinal::pg_catalog.int4, (" + binding.organization + ")::pg_catalog.text, " +
-      (binding.name.empty() ? std::string("NULL") : "c." + binding.name) + "::pg_catalog.text" +
-      " FROM pg_catalog.unnest($1::pg_catalog.text[]::" + type + "[]) WITH ORDINALITY" +
-      " AS k (alerting_key, alerting_ordinal) JOIN " + binding.containers + " c ON " + key +
-      " = k.alerting_key";
+  std::string sql = "SELECT k.alerting_ordinal::pg_catalog.int4, (" + binding.organization +
+                    ")::pg_catalog.text, " +
+                    (binding.name.empty() ? std::string("NULL") : "c." + binding.name) +
+                    "::pg_catalog.text" + " FROM pg_catalog.unnest($1::pg_catalog.text[]::" + type +
+                    "[]) WITH ORDINALITY" + " AS k (alerting_key, alerting_ordinal) JOIN " +
+                    binding.containers + " c ON " + key + " = k.alerting_key";
   if (lock) sql += " FOR KEY SHARE OF c SKIP LOCKED";
   return sql;
 }

@@ -72,7 +72,8 @@ void Evaluator::RestoreStates() {
     const ContainerRef ref = world_->engine.Add(container.key, *info->second.organization);
     (void)world_->engine.Restore(ref, container.state);
     for (const OutgoingTransition& outgoing : container.outgoing) {
-      if (outgoing.transition.kind == Transition::Kind::kResolve) resolving.insert(outgoing.alert_id);
+      if (outgoing.transition.kind == Transition::Kind::kResolve)
+        resolving.insert(outgoing.alert_id);
     }
   }
   RestoreAlerts(resolving);
@@ -84,12 +85,11 @@ void Evaluator::RestoreStates() {
     for (OutgoingTransition& outgoing : container.outgoing) {
       Transition& transition = outgoing.transition;
       transition.container = ref;
-      transition.alert = numbers.try_emplace(outgoing.alert_id, UINT64_MAX - numbers.size())
-                             .first->second;
+      transition.alert =
+          numbers.try_emplace(outgoing.alert_id, UINT64_MAX - numbers.size()).first->second;
       if (transition.kind == Transition::Kind::kFire && !resolving.contains(outgoing.alert_id)) {
-        transition.alert = world_->engine.RestoreAlert(ref, transition.rule_id,
-                                                       transition.started_at, transition.fired_at,
-                                                       transition.value);
+        transition.alert = world_->engine.RestoreAlert(
+            ref, transition.rule_id, transition.started_at, transition.fired_at, transition.value);
         world_->alert_ids[transition.alert] = outgoing.alert_id;
       }
       outbox_.push_back(std::move(outgoing));
@@ -134,8 +134,8 @@ void Evaluator::RestoreAlerts(const std::unordered_set<std::string>& resolving) 
       if (info == known.end()) continue;
       ref = world_->engine.Add(alert.container, info->second.organization.value_or(""));
     }
-    const uint64_t number = world_->engine.RestoreAlert(ref, alert.rule, alert.started_at,
-                                                        alert.fired_at, alert.value);
+    const uint64_t number =
+        world_->engine.RestoreAlert(ref, alert.rule, alert.started_at, alert.fired_at, alert.value);
     world_->alert_ids[number] = alert.id;
   }
 }

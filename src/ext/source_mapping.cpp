@@ -13,8 +13,19 @@ namespace {
 
 // Positions of the capture trigger's arguments; the SQL that makes the triggers follows them.
 enum TriggerArgument : int {
-  kArgSource, kArgKeyKind, kArgContainer, kArgAt, kArgTimeZone, kArgAtUnit, kArgCpu, kArgMemory,
-  kArgMemoryUsed, kArgMemoryLimit, kArgRunning, kArgRestarts, kTriggerArguments
+  kArgSource,
+  kArgKeyKind,
+  kArgContainer,
+  kArgAt,
+  kArgTimeZone,
+  kArgAtUnit,
+  kArgCpu,
+  kArgMemory,
+  kArgMemoryUsed,
+  kArgMemoryLimit,
+  kArgRunning,
+  kArgRestarts,
+  kTriggerArguments
 };
 
 Oid TypeOfAt(const SourceMapping& mapping, const std::string& from) {
@@ -73,18 +84,24 @@ KeyKind ParseKeyKind(std::string_view name) {
 
 const char* KeyTypeName(KeyKind kind) {
   switch (kind) {
-    case KeyKind::kUuid: return "pg_catalog.uuid";
-    case KeyKind::kInt8: return "pg_catalog.int8";
-    case KeyKind::kText: break;
+    case KeyKind::kUuid:
+      return "pg_catalog.uuid";
+    case KeyKind::kInt8:
+      return "pg_catalog.int8";
+    case KeyKind::kText:
+      break;
   }
   return "pg_catalog.text";
 }
 
 Oid KeyTypeOid(KeyKind kind) {
   switch (kind) {
-    case KeyKind::kUuid: return UUIDOID;
-    case KeyKind::kInt8: return INT8OID;
-    case KeyKind::kText: break;
+    case KeyKind::kUuid:
+      return UUIDOID;
+    case KeyKind::kInt8:
+      return INT8OID;
+    case KeyKind::kText:
+      break;
   }
   return TEXTOID;
 }
@@ -158,8 +175,8 @@ std::string_view KeyFromDatum(KeyKind kind, Datum value, KeyBytes* key) {
     }
     case KeyKind::kText: {
       const text* bytes = DatumGetTextPP(value);
-      key->view = std::string_view(VARDATA_ANY(bytes),
-                                   static_cast<size_t>(VARSIZE_ANY_EXHDR(bytes)));
+      key->view =
+          std::string_view(VARDATA_ANY(bytes), static_cast<size_t>(VARSIZE_ANY_EXHDR(bytes)));
       break;
     }
   }
@@ -184,7 +201,8 @@ std::string KeyText(KeyKind kind, std::string_view key) {
       memcpy(&number, key.data(), std::min(key.size(), sizeof(number)));
       return std::to_string(number);
     }
-    case KeyKind::kText: break;
+    case KeyKind::kText:
+      break;
   }
   return std::string(key);
 }

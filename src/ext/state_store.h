@@ -21,8 +21,8 @@ inline constexpr ContainerRef kContainersPerChunk = 32;
 // A container as a chunk holds it.
 struct SavedContainer {
   std::string key;
-  std::string state;                          // Engine::Save
-  std::vector<OutgoingTransition> outgoing;   // not written yet
+  std::string state;                         // Engine::Save
+  std::vector<OutgoingTransition> outgoing;  // not written yet
 };
 
 // All saved containers, in a transaction with SPI, as the tables' owner. Malformed chunks are

@@ -17,7 +17,7 @@ using pg::DatabaseSlot;
 
 constexpr size_t kFirstBytes = 8 * 1024;
 constexpr size_t kKeptBytes = 1024 * 1024;  // a larger buffer is freed after its transaction
-constexpr int kMaxLevels = 32;             // savepoint levels told apart
+constexpr int kMaxLevels = 32;              // savepoint levels told apart
 
 // Where the messages of a savepoint level begin.
 struct Level {
@@ -169,8 +169,7 @@ void HandOver() noexcept {
   const bool changed =
       buffer.start_workers
           ? pg::ChangeWish(slot, {Wish::kNothing, Wish::kProbing, Wish::kStopped}, Wish::kProbe)
-          : slot->wish == Wish::kNothing &&
-                pg::ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
+          : slot->wish == Wish::kNothing && pg::ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
   if (buffer.start_workers) pg::CountRequest(slot);
   if (changed || buffer.start_workers) pg::WakeLauncher();
   if (buffer.wake_sender) pg::WakeWorker(slot, pg::kSender);
@@ -228,7 +227,8 @@ extern "C" void OnSubtransactionEvent(SubXactEvent event, SubTransactionId /*min
   } else if (event == SUBXACT_EVENT_COMMIT_SUB) {
     top->nest_level = nest_level - 1;
     // Merged into the level below if that has an entry of its own.
-    if (buffer.level_count > 1 && buffer.levels[buffer.level_count - 2].nest_level >= nest_level - 1) {
+    if (buffer.level_count > 1 &&
+        buffer.levels[buffer.level_count - 2].nest_level >= nest_level - 1) {
       --buffer.level_count;
     }
   }

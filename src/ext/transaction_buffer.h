@@ -23,8 +23,8 @@ bool OpenTransactionBuffer();
 void AddMessage(const Message& message) noexcept;
 
 // Room to write samples of the current (sub)transaction without further checks: at least
-// kMaxSampleBytes from `next` to `end`, or none (next is nullptr) when rows can only be marked, which
-// AddMessage does. What has been written counts once CloseSampleSpace() is told its end.
+// kMaxSampleBytes from `next` to `end`, or none (next is nullptr) when rows can only be marked,
+// which AddMessage does. What has been written counts once CloseSampleSpace() is told its end.
 struct SampleSpace {
   char* next;
   char* end;

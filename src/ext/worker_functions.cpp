@@ -61,7 +61,8 @@ void RequireBinding() {
 
 Micros IntervalMicros(const Interval* interval) {
   constexpr Micros kDay = 24 * kHour;
-  return AddTime(interval->time, int64_t{interval->day} * kDay + int64_t{interval->month} * 30 * kDay);
+  return AddTime(interval->time,
+                 int64_t{interval->day} * kDay + int64_t{interval->month} * 30 * kDay);
 }
 
 // Waits until `done` has reached `ticket`. False when the time ran out.
@@ -92,8 +93,7 @@ Datum Flush(FunctionCallInfo fcinfo) {
     const pg::SpiConnection connection;
     RequireBinding();
   }
-  const Micros timeout =
-      PG_ARGISNULL(0) ? 10 * kSecond : IntervalMicros(PG_GETARG_INTERVAL_P(0));
+  const Micros timeout = PG_ARGISNULL(0) ? 10 * kSecond : IntervalMicros(PG_GETARG_INTERVAL_P(0));
   const bool deliveries = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
   const Micros deadline = AddTime(GetCurrentTimestamp(), timeout);
   const uint64_t ticket = pg_atomic_add_fetch_u64(&slot->flush_requested, 1);
@@ -118,15 +118,14 @@ const char* StateName(const DatabaseSlot* slot) {
     case pg::Wish::kRun:
       break;
   }
-  if (!pg::WorkerRuns(slot, pg::kEvaluator) || !pg::WorkerRuns(slot, pg::kSender)) return "starting";
+  if (!pg::WorkerRuns(slot, pg::kEvaluator) || !pg::WorkerRuns(slot, pg::kSender))
+    return "starting";
   return slot->held ? "deliveries held" : "running";
 }
 
 Datum Status(FunctionCallInfo fcinfo) {
   DatabaseSlot* slot = RequireSlot();
-  pg::Call([&] {
-    pg::EnsureWorkers(slot);
-  });
+  pg::Call([&] { pg::EnsureWorkers(slot); });
   pg::MapQueue(slot);
   return pg::Call([&] {
     TupleDesc descriptor;
@@ -214,9 +213,7 @@ Datum Resume() {
       " pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()),"
       " 'alerting.alert'::pg_catalog.regclass::pg_catalog.oid)");
   if (rows.size() == 0) {
-    pg::Call([] {
-      ereport(NOTICE, (errmsg("deliveries of this database are not held")));
-    });
+    pg::Call([] { ereport(NOTICE, (errmsg("deliveries of this database are not held"))); });
   }
   WakeSenderAtCommit();
   return Datum{0};

@@ -21,9 +21,10 @@ void InitSlot(DatabaseSlot* slot, int tranche) {
   ConditionVariableInit(&slot->flushed);
   for (pg_atomic_uint64* counter :
        {&slot->flush_requested, &slot->flush_done, &slot->sender_flush_requested,
-        &slot->sender_flush_done, &slot->sender_wakes, &slot->samples, &slot->late, &slot->backfill, &slot->skipped,
-        &slot->unknown, &slot->transitions, &slot->deliveries, &slot->failed_attempts,
-        &slot->replays_done, &slot->evaluated_until, &slot->containers, &slot->evaluator_started}) {
+        &slot->sender_flush_done, &slot->sender_wakes, &slot->samples, &slot->late, &slot->backfill,
+        &slot->skipped, &slot->unknown, &slot->transitions, &slot->deliveries,
+        &slot->failed_attempts, &slot->replays_done, &slot->evaluated_until, &slot->containers,
+        &slot->evaluator_started}) {
     pg_atomic_init_u64(counter, 0);
   }
 }

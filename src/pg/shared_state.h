@@ -32,8 +32,8 @@ enum class Wish : int {
 };
 
 struct WorkerSlot {
-  pid_t pid;      // 0: not running
-  int procno;     // ProcGlobal->allProcs index, valid while pid != 0
+  pid_t pid;   // 0: not running
+  int procno;  // ProcGlobal->allProcs index, valid while pid != 0
 };
 
 // "Source `source` has rows from `from` on that did not go through the queue."
@@ -54,12 +54,12 @@ struct DatabaseSlot {
   uint64 queue_generation;  // counts queues made, so that a stale mapping is recognised
   int replay_count;         // marks below; while > 0, writers mark instead of appending
   ReplayMark replays[kMaxReplays];
-  bool replay_all;          // more sources than marks: read all of them
+  bool replay_all;  // more sources than marks: read all of them
   Micros replay_all_from;
-  bool prepared;            // a transaction that inserted metrics was PREPAREd
+  bool prepared;  // a transaction that inserted metrics was PREPAREd
   ReplayMark prepared_from[kMaxReplays];
   int prepared_count;
-  bool rules_changed;       // messages that had no room in the queue
+  bool rules_changed;  // messages that had no room in the queue
   bool binding_changed;
   bool containers_changed;
 
@@ -68,24 +68,24 @@ struct DatabaseSlot {
   pg_atomic_uint64 flush_done;
   pg_atomic_uint64 sender_flush_requested;
   pg_atomic_uint64 sender_flush_done;
-  pg_atomic_uint64 sender_wakes;   // counts calls of WakeWorker(slot, kSender): "look at the table"
+  pg_atomic_uint64 sender_wakes;  // counts calls of WakeWorker(slot, kSender): "look at the table"
   ConditionVariable flushed;
 
-  char problem[kProblemBytes];   // why a worker's last step failed, "" when it did not
+  char problem[kProblemBytes];  // why a worker's last step failed, "" when it did not
   WorkerKind problem_of;
 
-  bool held;                     // a restored copy: deliveries wait for alerting.resume()
-  pg_atomic_uint64 samples;      // judged or recognised as repeated
+  bool held;                 // a restored copy: deliveries wait for alerting.resume()
+  pg_atomic_uint64 samples;  // judged or recognised as repeated
   pg_atomic_uint64 late;
   pg_atomic_uint64 backfill;
-  pg_atomic_uint64 skipped;      // rows without container or time, or whose expression failed
-  pg_atomic_uint64 unknown;      // rows of unknown containers
+  pg_atomic_uint64 skipped;  // rows without container or time, or whose expression failed
+  pg_atomic_uint64 unknown;  // rows of unknown containers
   pg_atomic_uint64 transitions;
-  pg_atomic_uint64 deliveries;   // delivered
+  pg_atomic_uint64 deliveries;  // delivered
   pg_atomic_uint64 failed_attempts;
   pg_atomic_uint64 replays_done;
-  pg_atomic_uint64 evaluated_until;  // commit time of the newest transaction judged (Micros)
-  pg_atomic_uint64 containers;       // known to the evaluator
+  pg_atomic_uint64 evaluated_until;    // commit time of the newest transaction judged (Micros)
+  pg_atomic_uint64 containers;         // known to the evaluator
   pg_atomic_uint64 evaluator_started;  // when it last started (Micros): silence counts from then
 };
 

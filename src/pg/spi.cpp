@@ -203,10 +203,10 @@ Oid Rows::OidValue(uint64_t row, int column) const {
 Rows Execute(const std::string& sql, const Params& params) {
   Rows rows;
   Call([&] {
-    const int result = SPI_execute_with_args(
-        sql.c_str(), static_cast<int>(params.types().size()),
-        const_cast<Oid*>(params.types().data()), const_cast<Datum*>(params.values().data()),
-        params.nulls().data(), false, 0);
+    const int result = SPI_execute_with_args(sql.c_str(), static_cast<int>(params.types().size()),
+                                             const_cast<Oid*>(params.types().data()),
+                                             const_cast<Datum*>(params.values().data()),
+                                             params.nulls().data(), false, 0);
     if (result < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(result));
   });
   rows.table_ = SPI_tuptable;

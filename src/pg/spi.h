@@ -13,7 +13,8 @@
 
 namespace alerting::pg {
 
-// One statement's parameters. Values are copied into the current memory context (the transaction's).
+// One statement's parameters. Values are copied into the current memory context (the
+// transaction's).
 class Params {
  public:
   Params& Text(std::string_view value);
@@ -32,7 +33,7 @@ class Params {
   Params& TextArray(const std::vector<std::optional<std::string>>& values);
   Params& IntArray(const std::vector<int32_t>& values);
   Params& BigIntArray(const std::vector<int64_t>& values);
-  Params& FloatArray(const std::vector<double>& values);     // NaN is kept
+  Params& FloatArray(const std::vector<double>& values);       // NaN is kept
   Params& TimestampArray(const std::vector<int64_t>& values);  // kNoTime is NULL
   Params& BoolArray(const std::vector<bool>& values);
   Params& BytesArray(const std::vector<std::string>& values);
@@ -55,7 +56,7 @@ class Params {
 class Rows {
  public:
   uint64_t size() const { return count_; }
-  bool IsNull(uint64_t row, int column) const;  // columns count from 0
+  bool IsNull(uint64_t row, int column) const;       // columns count from 0
   std::string Text(uint64_t row, int column) const;  // by the type's output; NULL is ""
   std::optional<std::string> OptionalText(uint64_t row, int column) const;
   std::string Bytes(uint64_t row, int column) const;  // bytea
