@@ -31,12 +31,14 @@ class Report:
         self.passed = self.failed = 0
         self.lock = threading.Lock()
 
-    def add(self, name, passed, failed, start, details=""):
+    def add(self, name, passed, failed, start, details="", skipped=0):
         with self.lock:
             self.passed += passed
             self.failed += failed
             verdict = "FAILED" if failed else "ok"
-            print(f"{verdict:<7}{name:<48}{passed:3} passed{time.monotonic() - start:7.1f} s", flush=True)
+            counts = ", ".join(f"{count} {word}" for count, word in
+                               ((passed, "passed"), (failed, "failed"), (skipped, "skipped")) if count)
+            print(f"{verdict:<7}{name:<45}{counts:<22}{time.monotonic() - start:7.1f} s", flush=True)
             if failed:
                 print("\n".join("    " + line for line in details.rstrip().splitlines()), flush=True)
 
@@ -55,11 +57,11 @@ class Report:
         """Runs files of node's test runner and counts their tests."""
         start = time.monotonic()
         code, output = project.try_run(["node", "--test", "--test-reporter=tap", *files], **environment)
-        counts = {word: int(count) for word, count in re.findall(r"^# (pass|fail|cancelled) (\d+)$", output, re.M)}
+        counts = {word: int(count) for word, count in re.findall(r"^# (pass|fail|cancelled|skipped) (\d+)$", output, re.M)}
         failed = counts.get("fail", 0) + counts.get("cancelled", 0)
         if code != 0 or not counts.get("pass"):
             failed = max(failed, 1)
-        self.add(name, counts.get("pass", 0), failed, start, output)
+        self.add(name, counts.get("pass", 0), failed, start, output, counts.get("skipped", 0))
 
     def lanes(self, *functions):
         """Runs the functions at the same time; a step that failed ends its lane, no other."""
