@@ -100,7 +100,7 @@ sub alerts
 	return sql($node, $database, <<"SQL");
 SELECT concat_ws(' ', rule_id, container_id, status, concat_ws('>', minute(started_at), minute(fired_at),
          minute(resolved_at)), resolve_reason)
-  FROM alerting.alert WHERE $where ORDER BY container_id::text, rule_id, fired_at
+  FROM alerting.alert WHERE $where ORDER BY length(container_id::text), container_id::text, rule_id, fired_at
 SQL
 }
 

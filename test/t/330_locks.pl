@@ -1,0 +1,124 @@
+# Open transactions that hold rows or tables: the evaluator waits for nobody and keeps nobody
+# waiting; what was locked follows when it is free.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use OperationsTest;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = new_server('locks', conf => "deadlock_timeout = 1s\n");
+make_host($node, 'postgres');
+sql($node, 'postgres', <<'SQL');
+-- Or the inserts would wait for the container.
+ALTER TABLE container_metrics DROP CONSTRAINT container_metrics_container_id_fkey;
+INSERT INTO containers SELECT n, 1, 'c' || n FROM generate_series(99, 199) n;
+INSERT INTO containers SELECT n, 2, 'c' || n FROM generate_series(200, 299) n;
+SELECT rule('cpu', 1, 'CPU_USAGE', 80), rule('hooli', 2, 'CPU_USAGE', 80);
+INSERT INTO alerting.webhook (id, organization_id, url) VALUES ('w1', 1, 'https://example.invalid/1'), ('w2', 2, 'https://example.invalid/2');
+UPDATE alerting.webhook SET is_active = true;
+SQL
+flush($node, 'postgres');
+
+my $holder = $node->background_psql('postgres');
+my $free = 100;
+
+# Others are judged at once while the transaction is open, what it holds follows after its end.
+sub holds
+{
+	my ($statement, $container, $rule, $name, %options) = @_;
+	$holder->query_safe("BEGIN; $statement");
+	my $start = time;
+	my $other = $free++;
+	sql($node, 'postgres', "SELECT s($container, 1, 95), s($other, 1, 95)");
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM alerting.alert WHERE container_id = $other"),
+		"$name: others are judged");
+	cmp_ok(time - $start, '<', 2, "$name: at once");
+	is(sql($node, 'postgres', "SELECT alerting.flush('400ms')"), 'f', "$name: flush() waits for what is held");
+	$holder->query_safe($options{rollback} ? 'ROLLBACK' : 'COMMIT');
+	flush($node, 'postgres', name => "$name: flushed when it is free");
+	is(alerts($node, 'postgres', "container_id IN ($container, $other)"),
+		join("\n", $container > $other ? "cpu $other FIRING 1>1" : (), $options{gone} ? () : "$rule $container FIRING 1>1",
+			$container > $other ? () : "cpu $other FIRING 1>1"),
+		"$name: both alerts are there");
+	is(sql($node, 'postgres', "SELECT count(*) FROM alerting.delivery d JOIN alerting.alert a ON a.id = d.alert_id"
+		  . " WHERE a.container_id = $other"), 1, "$name: with their deliveries");
+	return;
+}
+
+holds('SELECT 1 FROM containers WHERE id = 10 FOR UPDATE', 10, 'cpu', 'a container locked');
+holds('UPDATE containers SET id = 1011 WHERE id = 11; UPDATE containers SET id = 11 WHERE id = 1011', 11, 'cpu',
+	'a container whose key is updated', rollback => 1);
+holds('DELETE FROM containers WHERE id = 190', 190, 'cpu', 'a container deleted, committed', gone => 1);
+holds('DELETE FROM containers WHERE id = 191', 191, 'cpu', 'a container deleted, rolled back', rollback => 1);
+holds("SELECT 1 FROM alerting.alert_rule WHERE id = 'hooli' FOR UPDATE", 200, 'hooli', 'a rule locked');
+holds("UPDATE alerting.alert_rule SET id = 'hoola' WHERE id = 'hooli'", 201, 'hooli', 'a rule whose key is updated', rollback => 1);
+holds("SELECT 1 FROM alerting.webhook WHERE id = 'w2' FOR UPDATE", 202, 'hooli', 'a webhook locked');
+holds("DELETE FROM alerting.webhook WHERE id = 'w2'", 203, 'hooli', 'a webhook deleted, rolled back', rollback => 1);
+holds('DELETE FROM organizations WHERE id = 2', 204, 'hooli', 'an organization deleted, rolled back', rollback => 1);
+
+# Rows that are locked without harm delay nothing.
+$holder->query_safe("BEGIN; UPDATE containers SET name = 'x' WHERE id = 192; UPDATE alerting.alert_rule SET name = 'x';"
+	  . " UPDATE alerting.webhook SET url = 'https://example.invalid/x'");
+sql($node, 'postgres', 'SELECT s(192, 1, 95), s(205, 1, 95)');
+flush($node, 'postgres', name => 'ordinary updates in an open transaction delay nothing');
+is(alerts($node, 'postgres', 'container_id IN (192, 205)'), "cpu 192 FIRING 1>1\nhooli 205 FIRING 1>1", 'their alerts are there');
+$holder->query_safe('ROLLBACK');
+
+# A FIRING alert that is locked while it resolves and fires again.
+$holder->query_safe("BEGIN; SELECT 1 FROM alerting.alert WHERE container_id = 192 FOR UPDATE");
+sql($node, 'postgres', 'SELECT s(192, 2, 5), s(192, 3, 95), s(192, 4, 5), s(193, 2, 95), s(193, 3, 5)');
+ok(wait_for_alerts($node, 'postgres', 'RESOLVED', 1), 'an alert locked: others resolve');
+is(sql($node, 'postgres', "SELECT alerting.flush('400ms')"), 'f', 'an alert locked: flush() waits');
+$holder->query_safe('COMMIT');
+flush($node, 'postgres');
+is(alerts($node, 'postgres', 'container_id = 192'), "cpu 192 RESOLVED 1>1>2 RECOVERED\ncpu 192 RESOLVED 3>3>4 RECOVERED",
+	'an alert locked: all that came meanwhile follows in order');
+is(sql($node, 'postgres', "SELECT string_agg(d.event, ' ' ORDER BY d.seq) FROM alerting.delivery d JOIN alerting.alert a ON a.id = d.alert_id"
+	  . " WHERE a.container_id = 192"), 'alert.firing alert.resolved alert.firing alert.resolved', 'and so do its deliveries');
+
+# Whole tables. Nothing else waits behind the evaluator, and the evaluator keeps judging.
+for my $table (qw(alerting.alert alerting.delivery alerting.alert_rule alerting.webhook containers alerting.series_state))
+{
+	my $container = $free++;
+	$holder->query_safe("BEGIN; LOCK TABLE $table IN SHARE ROW EXCLUSIVE MODE");
+	sql($node, 'postgres', "SELECT s($container, 1, 95)");
+	my $start = time;
+	is(sql($node, 'postgres', "SET lock_timeout = '300ms'; SELECT count(*) >= 0 FROM $table"), 't', "$table locked: readers do not wait");
+	$holder->query_safe('COMMIT');
+	flush($node, 'postgres');
+	is(alerts($node, 'postgres', "container_id = $container"), "cpu $container FIRING 1>1", "$table locked: the alert follows");
+}
+for my $table (qw(alerting.alert containers container_metrics organizations))
+{
+	my $container = $free++;
+	sql($node, 'postgres', "SELECT s($container, 1, 5)");
+	$holder->query_safe("BEGIN; LOCK TABLE $table IN ACCESS EXCLUSIVE MODE; SELECT s($container, 2, 95), s(99, 2, 95)") if $table ne 'container_metrics';
+	$holder->query_safe("BEGIN; SELECT s($container, 2, 95), s(99, 2, 95); LOCK TABLE $table IN ACCESS EXCLUSIVE MODE") if $table eq 'container_metrics';
+	$holder->query_safe('COMMIT; BEGIN; LOCK TABLE ' . $table . ' IN ACCESS EXCLUSIVE MODE');
+	# Longer than the workers' lock timeout; what was taken from the queue must not be lost.
+	is(sql($node, 'postgres', "SELECT alerting.flush('1500ms')"), $table =~ /metrics|organizations/ ? 't' : 'f', "$table locked exclusively: flush() tells");
+	$holder->query_safe('COMMIT');
+	flush($node, 'postgres');
+	is(alerts($node, 'postgres', "container_id = $container"), "cpu $container FIRING 2>2", "$table locked exclusively: the alert follows");
+}
+
+# Deadlocks: the user's transaction takes what the evaluator needs in the worst order. It never fails.
+my $errors = 0;
+for my $round (1 .. 3)
+{
+	my $container = $free++;
+	my $next = $free++;
+	$holder->query_safe("BEGIN; LOCK TABLE alerting.alert IN SHARE MODE");
+	sql($node, 'postgres', "SELECT s($container, 1, 95), s($next, 1, 95)");
+	my ($out, $failed) = $holder->query("DELETE FROM containers WHERE id = $container; UPDATE alerting.alert_rule SET id = 'cpu' WHERE id = 'cpu'; COMMIT");
+	$errors++ if $failed;
+}
+is($errors, 0, "the user's transaction is no victim of a deadlock");
+flush($node, 'postgres');
+unlike($node->logfile && PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/deadlock detected/, 'no deadlock anywhere');
+
+$holder->quit;
+$node->stop('fast');
+done_testing();
