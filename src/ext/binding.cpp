@@ -120,6 +120,7 @@ std::optional<Binding> LoadBinding() {
   binding.organization_name = rows.Text(0, 8);
   binding.is_copy = rows.OidValue(0, 9) != MyDatabaseId || rows.OidValue(0, 10) != OwnTable("alert");
   binding.containers_oid = containers;
+  binding.state_table = OwnTable("series_state");
   binding.containers = pg::QualifiedName(containers);
   binding.organizations = pg::QualifiedName(organizations);
   binding.containers_owner = OwnerOf(containers);
@@ -127,6 +128,10 @@ std::optional<Binding> LoadBinding() {
   if (binding.containers.empty() || binding.organizations.empty()) return std::nullopt;
   binding.sources = LoadSources(binding.key_kind);
   return binding;
+}
+
+bool HasSameTables(const Binding& binding) {
+  return OidIsValid(binding.state_table) && OwnTable("series_state") == binding.state_table;
 }
 
 std::vector<Rule> LoadRules() {

@@ -37,6 +37,7 @@ struct Binding {
   std::string organization_key;
   std::string name;               // quoted column of containers, "" for none
   std::string organization_name;  // quoted column of organizations, "" for none
+  Oid state_table = InvalidOid;   // alerting.series_state
   bool is_copy = false;  // restored or copied: identity differs from the recorded one
   std::vector<Source> sources;
 
@@ -48,6 +49,10 @@ Oid TablesOwner();
 
 // nullopt: there is no binding (yet).
 std::optional<Binding> LoadBinding();
+
+// False when alerting's tables were dropped since, perhaps made anew: what is known of the old ones
+// does not belong there.
+bool HasSameTables(const Binding& binding);
 
 std::vector<Rule> LoadRules();
 

@@ -201,6 +201,7 @@ size_t StateStore::SaveChunks(const std::set<uint32_t>& chunks,
 
 size_t StateStore::SaveContainers(const std::set<ContainerRef>& containers,
                                   const std::vector<const OutgoingTransition*>& outgoing) {
+  if (!HasSameTables(binding_)) return 0;
   // Until everything has been rewritten once, chunks in the table may hold other containers than
   // those of the same number in memory.
   if (rewrite_all_) return SaveChanged(outgoing);
@@ -210,6 +211,7 @@ size_t StateStore::SaveContainers(const std::set<ContainerRef>& containers,
 }
 
 size_t StateStore::SaveChanged(const std::vector<const OutgoingTransition*>& outgoing) {
+  if (!HasSameTables(binding_)) return 0;
   if (rewrite_all_) {
     MarkAllChanged();
     const pg::UserScope user(binding_.owner, false);
