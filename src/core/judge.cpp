@@ -152,15 +152,17 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
   if (container.organization == kNil) return 0;  // removed
   uint8_t late = 0;
   uint8_t fresh = 0;  // stream bits
+  Micros fresh_at = kNoTime;
   bool corrected = false;
-  const auto take = [&](uint8_t bits, int stream, double value) {
-    switch (TakeReading(number, container, stream, at, value,
+  const auto take = [&](uint8_t bits, int stream, Micros time, double value) {
+    switch (TakeReading(number, container, stream, time, value,
                         readings.source[static_cast<size_t>(stream)], arrival)) {
       case Taken::kLate:
         late |= bits;
         break;
       case Taken::kNew:
         fresh |= StreamBit(stream);
+        fresh_at = std::max(fresh_at, time);
         break;
       case Taken::kCorrection:
         corrected = true;
@@ -170,23 +172,35 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
     }
   };
   uint8_t memory_bits = readings.present & kMemory;
+  Micros memory_at = at;
   if ((readings.present & (kMemoryUsed | kMemoryLimit)) != 0) {
     late |= TakeMemoryParts(container, readings, at);
     MarkChanged(number, container);
-    if (memory_bits == 0) memory_bits = readings.present & (kMemoryUsed | kMemoryLimit);
+    if (memory_bits == 0) {
+      memory_bits = readings.present & (kMemoryUsed | kMemoryLimit);
+      // The later part's time, in whichever order they come: a replay makes the same of them.
+      const MemoryParts& parts = memory[container.memory];
+      memory_at = std::max(parts.used_at, parts.limit_at);
+    }
   }
   const int newest = container.Has(kRunningStream) ? -1 : NewestStream(container);
   const Micros newest_at = newest < 0 ? kNever : container.at[static_cast<size_t>(newest)];
 
-  if ((readings.present & kCpu) != 0) take(kCpu, kCpuStream, readings.cpu);
-  if ((readings.present & kMemory) != 0) take(memory_bits, kMemoryStream, readings.memory);
-  if ((readings.present & kRunning) != 0) {
-    take(kRunning, kRunningStream, readings.running ? 0.0 : 1.0);
+  if ((readings.present & kCpu) != 0) take(kCpu, kCpuStream, at, readings.cpu);
+  if ((readings.present & kMemory) != 0) {
+    take(memory_bits, kMemoryStream, memory_at, readings.memory);
   }
-  if ((readings.present & kRestarts) != 0) take(kRestarts, kRestartsStream, readings.restarts);
+  if ((readings.present & kRunning) != 0) {
+    take(kRunning, kRunningStream, at, readings.running ? 0.0 : 1.0);
+  }
+  if ((readings.present & kRestarts) != 0) {
+    take(kRestarts, kRestartsStream, at, readings.restarts);
+  }
 
   if (fresh == 0 && !corrected) return late;
-  if (at > newest_at && !container.Has(kRunningStream)) EndSilenceOfAll(number, container, at);
+  if (fresh_at > newest_at && !container.Has(kRunningStream)) {
+    EndSilenceOfAll(number, container, fresh_at);
+  }
   MarkChanged(number, container);
   if (corrected) {
     ScheduleNoLaterThan(number, container, NearestWall(container));

@@ -158,9 +158,11 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
       rules.Mark(state.rule);
       const auto saved = restored_terms.find(PairOf(number, state.rule));
       const bool edited = saved != restored_terms.end() && !saved->second.SameAs(terms);
-      // What is over is judged as a missed rule is: only on a stream that has not gone silent.
-      const bool judged =
-          state.phase != Phase::kOk || (audible & StreamBit(StreamOf(terms.condition))) != 0;
+      // What is over is judged as a missed rule is: where silence counts, only while there is none.
+      const bool silence_counts =
+          terms.condition != Condition::kContainerDown || terms.no_data != NoData::kKeep;
+      const bool silent = (audible & StreamBit(StreamOf(terms.condition))) == 0;
+      const bool judged = state.phase != Phase::kOk || !silence_counts || !silent;
       if (edited && judged) {
         JudgeUnderNewTerms(number, container, link, saved->second, started);
       }

@@ -238,15 +238,18 @@ uint8_t Oracle::JudgeRow(const std::string& key, Container& container, const Mer
     if (limit > 0 && limit < kNoLimit) container.limit.value = limit;
     parts_taken = true;
   }
+  // Parts make a reading of the later one's time, in whichever order they come.
   std::optional<MergedRow::Value> memory = row.memory;
+  const Micros memory_at = memory ? row.at : std::max(container.used.at, container.limit.at);
   if (!memory && parts_taken && container.used.value && container.limit.value) {
     const double percent = 100.0 * *container.used.value / *container.limit.value;
     if (std::isfinite(percent)) memory = {percent, row.memory_parts_source};
   }
 
   auto judge = [&](Condition metric, const std::optional<MergedRow::Value>& reading, int bits) {
+    const Micros at = metric == Condition::kMemoryUsage ? memory_at : row.at;
     if (reading &&
-        !JudgeReading(key, container, metric, row.at, reading->value, reading->source, arrival)) {
+        !JudgeReading(key, container, metric, at, reading->value, reading->source, arrival)) {
       late = static_cast<uint8_t>(late | bits);
     }
   };
@@ -264,8 +267,8 @@ uint8_t Oracle::JudgeRow(const std::string& key, Container& container, const Mer
   for (const Rule* rule : RulesOf(container)) {
     Pair& pair = container.pairs[rule->id];
     if (rule->condition == Condition::kContainerDown && pair.phase == Phase::kFiring) {
-      Resolve(key, *rule, pair, std::max(row.at, pair.last_transition), kNoValue,
-              ResolveReason::kRecovered);
+      Resolve(key, *rule, pair, std::max(newest->readings.back().at, pair.last_transition),
+              kNoValue, ResolveReason::kRecovered);
     }
   }
   return late;

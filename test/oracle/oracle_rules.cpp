@@ -221,7 +221,11 @@ void Oracle::JudgeAfterRestart(const std::string& key, Container& container, con
   if (stream == nullptr) return;
   const Reading last = stream->readings.back();
   if (rule.condition == Condition::kContainerDown && !ReportsRunning(container)) return;
-  if (stream->arrival > now || AddTime(stream->arrival, StaleAfter(*stream)) <= now) return;
+  const bool silence_counts =
+      rule.condition != Condition::kContainerDown || rule.no_data != NoData::kKeep;
+  const bool audible =
+      stream->arrival <= now && AddTime(stream->arrival, StaleAfter(*stream)) > now;
+  if (silence_counts && !audible) return;
   // Otherwise what the clock ended since is no sign of an edit.
   const bool edited = old_rule != nullptr &&
                       (old_rule->threshold != rule.threshold ||

@@ -14,7 +14,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 class Dice {
  public:
-  explicit Dice(uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15u + 0x632BE59BD9B4E019u) {}
+  // The seed is mixed first: of plain seeds one's dice would be another's, some throws later.
+  explicit Dice(uint64_t seed) : state_(seed) { state_ = Next() ^ (seed << 32); }
   uint64_t Next() {  // splitmix64
     uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;

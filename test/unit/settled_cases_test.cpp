@@ -229,6 +229,28 @@ TEST(SettledCases, LateUseMakesNoReading) {
   EXPECT_EQ(Events(scene), Lines{});
 }
 
+TEST(SettledCases, PartsMakeAReadingOfTheLaterOnesTime) {
+  // The use of 59 comes after the limit of 60: the reading at 60 is put right, and a replay in
+  // order of time makes the same of the two.
+  Scene scene;
+  scene.SetRule("r", kMemoryUsage, 90, 0);
+  scene.Put(0, {.memory_used = 100, .memory_limit = 1000});
+  scene.Put(60, {.memory_limit = 1000}).Put(59, {.memory_used = 950});
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +60 fired +60 value 95.000000"}));
+  scene.Restart(70);
+  scene.Transaction(
+      {{.at = Scene::Time(59), .memory_used = 950}, {.at = Scene::Time(60), .memory_limit = 1000}});
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +60 fired +60 value 95.000000"}));
+}
+
+TEST(SettledCases, NewDownRuleUnderKeepMadeWhileDownSeesAContainerThatStoppedLongAgo) {
+  Scene scene;
+  scene.Running(0, false).Advance(600);
+  scene.Restart(7200, {.id = "r", .organization = "X", .condition = kDown, .duration = kMinute});
+  scene.Advance(7259).Advance(7260);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +60 value nan"}));
+}
+
 TEST(SettledCases, PercentOfMemoryWinsOverUseAndLimit) {
   Scene scene;
   scene.SetRule("r", kMemoryUsage, 90, 0);
