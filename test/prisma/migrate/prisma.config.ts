@@ -12,6 +12,13 @@ result.addFields = function (fields) {
   addFields.call(this, fields)
 }
 
+// While it waits for a lock the engine sets a timer of ten seconds, and forgets it: don't wait for that.
+const { setTimeout } = globalThis
+globalThis.setTimeout = ((callback: () => void, ms?: number, ...rest: []) => {
+  const timer = setTimeout(callback, ms, ...rest)
+  return ms === 10_000 ? timer.unref() : timer
+}) as typeof setTimeout
+
 type Adapter = Awaited<ReturnType<PrismaPg['connect']>>
 const character = 6
 
