@@ -172,6 +172,7 @@ bool AlertStore::LockTables() {
   return pg::Call([&] {
     const Oid schema = get_namespace_oid("alerting", true);
     const Wanted wanted[] = {{binding_.containers_oid, RowShareLock},
+                             {binding_.organizations_oid, AccessShareLock},
                              {get_relname_relid("alert_rule", schema), RowShareLock},
                              {get_relname_relid("webhook", schema), RowShareLock},
                              {get_relname_relid("alert", schema), RowExclusiveLock},

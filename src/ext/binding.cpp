@@ -120,6 +120,7 @@ std::optional<Binding> LoadBinding() {
   binding.organization_name = rows.Text(0, 8);
   binding.is_copy = rows.OidValue(0, 9) != MyDatabaseId || rows.OidValue(0, 10) != OwnTable("alert");
   binding.containers_oid = containers;
+  binding.organizations_oid = organizations;
   binding.state_table = OwnTable("series_state");
   binding.containers = pg::QualifiedName(containers);
   binding.organizations = pg::QualifiedName(organizations);

@@ -26,6 +26,7 @@ struct Source {
 struct Binding {
   Oid owner = InvalidOid;     // of alerting's tables
   Oid containers_oid = InvalidOid;
+  Oid organizations_oid = InvalidOid;
   Oid containers_owner = InvalidOid;
   Oid organizations_owner = InvalidOid;
   std::string containers;     // qualified, quoted; "" when the table is gone

@@ -90,19 +90,42 @@ for my $table (qw(alerting.alert alerting.delivery alerting.alert_rule alerting.
 	flush($node, 'postgres');
 	is(alerts($node, 'postgres', "container_id = $container"), "cpu $container FIRING 1>1", "$table locked: the alert follows");
 }
-for my $table (qw(alerting.alert containers container_metrics organizations))
+for my $table (qw(alerting.alert containers organizations))
 {
 	my $container = $free++;
-	sql($node, 'postgres', "SELECT s($container, 1, 5)");
-	$holder->query_safe("BEGIN; LOCK TABLE $table IN ACCESS EXCLUSIVE MODE; SELECT s($container, 2, 95), s(99, 2, 95)") if $table ne 'container_metrics';
-	$holder->query_safe("BEGIN; SELECT s($container, 2, 95), s(99, 2, 95); LOCK TABLE $table IN ACCESS EXCLUSIVE MODE") if $table eq 'container_metrics';
-	$holder->query_safe('COMMIT; BEGIN; LOCK TABLE ' . $table . ' IN ACCESS EXCLUSIVE MODE');
+	$holder->query_safe("BEGIN; LOCK TABLE $table IN ACCESS EXCLUSIVE MODE");
+	# 99 is new to the evaluator, which has to look it up.
+	sql($node, 'postgres', "SELECT s($container, 2, 95), s(99, 2, 95)");
 	# Longer than the workers' lock timeout; what was taken from the queue must not be lost.
-	is(sql($node, 'postgres', "SELECT alerting.flush('1500ms')"), $table =~ /metrics|organizations/ ? 't' : 'f', "$table locked exclusively: flush() tells");
+	is(sql($node, 'postgres', "SELECT alerting.flush('1500ms')"), 'f', "$table locked exclusively: flush() tells");
 	$holder->query_safe('COMMIT');
 	flush($node, 'postgres');
-	is(alerts($node, 'postgres', "container_id = $container"), "cpu $container FIRING 2>2", "$table locked exclusively: the alert follows");
+	is(alerts($node, 'postgres', "container_id = $container"), "cpu $container FIRING 2>2",
+		"$table locked exclusively: the alert follows");
 }
+
+# A metrics table that cannot be read when the evaluator starts delays no other one.
+sql($node, 'postgres', <<'SQL');
+CREATE TABLE more_metrics (LIKE container_metrics INCLUDING ALL);
+SELECT alerting.attach_metrics('more_metrics', container => 'container_id', memory => 'memory_percent');
+SELECT rule('mem', 1, 'MEMORY_USAGE', 90);
+SQL
+flush($node, 'postgres');
+my $first = $free++;
+kill 'STOP', my $evaluator = worker_pid($node, 'evaluator', 'postgres');
+sql($node, 'postgres', "SELECT s($first, 5, 5); SELECT s($first, 6, 95); SELECT s($first, 7, 5)");
+$holder->query_safe('BEGIN; LOCK TABLE container_metrics IN ACCESS EXCLUSIVE MODE');
+sql($node, 'postgres', "SELECT pg_terminate_backend($evaluator)");
+kill 'CONT', $evaluator;
+sql($node, 'postgres', "INSERT INTO more_metrics VALUES ($first, at(5), 5, 95, true, 0)");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM alerting.alert WHERE container_id = $first AND rule_id = 'mem'"),
+	'container_metrics locked at the start: other sources are judged');
+is(sql($node, 'postgres', "SELECT alerting.flush('100ms')"), 'f', 'container_metrics locked at the start: flush() tells');
+$holder->query_safe("COMMIT");
+sql($node, 'postgres', "SELECT s($first, 8, 95)");
+flush($node, 'postgres');
+is(alerts($node, 'postgres', "container_id = $first AND rule_id = 'cpu'"),
+	"cpu $first RESOLVED 6>6>7 RECOVERED\ncpu $first FIRING 8>8", 'container_metrics locked at the start: older rows come first');
 
 # Deadlocks: the user's transaction takes what the evaluator needs in the worst order. It never fails.
 my $errors = 0;
