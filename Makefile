@@ -2,7 +2,6 @@
 #
 #   make demo                    on a fresh Debian machine: install what is missing, build, show it at work
 #   make test                    likewise: all tests; the last line reads "N passed, N failed"
-#   make test-all                and those that need more of the machine: Node.js, packages from its registry
 #   make && make install         build and install (PG_CONFIG=/path/to/pg_config picks a server)
 #   make installcheck            regression, isolation and TAP tests against the installed extension
 #   make dist                    the archive for PGXN, from the last commit
@@ -91,7 +90,7 @@ FORMATTED = $(wildcard $(foreach kind,h cpp,src/*/*.$(kind) test/*/*.$(kind) ben
 # The archive for PGXN: what the last commit holds, under the version that META.json names.
 DISTVERSION = $(shell sed -n 's/^  "version": "\(.*\)".*/\1/p' META.json)
 
-.PHONY: test test-all demo format format-check dist
+.PHONY: test demo format format-check dist
 dist:
 	git archive --format=zip --prefix=alerting-$(DISTVERSION)/ -o alerting-$(DISTVERSION).zip HEAD
 
@@ -104,10 +103,6 @@ format-check:
 test:
 	@scripts/install-dependencies test
 	@test/run
-
-test-all:
-	@scripts/install-dependencies test
-	@test/run all
 
 demo:
 	@scripts/install-dependencies demo
