@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string>
 
 #include "core/chunk.h"
 #include "pg/guc.h"
 #include "pg/sample_queue.h"
 #include "pg/shared_state.h"
+#include "pg/transaction.h"
 
 namespace alerting::ext {
 
@@ -234,6 +236,31 @@ extern "C" void OnSubtransactionEvent(SubXactEvent event, SubTransactionId /*min
   }
 }
 
+// Finds the shared memory, once per process. Where it cannot be had (used up, or laid out by
+// another version of the library that the server still runs), the user's statement must go on.
+bool SharedMemoryIsThere() {
+  enum class Answer { kUnknown, kYes, kNo };
+  static constinit Answer answer = Answer::kUnknown;
+  if (answer != Answer::kUnknown) return answer == Answer::kYes;
+  try {
+    pg::Subtransaction savepoint;  // its rollback gives back the locks that an error leaves
+    pg::Call([] { (void)pg::Root(); });
+    savepoint.Release();
+    answer = Answer::kYes;
+  } catch (const pg::Error& error) {
+    answer = Answer::kNo;
+    const std::string problem = error.what();
+    pg::Call([&] {
+      ereport(WARNING,
+              (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+               errmsg("alerting: this session's changes are not told to the evaluator: %s",
+                      problem.c_str()),
+               errhint("Restart the server when a new version of alerting has been installed.")));
+    });
+  }
+  return answer == Answer::kYes;
+}
+
 }  // namespace
 
 void RegisterTransactionCallbacks() {
@@ -243,6 +270,7 @@ void RegisterTransactionCallbacks() {
 
 bool OpenTransactionBuffer() {
   if (buffer.slot != nullptr) return true;
+  if (!SharedMemoryIsThere()) return false;
   DatabaseSlot* slot = pg::MySlot();
   if (slot == nullptr) return false;
   pg::EnsureWorkers(slot);
