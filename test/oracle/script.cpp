@@ -238,7 +238,7 @@ Row Maker::RandomRow(Known& container) {
   row.container = dice_.Percent(2) ? "unknown" : container.key;
   row.at = NextTime(container);
   row.source = static_cast<uint32_t>(1 + dice_.Below(script_.sources.size()));
-  if (dice_.Percent(1)) row.source = 99;
+  if (!clean_ && dice_.Percent(1)) row.source = 99;
   if (dice_.Percent(25)) container.bad = !container.bad;
 
   double threshold = 50;
