@@ -1,5 +1,4 @@
-// Rules that are made, edited, disabled and deleted, and containers that move, while readings are
-// known and alerts fire.
+// Rules that are made, edited, disabled and deleted while readings are known and alerts fire.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -376,45 +375,6 @@ TEST(EngineRules, AnIdGivenTwiceCountsOnce) {
   Story story({Cpu(80, 0), Cpu(10, 0)});
   story.Send(0, {.cpu = 50});
   EXPECT_EQ(story.Take(), Lines{});
-}
-
-TEST(EngineRules, ContainerMoves) {
-  Story story({Cpu(80, 0), Cpu(70, 0), Cpu(80, 600)});
-  story.rule(1).id = "other";
-  story.rule(1).organization = "p";
-  story.rule(2).id = "pending";
-  story.EditRules(-5);
-  story.Send(0, {.cpu = 95});
-  EXPECT_EQ(story.Take(), Lines({"fire 0 0 value 95 peak 95"}));
-  story.engine().SetOrganization(story.Ref("c"), "p", At(30));
-  EXPECT_EQ(story.Take(),
-            Lines({"resolve 30 CONTAINER_MOVED peak 95", "other@c fire 0 0 value 95 peak 95"}));
-  EXPECT_EQ(story.State("pending"), '-');
-  EXPECT_EQ(story.engine().Organization(story.Ref("c")), "p");
-  story.engine().SetOrganization(story.Ref("c"), "p", At(40));  // nowhere new
-  EXPECT_EQ(story.Take(), Lines{});
-  story.Send(60, {.cpu = 5});
-  EXPECT_EQ(story.Take(), Lines({"other@c resolve 60 RECOVERED value 5 peak 95"}));
-  story.engine().SetOrganization(story.Ref("c"), "", At(70));  // to nobody
-  story.Send(80, {.cpu = 99});
-  EXPECT_EQ(story.Take(), Lines{});
-}
-
-TEST(EngineRules, RemovedContainerIsForgotten) {
-  Story story({Cpu(80, 0, NoData::kFire)});
-  story.Send(0, {.cpu = 95});
-  story.Take();
-  story.engine().Remove(story.Ref("c"));
-  EXPECT_EQ(story.engine().container_count(), 0u);
-  story.Advance(1e6);
-  EXPECT_EQ(story.Take(), Lines{});
-  EXPECT_EQ(story.NextDeadline(), std::nullopt);
-  story.Ref("c");  // the same key again is a new container
-  story.rule().threshold = 90;
-  story.EditRules(1e6);
-  EXPECT_EQ(story.Take(), Lines{});
-  story.Send(1e6, {.cpu = 95});
-  EXPECT_EQ(story.Take(), Lines({"fire 1000000 1000000 value 95 peak 95"}));
 }
 
 }  // namespace
