@@ -1,9 +1,12 @@
 // Triggers and functions that tell the workers, after COMMIT, what a user has changed: rules,
-// bindings, containers, deliveries. Any backend.
+// bindings, containers, deliveries, the extension itself. Any backend.
+#include "ext/binding.h"
 #include "ext/source_mapping.h"
 #include "ext/transaction_buffer.h"
 #include "pg/guc.h"
 #include "pg/shared_state.h"
+#include "pg/spi.h"
+#include "pg/transaction.h"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(alerting_rule_changed);
@@ -122,6 +125,34 @@ Datum DeliveryChanged(FunctionCallInfo fcinfo) {
   return PointerGetDatum(nullptr);
 }
 
+bool NamesThisExtension(const DropStmt* drop) {
+  ListCell* cell;
+  foreach (cell, drop->objects) {
+    if (strcmp(strVal(lfirst(cell)), "alerting") == 0) return true;
+  }
+  return false;
+}
+
+// DROP EXTENSION ... CASCADE drops triggers in an order of its own. An insert of metrics locks that
+// table and then, for its foreign key, the containers table: without the same order here, one of
+// the two would end in a deadlock. The extension comes first, as in the workers' transactions.
+void LockHostTables() {
+  const Oid extension = pg::Call([] { return get_extension_oid("alerting", true); });
+  if (!OidIsValid(extension) || !pg::Call([&] { return pg::OwnsExtension(extension); })) return;
+  pg::Call([&] { LockDatabaseObject(ExtensionRelationId, extension, 0, AccessExclusiveLock); });
+  const pg::SafeSearchPath path;
+  const pg::SpiConnection connection;
+  const std::optional<Binding> binding = LoadBinding();
+  if (!binding) return;
+  pg::Call([&] {
+    for (const Source& source : binding->sources) {
+      LockRelationOid(source.relation, AccessExclusiveLock);
+      (void)find_all_inheritors(source.relation, AccessExclusiveLock, nullptr);
+    }
+    LockRelationOid(binding->containers_oid, AccessExclusiveLock);
+  });
+}
+
 Datum OnDropExtension(FunctionCallInfo fcinfo) {
   if (!CALLED_AS_EVENT_TRIGGER(fcinfo)) {
     pg::Throw([&] {
@@ -129,6 +160,11 @@ Datum OnDropExtension(FunctionCallInfo fcinfo) {
                       errmsg("alerting.on_drop_extension() must be called as an event trigger")));
     });
   }
+  const auto* data = reinterpret_cast<EventTriggerData*>(fcinfo->context);
+  if (!IsA(data->parsetree, DropStmt)) return PointerGetDatum(nullptr);
+  const auto* drop = reinterpret_cast<DropStmt*>(data->parsetree);
+  if (!NamesThisExtension(drop)) return PointerGetDatum(nullptr);
+  if (drop->behavior == DROP_CASCADE) LockHostTables();
   // The workers look whether the extension is still there.
   Tell(MessageKind::kBindingChanged);
   WakeSenderAtCommit();

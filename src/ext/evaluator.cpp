@@ -291,6 +291,7 @@ void Evaluator::ApplyCorrections() {
 }
 
 void Evaluator::SaveState(Micros now, bool force) {
+  CollectTransitions();  // a saved state never runs ahead of the transitions saved with it
   if (!world_->states.has_changes()) return;
   if (!force && state_saved_at_ != kNoTime && now - state_saved_at_ < save_interval_) return;
   ExtensionTransaction transaction(slot_, "saving state");

@@ -56,6 +56,14 @@ inline bool OwnsDatabase(Oid database) {
 #endif
 }
 
+inline bool OwnsExtension(Oid extension) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(ExtensionRelationId, extension, GetUserId());
+#else
+  return pg_extension_ownercheck(extension, GetUserId());
+#endif
+}
+
 // Workers connect as the bootstrap superuser and run each statement as its tables' owner.
 inline constexpr uint32 kWorkerConnectFlags = 0;
 
