@@ -5,6 +5,7 @@
 #   make && make install         build and install (PG_CONFIG=/path/to/pg_config picks a server)
 #   make installcheck            regression, isolation and TAP tests against the installed extension
 #   make dist                    the archive for PGXN, from the last commit
+#   make bench, bench-quick      benchmarks against the installed extension, beside their floors and peers
 #   make format-check            clang-format's opinion; make format applies it
 #
 # Settings: WERROR=1 (implied by CI=1, and by "make test") turns warnings into errors.
@@ -90,7 +91,12 @@ FORMATTED = $(wildcard $(foreach kind,h cpp,src/*/*.$(kind) test/*/*.$(kind) ben
 # The archive for PGXN: what the last commit holds, under the version that META.json names.
 DISTVERSION = $(shell sed -n 's/^  "version": "\(.*\)".*/\1/p' META.json)
 
-.PHONY: test demo format format-check dist
+bench bench-quick: all
+	@scripts/install-dependencies test
+	@$(MAKE) --no-print-directory -s install
+	@bench/run $(if $(filter %-quick,$@),quick)
+
+.PHONY: test demo bench bench-quick format format-check dist
 dist:
 	git archive --format=zip --prefix=alerting-$(DISTVERSION)/ -o alerting-$(DISTVERSION).zip HEAD
 
