@@ -1,5 +1,15 @@
 -- What DROP EXTENSION takes from the tables, and what brings it back.
 
+-- DROP TRIGGER locks a partitioned table's partitions before the table itself: who reads it meanwhile,
+-- as the evaluator may, locks them in the other order, which is a deadlock.
+CREATE FUNCTION alerting.drop_trigger(rel regclass, trigger_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', rel);
+  EXECUTE format('DROP TRIGGER %I ON %s', trigger_name, rel);
+END
+$function$;
+
 -- Creates a trigger unless it is there with these arguments and this function; `force` creates it
 -- anyway. `always`: it fires for replicated changes too. Returns whether something was done.
 CREATE FUNCTION alerting.ensure_trigger(rel regclass, trigger_name text, event text, called text,
@@ -21,7 +31,7 @@ BEGIN
     IF NOT force AND present.tgargs = stored AND present.proname = called AND (present.tgenabled = 'A' OR NOT always) THEN
       RETURN false;
     END IF;
-    EXECUTE format('DROP TRIGGER %I ON %s', trigger_name, rel);
+    PERFORM alerting.drop_trigger(rel, trigger_name);
   END IF;
   EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION alerting.%I(%s)',
                  trigger_name, replace(event, '%table%', rel::text), called, quoted);
@@ -38,7 +48,7 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = rel AND t.tgname = trigger_name AND NOT t.tgisinternal) THEN
     RETURN false;
   END IF;
-  EXECUTE format('DROP TRIGGER %I ON %s', trigger_name, rel);
+  PERFORM alerting.drop_trigger(rel, trigger_name);
   RETURN true;
 END
 $function$;
