@@ -57,6 +57,9 @@ class ByteRing {
     tail_.store(tail + bytes, std::memory_order_release);
   }
 
+  // Reader: frees what waits unread.
+  void Discard() { tail_.store(head(), std::memory_order_release); }
+
  private:
   char* data() { return reinterpret_cast<char*>(this + 1); }
 

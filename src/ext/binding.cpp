@@ -27,6 +27,19 @@ Oid OwnerOf(Oid relation) {
   });
 }
 
+// Not for tables that child tables extend: hypertables, whose compressed rows have no place.
+std::string PlaceOf(Oid relation) {
+  return pg::Call([&]() -> const char* {
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple)) return "";
+    const auto* row = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+    const bool is_partitioned = row->relkind == RELKIND_PARTITIONED_TABLE;
+    const bool is_extended = row->relkind != RELKIND_RELATION || row->relhassubclass;
+    ReleaseSysCache(tuple);
+    return is_partitioned ? "m.tableoid, m.ctid" : is_extended ? "" : "m.ctid";
+  });
+}
+
 SourceMapping ReadMapping(const pg::Rows& rows, uint64_t row, KeyKind key_kind) {
   SourceMapping mapping;
   mapping.id = static_cast<uint32_t>(rows.Int(row, 0));
@@ -65,6 +78,7 @@ std::vector<Source> LoadSources(KeyKind key_kind) {
     source.name = pg::QualifiedName(source.relation);
     source.label = source.name.empty() ? std::to_string(source.relation) : source.name;
     source.owner = OwnerOf(source.relation);
+    source.place = PlaceOf(source.relation);
   }
   // A table that was dropped behind our back has no rows to read.
   std::erase_if(sources, [](const Source& source) { return source.name.empty(); });
@@ -118,7 +132,8 @@ std::optional<Binding> LoadBinding() {
   binding.organization_key = rows.Text(0, 6);
   binding.name = rows.Text(0, 7);
   binding.organization_name = rows.Text(0, 8);
-  binding.is_copy = rows.OidValue(0, 9) != MyDatabaseId || rows.OidValue(0, 10) != OwnTable("alert");
+  binding.is_copy =
+      rows.OidValue(0, 9) != MyDatabaseId || rows.OidValue(0, 10) != OwnTable("alert");
   binding.containers_oid = containers;
   binding.organizations_oid = organizations;
   binding.state_table = OwnTable("series_state");
@@ -151,9 +166,9 @@ std::vector<Rule> LoadRules() {
     rule.condition = *condition;
     rule.threshold = rows.IsNull(row, 3) ? kDefaultRestartThreshold : rows.Float(row, 3);
     rule.duration = int64_t{rows.Int(row, 4)} * kMinute;
-    rule.no_data = ParseNoData(rows.Text(row, 5))
-                       .value_or(rule.condition == Condition::kContainerDown ? NoData::kFire
-                                                                             : NoData::kKeep);
+    rule.no_data =
+        ParseNoData(rows.Text(row, 5))
+            .value_or(rule.condition == Condition::kContainerDown ? NoData::kFire : NoData::kKeep);
     rule.enabled = rows.Bool(row, 6);
     rules.push_back(std::move(rule));
   }

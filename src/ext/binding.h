@@ -18,6 +18,9 @@ struct Source {
   Oid owner = InvalidOid;     // of the metrics table: expressions run as this role
   std::string name;           // qualified, quoted
   std::string label;          // for messages
+  // Columns by which rows of one time are read in the order in which they were written; "" where
+  // there are none.
+  std::string place;
   SourceSettings settings;
 
   uint8_t readings() const;  // Reading bits of what is mapped

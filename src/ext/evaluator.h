@@ -14,6 +14,7 @@
 
 #include "core/byte_ring.h"
 #include "ext/alert_store.h"
+#include "ext/source_reader.h"
 #include "ext/state_store.h"
 #include "pg/transaction.h"
 #include "pg/worker.h"
@@ -70,18 +71,23 @@ class Evaluator final : public pg::WorkerTask {
   void JudgeChunks();
   bool LeaveToReplay(const Sample& sample);
   void LookUpUnknown(const std::vector<std::string_view>& keys);
+  void AddUnknown(const std::vector<std::string_view>& keys);
   void JudgeSamples(std::span<const Sample> samples, Micros arrival);
+  void CountUnknown(uint64_t rows);
   void WarnOfBackfill(const Sample& sample, Micros arrival);
   void ReloadRules();
   void RefreshContainers(const std::vector<std::string>& keys);
   void RefreshAllContainers();
   bool TakeMarks(Micros now);
   void CatchUp(Micros now);
-  void Replay(Micros now);
-  bool ReplaySource(const Source& source, Micros from, Micros now);
-  void WarnOfSource(const Source& source, const pg::Error& error);
   Micros WatchPrepared(Micros now);
   std::string ListPrepared();
+
+  // evaluator_replay.cpp
+  void Replay(Micros now);
+  void ReplaySources(Micros now, const Source** broken);
+  ReadRange RangeToReplay(const Source& source, Micros from, Micros now) const;
+  void WarnOfSource(const Source& source, const pg::Error& error);
 
   // evaluator_start.cpp
   void RestoreStates();

@@ -1,20 +1,16 @@
-// What the evaluator takes in: the queue's chunks in commit order, changed rules and containers,
-// and rows read back from the metrics tables.
+// What the evaluator takes in: the queue's chunks in commit order, changed rules and containers.
 #include <algorithm>
 
 #include "core/chunk.h"
 #include "core/message.h"
 #include "ext/evaluator.h"
-#include "ext/source_reader.h"
 #include "pg/sample_queue.h"
 
 namespace alerting::ext {
 
 namespace {
 
-constexpr Micros kFutureLimit = 5 * kMinute;
 constexpr Micros kPreparedPause = kSecond;
-constexpr Micros kLockedPause = kSecond / 2;
 constexpr size_t kKeysPerLookup = 10'000;
 
 bool IsUsable(const ContainerInfo& info) { return info.organization.has_value(); }
@@ -94,14 +90,19 @@ bool Evaluator::LeaveToReplay(const Sample& sample) {
   return true;
 }
 
-// Adds those that exist and have an organization; the others stay unknown.
 void Evaluator::LookUpUnknown(const std::vector<std::string_view>& keys) {
+  ExtensionTransaction transaction(slot_, "looking up containers");
+  AddUnknown(keys);
+  transaction.Commit();
+}
+
+// Adds those that exist and have an organization; the others stay unknown.
+void Evaluator::AddUnknown(const std::vector<std::string_view>& keys) {
   std::unordered_set<std::string_view> seen;
   std::vector<std::string> wanted;
   for (const std::string_view key : keys) {
     if (seen.insert(key).second) wanted.emplace_back(key);
   }
-  ExtensionTransaction transaction(slot_, "looking up containers");
   for (size_t start = 0; start < wanted.size(); start += kKeysPerLookup) {
     const size_t end = std::min(wanted.size(), start + kKeysPerLookup);
     const std::vector<std::string> part(wanted.begin() + static_cast<ptrdiff_t>(start),
@@ -110,7 +111,6 @@ void Evaluator::LookUpUnknown(const std::vector<std::string_view>& keys) {
       if (IsUsable(info)) (void)world_->engine.Add(key, *info.organization);
     }
   }
-  transaction.Commit();
 }
 
 void Evaluator::JudgeSamples(std::span<const Sample> samples, Micros arrival) {
@@ -123,9 +123,13 @@ void Evaluator::JudgeSamples(std::span<const Sample> samples, Micros arrival) {
     if (containers.back() == kNoContainer) ++unknown;
     WarnOfBackfill(sample, arrival);
   }
-  if (unknown > 0) pg_atomic_fetch_add_u64(&slot_->unknown, static_cast<int64>(unknown));
+  CountUnknown(unknown);
   world_->engine.Judge(samples, containers, arrival);
   samples_since_refresh_ = true;
+}
+
+void Evaluator::CountUnknown(uint64_t rows) {
+  if (rows > 0) pg_atomic_fetch_add_u64(&slot_->unknown, static_cast<int64>(rows));
 }
 
 void Evaluator::WarnOfBackfill(const Sample& sample, Micros arrival) {
@@ -233,82 +237,6 @@ void Evaluator::CatchUp(Micros now) {
   }
   marks_.clear();
   if (!to_replay_.empty() && now >= replay_at_) Replay(now);
-}
-
-// Reads the tables that have rows to be read. One that somebody has locked is tried again later,
-// one whose mapping does not fit any more waits for a new mapping; neither delays the others.
-void Evaluator::Replay(Micros now) {
-  for (const Source& source : world_->binding.sources) {
-    const auto mark = to_replay_.find(source.mapping.id);
-    if (mark == to_replay_.end()) continue;
-    try {
-      if (!ReplaySource(source, mark->second, now)) {
-        replay_at_ = now + kLockedPause;
-        continue;
-      }
-      pg_atomic_fetch_add_u64(&slot_->replays_done, 1);
-    } catch (const pg::Error& error) {
-      if (ERRCODE_TO_CATEGORY(error.sqlstate()) != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
-        throw;
-      WarnOfSource(source, error);
-    }
-    to_replay_.erase(mark);
-  }
-}
-
-void Evaluator::WarnOfSource(const Source& source, const pg::Error& error) {
-  const std::string problem = error.what();
-  pg::Call([&] {
-    ereport(WARNING,
-            (errcode(error.sqlstate()),
-             errmsg("alerting: table %s cannot be read: %s", source.label.c_str(), problem.c_str()),
-             errdetail("Rows that did not go through the queue are not evaluated."),
-             errhint("Attach the table again with alerting.attach_metrics().")));
-  });
-}
-
-// False when somebody has locked the table.
-bool Evaluator::ReplaySource(const Source& source, Micros from, Micros now) {
-  ReadRange range;
-  range.after = from == kNoTime ? kNoTime : from - 1;
-  if (source.settings.max_age != kNever) {
-    range.after = std::max(range.after, SubtractTime(now, source.settings.max_age));
-  }
-  // Rows that the saved state or the queue has brought to judgement are not read again.
-  const uint8_t readings = source.readings();
-  for (ContainerRef ref = 0; ref < world_->engine.ref_limit(); ++ref) {
-    if (world_->engine.Key(ref).empty()) continue;
-    const Micros judged = world_->engine.JudgedUntil(ref, readings);
-    if (judged <= range.after) continue;
-    range.containers.emplace_back(world_->engine.Key(ref));
-    // At the very time of the last reading only a correction would count.
-    range.container_after.push_back(judged - 1);
-  }
-  // A row from the future was taken at its arrival; taking it again would judge it at a new time.
-  range.until = now + kFutureLimit;
-  ExtensionTransaction transaction(slot_, "reading metrics");
-  if (!pg::Call([&] { return ConditionalLockRelationOid(source.relation, AccessShareLock); })) {
-    return false;
-  }
-  const uint64_t failed = ReadSource(source, range, [&](std::span<const Sample> samples) {
-    std::vector<std::string_view> unknown;
-    for (const Sample& sample : samples) {
-      if (world_->engine.Find(sample.container) == kNoContainer)
-        unknown.push_back(sample.container);
-    }
-    std::unordered_set<std::string_view> seen;
-    std::vector<std::string> keys;
-    for (const std::string_view key : unknown) {
-      if (seen.insert(key).second) keys.emplace_back(key);
-    }
-    for (const auto& [key, info] : world_->directory.Find(keys)) {
-      if (IsUsable(info)) (void)world_->engine.Add(key, *info.organization);
-    }
-    JudgeSamples(samples, now);
-  });
-  transaction.Commit();
-  if (failed > 0) pg_atomic_fetch_add_u64(&slot_->skipped, static_cast<int64>(failed));
-  return true;
 }
 
 // The prepared transactions of this database: an empty text when there are none.

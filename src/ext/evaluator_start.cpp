@@ -19,6 +19,9 @@ void Evaluator::Load() {
   published_ = {};
   // First the queue, then the snapshot: what commits in between is in both, which does no harm.
   ring_ = pg::OpenQueue(slot_, static_cast<size_t>(pg::guc_queue_size_kb) * 1024);
+  // What waits in it since a stop is in the tables, in its last form: an earlier form, judged after
+  // that, would look like a correction of it.
+  ring_->Discard();
   LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
   slot_->replay_count = 0;
   slot_->replay_all = false;

@@ -14,10 +14,15 @@ constexpr size_t kBatchRows = 5000;
 constexpr size_t kFewRows = 10'000;  // a slice with fewer is followed by a longer one
 constexpr size_t kManyRows = 40'000;
 
+// A column, function or table that is not there or may not be read.
+bool IsAboutNames(const pg::Error& error) {
+  return ERRCODE_TO_CATEGORY(error.sqlstate()) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
+}
+
 }  // namespace
 
-SourceHistory::SourceHistory(const Source& source, const ReadRange& range, const Engine& engine)
-    : source_(source), range_(range), engine_(engine), slice_after_(range.after) {}
+SourceHistory::SourceHistory(HistoryInput input, const Engine& engine, const Adopt& adopt)
+    : input_(std::move(input)), engine_(engine), adopt_(adopt), slice_after_(input_.range.after) {}
 
 const HistoryRow* SourceHistory::Peek() {
   while (next_ == complete_) {
@@ -33,21 +38,34 @@ const HistoryRow* SourceHistory::Peek() {
   return &rows_[next_];
 }
 
-void SourceHistory::Add(const Sample& sample) {
-  const ContainerRef container = engine_.Find(sample.container);
-  if (container == kNoContainer) return;
-  rows_.push_back({sample, container});
-  rows_.back().sample.container = {};
+void SourceHistory::Add(std::span<const Sample> samples) {
+  std::vector<std::string_view> strangers;
+  for (const Sample& sample : samples) {
+    if (adopt_ && engine_.Find(sample.container) == kNoContainer) {
+      strangers.push_back(sample.container);
+    }
+  }
+  if (!strangers.empty()) adopt_(strangers);
+  for (const Sample& sample : samples) {
+    const ContainerRef container = engine_.Find(sample.container);
+    if (container == kNoContainer) {
+      ++unknown_;
+      continue;
+    }
+    rows_.push_back({sample, container});
+    rows_.back().sample.container = {};
+  }
 }
 
 // In a savepoint of its own: a cursor opened in the one that a failing row rolls back would be gone
 // with it, and could not be closed.
 void SourceHistory::Open() {
   pg::Subtransaction savepoint;
-  const pg::UserScope user(source_.owner, true);
-  const std::string list = SelectList(source_.mapping, source_.name + " m");
-  const std::string sql = RangeQuery(source_, range_, list) + " ORDER BY 2";
-  const pg::Params params = RangeParameters(source_, range_);
+  const Source& source = *input_.source;
+  const pg::UserScope user(source.owner, true);
+  const std::string list = SelectList(source.mapping, source.name + " m");
+  const std::string sql = RangeQuery(source, input_.range, list) + RangeOrder(source);
+  const pg::Params params = RangeParameters(source, input_.range);
   portal_ = pg::Call([&] {
     return SPI_cursor_open_with_args(nullptr, sql.c_str(), static_cast<int>(params.types().size()),
                                      const_cast<Oid*>(params.types().data()),
@@ -58,26 +76,30 @@ void SourceHistory::Open() {
 }
 
 void SourceHistory::Fetch() {
-  const size_t kept = rows_.size();
+  SPITupleTable* fetched = nullptr;
+  fetched_.clear();
   try {
     if (portal_ == nullptr) Open();
     pg::Subtransaction savepoint;
     {
-      const pg::UserScope user(source_.owner, true);
+      const pg::UserScope user(input_.source->owner, true);
       pg::Call([&] {
         CHECK_FOR_INTERRUPTS();
         SPI_cursor_fetch(portal_, true, kFetchRows);
       });
       done_ = SPI_processed == 0;
-      TakeFetched();
+      fetched = SPI_tuptable;
+      DecodeFetched();
     }
     savepoint.Release();
   } catch (pg::Error& error) {
     if (error.sqlstate() == ERRCODE_QUERY_CANCELED) throw;
+    // What cannot even be planned fails for every row.
+    is_broken_ = portal_ == nullptr && IsAboutNames(error);
+    if (is_broken_) throw;
     problem_ = error.what();
     in_slices_ = true;
     done_ = false;
-    rows_.resize(kept);
   }
   if (done_ || in_slices_) {
     if (portal_ != nullptr) pg::Call([&] { SPI_cursor_close(portal_); });
@@ -89,42 +111,51 @@ void SourceHistory::Fetch() {
     rows_.clear();
     return;
   }
+  // Outside of the savepoint and of the owner's rights: it looks containers up.
+  Add(fetched_);
+  pg::Call([&] { SPI_freetuptable(fetched); });
   complete_ = rows_.size();
   if (done_) return;
   while (complete_ > 0 && rows_[complete_ - 1].sample.at == rows_.back().sample.at) --complete_;
   if (complete_ > 0) slice_after_ = rows_[complete_ - 1].sample.at;
 }
 
-// The rows that SPI holds.
-void SourceHistory::TakeFetched() {
-  SPITupleTable* fetched = SPI_tuptable;
-  const uint64 count = SPI_processed;
-  for (uint64 row = 0; row < count; ++row) {
-    Sample sample;
-    KeyBytes key;
-    const bool readable = pg::Call([&] {
+// The rows that SPI holds; text keys view the bytes there.
+void SourceHistory::DecodeFetched() {
+  const size_t count = SPI_processed;
+  fetched_.resize(count);
+  keys_.resize(count);
+  const SourceMapping& mapping = input_.source->mapping;
+  size_t used = 0;
+  pg::Call([&] {
+    for (size_t row = 0; row < count; ++row) {
       Datum values[kSampleColumns];
       bool nulls[kSampleColumns];
-      heap_deform_tuple(fetched->vals[row], fetched->tupdesc, values, nulls);
-      return SampleFromDatums(source_.mapping.key_kind, source_.mapping.id, values, nulls, &key,
-                              &sample);
-    });
-    if (readable) Add(sample);
-  }
-  pg::Call([&] { SPI_freetuptable(fetched); });
+      heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+      if (SampleFromDatums(mapping.key_kind, mapping.id, values, nulls, &keys_[used],
+                           &fetched_[used])) {
+        ++used;
+      }
+    }
+  });
+  fetched_.resize(used);
 }
 
 void SourceHistory::ReadSlice() {
-  ReadRange slice = range_;
+  ReadRange slice = input_.range;
   slice.after = slice_after_;
-  if (HasPlainTime(source_)) {
+  if (HasPlainTime(*input_.source)) {
     // Before 2000 (the epoch of Micros) in one piece: nothing is expected there.
     const Micros end = slice_after_ == kNoTime ? 0 : AddTime(slice_after_, slice_length_);
-    slice.until = std::min(range_.until, end);
+    slice.until = std::min(slice.until, end);
   }
-  failed_ += ReadSource(source_, slice, [&](std::span<const Sample> samples) {
-    for (const Sample& sample : samples) Add(sample);
-  });
+  try {
+    failed_ += ReadSource(*input_.source, slice, [&](auto samples) { Add(samples); });
+  } catch (const pg::Error& error) {
+    is_broken_ =
+        ERRCODE_TO_CATEGORY(error.sqlstate()) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
+    throw;
+  }
   // Rows that were read before a failing one come twice, which changes nothing once they are
   // sorted.
   std::stable_sort(rows_.begin(), rows_.end(), [](const HistoryRow& a, const HistoryRow& b) {
@@ -134,13 +165,13 @@ void SourceHistory::ReadSlice() {
   if (rows_.size() < kFewRows) slice_length_ = std::min(2 * slice_length_, 10'000 * kHour);
   if (rows_.size() > kManyRows) slice_length_ = std::max(slice_length_ / 2, kSecond);
   slice_after_ = slice.until;
-  done_ = slice.until >= range_.until;
+  done_ = slice.until >= input_.range.until;
 }
 
-HistoryReader::HistoryReader(const std::vector<Source>& sources, const ReadRange& range,
-                             const Engine& engine) {
-  sources_.reserve(sources.size());
-  for (const Source& source : sources) sources_.emplace_back(source, range, engine);
+HistoryReader::HistoryReader(std::vector<HistoryInput> inputs, const Engine& engine, Adopt adopt)
+    : adopt_(std::move(adopt)) {
+  sources_.reserve(inputs.size());
+  for (HistoryInput& input : inputs) sources_.emplace_back(std::move(input), engine, adopt_);
 }
 
 bool HistoryReader::Next(std::vector<Sample>* samples, std::vector<ContainerRef>* containers) {

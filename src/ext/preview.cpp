@@ -170,7 +170,9 @@ void Preview::Run() {
       range.containers.emplace_back(engine_.Key(ref));
     }
   }
-  HistoryReader reader(sources_, range, engine_);
+  std::vector<HistoryInput> inputs;
+  for (const Source& source : sources_) inputs.push_back({&source, range});
+  HistoryReader reader(std::move(inputs), engine_);
   std::vector<Sample> samples;
   std::vector<ContainerRef> containers;
   while (reader.Next(&samples, &containers)) {

@@ -83,7 +83,7 @@ void ReadByCursor(const Source& source, const ReadRange& range, const SampleSink
                   bool* sink_failed) {
   const pg::UserScope user(source.owner, true);
   const std::string list = SelectList(source.mapping, source.name + " m");
-  const std::string sql = RangeQuery(source, range, list) + " ORDER BY 2";
+  const std::string sql = RangeQuery(source, range, list) + RangeOrder(source);
   Batch batch;
   ForEachBatch(sql, RangeParameters(source, range), [&] {
     batch.TakeResult(source);
@@ -208,6 +208,10 @@ std::string RangeQuery(const Source& source, const ReadRange& range, const std::
              AtCondition(source.mapping, from, ">", "k.alerting_after") + ")";
   }
   return sql + where;
+}
+
+std::string RangeOrder(const Source& source) {
+  return " ORDER BY 2" + (source.place.empty() ? "" : ", " + source.place);
 }
 
 pg::Params RangeParameters(const Source& source, const ReadRange& range) {

@@ -24,7 +24,9 @@ struct ReadRange {
   bool only_containers = false;  // read no rows of other containers
 };
 
-// Called with batches in the order of `at`; the views live until it returns.
+// Called with batches in the order of `at`, and of one time in the order of writing where the
+// source's place tells it; the views live until it returns. A batch may end between rows of one
+// time: history_reader.h is for those who judge.
 using SampleSink = std::function<void(std::span<const Sample>)>;
 
 // Returns the number of rows that could not be read (their expression failed).
@@ -33,6 +35,7 @@ uint64_t ReadSource(const Source& source, const ReadRange& range, const SampleSi
 // The parts of such a reading, for those who hold the cursor themselves: the query, its parameters.
 // `what` is the select list over alias m.
 std::string RangeQuery(const Source& source, const ReadRange& range, const std::string& what);
+std::string RangeOrder(const Source& source);  // "ORDER BY ...", the second column being `at`
 pg::Params RangeParameters(const Source& source, const ReadRange& range);
 // Whether `at` is a plain column, so that a range of it can be read without evaluating anything.
 bool HasPlainTime(const Source& source);
