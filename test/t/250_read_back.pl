@@ -1,0 +1,90 @@
+# Rows that are read back from the metrics tables are judged as when they were written: all sources
+# as one stream, all rows of one time together, the last one written last, and no form of a row that
+# was corrected meanwhile.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use AlertingTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('read_back');
+my $db = 'read_back';
+fixture($node, $db, metrics => 'container_id int, at timestamptz, used float8, lim float8',
+	attach => ", memory_used => 'used', memory_limit => 'lim'");
+sub run_sql { return $node->safe_psql($db, join '', @_); }
+sub stopped { flush_ok($node, $db); run_sql('SELECT alerting.stop();', @_, 'SELECT alerting.start();'); return; }
+
+rule($node, $db, 1, 'MEMORY_USAGE', 90, 0);
+
+# Figures of one moment in separate rows, more rows than are fetched at once: a use of 1500 comes
+# with the limit of 2000, not with the 1000 of before.
+run_sql(q{INSERT INTO containers SELECT g, 1, 'c' FROM generate_series(1001, 7000) g;
+	INSERT INTO container_metrics SELECT g, '2026-03-02 10:00Z', 500, 1000 FROM generate_series(1001, 7000) g;});
+stopped(q{INSERT INTO container_metrics SELECT g, '2026-03-02 10:05Z', 1500, NULL FROM generate_series(1001, 7000) g;
+	INSERT INTO container_metrics SELECT g, '2026-03-02 10:05Z', NULL, 2000 FROM generate_series(1001, 7000) g;});
+is(alerts($node, $db), '', 'rows of one time are judged together');
+
+# The same figures from two tables, each row with a later one in the other: at 10:02 the use grows, at
+# 10:03 the limit.
+run_sql(q{CREATE TABLE uses (container_id int, at timestamptz, used bigint); CREATE TABLE limits (container_id int, at timestamptz, lim bigint);
+	SET client_min_messages = warning;
+	SELECT alerting.attach_metrics('limits', memory_limit => 'lim', max_age => NULL);
+	SELECT alerting.attach_metrics('uses', memory_used => 'used', max_age => NULL);});
+stopped(q{INSERT INTO limits VALUES (10, '2026-03-02 10:00Z', 1000), (10, '2026-03-02 10:03Z', 4000), (10, '2026-03-02 10:06Z', 3000);
+	INSERT INTO uses VALUES (10, '2026-03-02 10:01Z', 500), (10, '2026-03-02 10:02Z', 1500), (10, '2026-03-02 10:04Z', 2000), (10, '2026-03-02 10:05Z', 2500), (10, '2026-03-02 10:07Z', 2900);});
+is(alerts($node, $db), "MEMORY_USAGE 10 RESOLVED 10:02:00 10:02:00 10:03:00\nMEMORY_USAGE 10 FIRING 10:07:00 10:07:00", 'two sources are one stream');
+
+# Of two rows at one time the one written last counts.
+stopped((map { "INSERT INTO uses VALUES (11, '2026-03-02 10:0${_}Z', 990), (11, '2026-03-02 10:0${_}Z', 10);" } 1 .. 9),
+	q{INSERT INTO limits VALUES (11, '2026-03-02 10:00Z', 1000); INSERT INTO uses VALUES (11, '2026-03-02 10:10Z', 10), (11, '2026-03-02 10:10Z', 950);});
+is(alerts($node, $db) =~ s/.* 10 .*\n//gr, 'MEMORY_USAGE 11 FIRING 10:10:00 10:10:00', 'of two rows at one time the last counts');
+
+# A sample that was sent and corrected while nobody evaluated: what lay in the queue is not taken
+# for a correction of the correction.
+stopped(q{INSERT INTO limits VALUES (20, '2026-03-02 10:00Z', 1000), (12, '2026-03-02 10:00Z', 1000);
+	INSERT INTO containers VALUES (12, 1, 'corrected');
+	INSERT INTO uses VALUES (12, '2026-03-02 10:01Z', 990); UPDATE uses SET used = 10 WHERE container_id = 12;});
+run_sql(q{INSERT INTO uses VALUES (12, '2026-03-02 10:02Z', 11)});
+unlike(alerts($node, $db), qr/ 12 /, 'a corrected sample raises nothing');
+
+# A mapping that does not fit any more, and a table that is locked, delay no other source.
+{
+	my $session = $node->background_psql($db);
+	run_sql('SELECT alerting.stop();', q{ALTER TABLE limits RENAME lim TO maximum; ALTER TABLE container_metrics RENAME used TO usage;
+		CREATE TABLE more (container_id int, at timestamptz, percent float8);
+		SET client_min_messages = warning;
+		SELECT alerting.attach_metrics('more', memory => 'percent', max_age => NULL); SELECT alerting.stop();
+		INSERT INTO more VALUES (11, '2026-03-02 10:20Z', 5); INSERT INTO uses VALUES (10, '2026-03-02 10:20Z', 1);});
+	$session->query_safe('BEGIN; LOCK TABLE uses IN ACCESS EXCLUSIVE MODE');
+	run_sql('SELECT alerting.start();');
+	$node->poll_query_until($db, q{SELECT count(*) = 1 FROM alerting.alert WHERE container_id = 11 AND status = 'RESOLVED'}) or die 'delayed';
+	is(run_sql(q{SELECT count(*) FROM alerting.alert WHERE container_id = 10 AND status = 'FIRING'}), 1, 'a locked table is read later');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	like(alerts($node, $db), qr/^MEMORY_USAGE 10 RESOLVED 10:07:00 10:07:00 10:20:00$/m, 'when the lock is gone');
+	$node->wait_for_log(qr/WARNING:  alerting: table public\.limits cannot be read/);
+}
+
+# Who reads a partitioned table, as the evaluator does, locks the table and then its partitions; so
+# does who detaches it, or there would be a deadlock.
+{
+	run_sql(q{CREATE TABLE parts (container_id int, at timestamptz, percent float8) PARTITION BY RANGE (at);
+		CREATE TABLE part PARTITION OF parts DEFAULT;
+		SET client_min_messages = warning; SELECT alerting.attach_metrics('parts', memory => 'percent', max_age => NULL);});
+	my ($reader, $detacher) = map { $node->background_psql($db) } 1 .. 2;
+	$reader->query_safe('BEGIN; LOCK TABLE ONLY parts IN ACCESS SHARE MODE');
+	$detacher->query_until(qr/detaching/, "\\echo detaching\nSELECT alerting.detach_metrics('parts');\n");
+	$node->poll_query_until($db, q{SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'parts'::regclass AND NOT granted)}) or die 'detached too early';
+	is($reader->query_safe(q{SET lock_timeout = '20s'; SELECT count(*) FROM part}), 0, 'detaching a partitioned table locks the table first');
+	$reader->query_safe('COMMIT');
+	$reader->quit;
+	$detacher->quit;
+	is(run_sql(q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('parts'::regclass, 'part'::regclass)}), 0, 'and is done when the reader is');
+}
+
+clean_log_ok($node);
+$node->stop;
+done_testing();
