@@ -151,18 +151,38 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
   Container& container = containers[number];
   if (container.organization == kNil) return 0;  // removed
   uint8_t late = 0;
+  const uint8_t parts = readings.present & (kMemoryUsed | kMemoryLimit);
+  const bool percent_of_parts = parts != 0 && (readings.present & kMemory) == 0;
+  std::array<Micros, kStreams> times = {at, at, at, at};
+  if (parts != 0) {
+    late |= TakeMemoryParts(container, readings, at);
+    MarkChanged(number, container);
+  }
+  if (percent_of_parts) {
+    // The later part's time, in whichever order they come: a replay makes the same of them.
+    const MemoryParts& known = memory[container.memory];
+    times[kMemoryStream] = std::max(known.used_at, known.limit_at);
+  }
+  const int newest = container.Has(kRunningStream) ? -1 : NewestStream(container);
+  const Micros newest_at = newest < 0 ? kNever : container.at[static_cast<size_t>(newest)];
+
+  const std::array<uint8_t, kStreams> bits = {kCpu, kMemory, kRunning, kRestarts};
+  const std::array<double, kStreams> values = {readings.cpu, readings.memory,
+                                               readings.running ? 0.0 : 1.0, readings.restarts};
   uint8_t fresh = 0;  // stream bits
   Micros fresh_at = kNoTime;
   bool corrected = false;
-  const auto take = [&](uint8_t bits, int stream, Micros time, double value) {
-    switch (TakeReading(number, container, stream, time, value,
-                        readings.source[static_cast<size_t>(stream)], arrival)) {
+  for (size_t s = 0; s < kStreams; ++s) {
+    if ((readings.present & bits[s]) == 0) continue;
+    const int stream = static_cast<int>(s);
+    switch (
+        TakeReading(number, container, stream, times[s], values[s], readings.source[s], arrival)) {
       case Taken::kLate:
-        late |= bits;
+        late |= bits[s] == kMemory && percent_of_parts ? parts : bits[s];
         break;
       case Taken::kNew:
         fresh |= StreamBit(stream);
-        fresh_at = std::max(fresh_at, time);
+        fresh_at = std::max(fresh_at, times[s]);
         break;
       case Taken::kCorrection:
         corrected = true;
@@ -170,31 +190,6 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
       case Taken::kRepeat:
         break;
     }
-  };
-  uint8_t memory_bits = readings.present & kMemory;
-  Micros memory_at = at;
-  if ((readings.present & (kMemoryUsed | kMemoryLimit)) != 0) {
-    late |= TakeMemoryParts(container, readings, at);
-    MarkChanged(number, container);
-    if (memory_bits == 0) {
-      memory_bits = readings.present & (kMemoryUsed | kMemoryLimit);
-      // The later part's time, in whichever order they come: a replay makes the same of them.
-      const MemoryParts& parts = memory[container.memory];
-      memory_at = std::max(parts.used_at, parts.limit_at);
-    }
-  }
-  const int newest = container.Has(kRunningStream) ? -1 : NewestStream(container);
-  const Micros newest_at = newest < 0 ? kNever : container.at[static_cast<size_t>(newest)];
-
-  if ((readings.present & kCpu) != 0) take(kCpu, kCpuStream, at, readings.cpu);
-  if ((readings.present & kMemory) != 0) {
-    take(memory_bits, kMemoryStream, memory_at, readings.memory);
-  }
-  if ((readings.present & kRunning) != 0) {
-    take(kRunning, kRunningStream, at, readings.running ? 0.0 : 1.0);
-  }
-  if ((readings.present & kRestarts) != 0) {
-    take(kRestarts, kRestartsStream, at, readings.restarts);
   }
 
   if (fresh == 0 && !corrected) return late;
