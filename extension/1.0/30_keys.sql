@@ -123,7 +123,7 @@ BEGIN
   END IF;
   BEGIN
     IF NOT same_type THEN
-      DROP VIEW IF EXISTS alerting.active_alert, alerting.webhook_public;
+      DROP VIEW IF EXISTS alerting.active_alert, alerting.webhook_public, alerting.webhook_health;
       EXECUTE format('ALTER TABLE %s ALTER COLUMN %I TYPE %s USING %2$I::text::%3$s', rel, column_name, declaration);
     END IF;
     EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (%I) REFERENCES %s (%s) ON DELETE CASCADE ON UPDATE CASCADE',

@@ -98,12 +98,12 @@ BEGIN
   COMMENT ON COLUMN alerting.delivery.delivered_at IS 'When a 2xx answer came';
   COMMENT ON COLUMN alerting.delivery.last_status IS 'HTTP status of the last attempt, NULL when none came';
   COMMENT ON COLUMN alerting.delivery.last_error IS 'What failed at the last attempt';
-  COMMENT ON COLUMN alerting.delivery.created_at IS 'When the event happened; delivered and failed rows older than setting alerting.delivery_retention are removed';
+  COMMENT ON COLUMN alerting.delivery.created_at IS 'When the event happened; delivered rows older than setting alerting.delivery_retention are removed, failed ones after four times as long';
 
   COMMENT ON TABLE alerting.delivery_attempt IS 'Log of every request: what to read when a webhook did not come';
   COMMENT ON COLUMN alerting.delivery_attempt.id IS 'Order of the attempts';
   COMMENT ON COLUMN alerting.delivery_attempt.delivery_id IS 'Delivery that was attempted';
-  COMMENT ON COLUMN alerting.delivery_attempt.at IS 'When the attempt ended';
+  COMMENT ON COLUMN alerting.delivery_attempt.at IS 'When the attempt began';
   COMMENT ON COLUMN alerting.delivery_attempt.status_code IS 'HTTP status, NULL when none came';
   COMMENT ON COLUMN alerting.delivery_attempt.error IS 'What failed, NULL for a success';
   COMMENT ON COLUMN alerting.delivery_attempt.duration_ms IS 'Milliseconds from the start to the end of the attempt';
@@ -115,5 +115,18 @@ BEGIN
   COMMENT ON COLUMN alerting.active_alert.since IS 'The same as started_at';
   COMMENT ON VIEW alerting.webhook_public IS 'Webhooks without secret, path and query of the URL. Runs with the reader''s rights: SELECT on the columns of webhook other than secret';
   COMMENT ON COLUMN alerting.webhook_public.origin IS 'Scheme, host and port of the URL';
+  COMMENT ON VIEW alerting.webhook_health IS 'How each webhook fares. Runs with the reader''s rights: SELECT on delivery, delivery_attempt and the columns of webhook shown here';
+  COMMENT ON COLUMN alerting.webhook_health.pending IS 'Deliveries that wait';
+  COMMENT ON COLUMN alerting.webhook_health.oldest_pending_at IS 'When the oldest of them was made';
+  COMMENT ON COLUMN alerting.webhook_health.next_attempt_at IS 'When the next of them is due';
+  COMMENT ON COLUMN alerting.webhook_health.failed IS 'Deliveries that were given up and are kept for redeliver() and redeliver_failed()';
+  COMMENT ON COLUMN alerting.webhook_health.last_success_at IS 'When a delivery arrived last';
+  COMMENT ON COLUMN alerting.webhook_health.last_failure_at IS 'When an attempt failed last';
+  COMMENT ON COLUMN alerting.webhook_health.last_failure IS 'Why it failed';
+  COMMENT ON COLUMN alerting.webhook_health.failures_in_a_row IS 'Attempts that failed since the last success; from 10 on the endpoint is only probed, with pauses from 10 seconds to 5 minutes';
+  COMMENT ON COLUMN alerting.webhook_health.attempts_24h IS 'Attempts of the last 24 hours';
+  COMMENT ON COLUMN alerting.webhook_health.success_ratio_24h IS 'Share of them that succeeded';
+  COMMENT ON COLUMN alerting.webhook_health.p50_ms_24h IS 'Median of their milliseconds';
+  COMMENT ON COLUMN alerting.webhook_health.p95_ms_24h IS '95th percentile of their milliseconds';
 END
 $function$;

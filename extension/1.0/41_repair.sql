@@ -128,10 +128,11 @@ $function$;
 CREATE FUNCTION alerting.create_views() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-  IF to_regclass('alerting.active_alert') IS NOT NULL AND to_regclass('alerting.webhook_public') IS NOT NULL THEN
+  IF to_regclass('alerting.active_alert') IS NOT NULL AND to_regclass('alerting.webhook_public') IS NOT NULL
+     AND to_regclass('alerting.webhook_health') IS NOT NULL THEN
     RETURN false;
   END IF;
-  DROP VIEW IF EXISTS alerting.active_alert, alerting.webhook_public;
+  DROP VIEW IF EXISTS alerting.active_alert, alerting.webhook_public, alerting.webhook_health;
   CREATE VIEW alerting.active_alert WITH (security_invoker = true, security_barrier = true) AS
     SELECT a.id, r.organization_id, a.rule_id, r.name AS rule_name, r.condition, r.threshold, r.duration,
            a.container_id, alerting.container_name(a.container_id::text) AS container_name,
@@ -142,6 +143,28 @@ BEGIN
     SELECT w.id, w.organization_id, substring(w.url FROM '^([A-Za-z]+://)') || substring(w.url FROM '^[A-Za-z]+://(?:[^/?#]*@)?([^/?#@]*)') AS origin,
            w.is_active, w.disabled_reason, w.retry_schedule, w.created_at, w.updated_at
       FROM alerting.webhook w;
+  CREATE VIEW alerting.webhook_health WITH (security_invoker = true, security_barrier = true) AS
+    SELECT w.id AS webhook_id, w.organization_id, w.is_active, w.disabled_reason,
+           d.pending, d.oldest_pending_at, d.next_attempt_at, d.failed,
+           d.last_success_at, f.at AS last_failure_at, f.error AS last_failure,
+           (SELECT count(*) FROM alerting.delivery_attempt a JOIN alerting.delivery e ON e.id = a.delivery_id
+             WHERE e.webhook_id = w.id AND a.error IS NOT NULL AND a.at > coalesce(d.last_success_at, '-infinity')) AS failures_in_a_row,
+           t.attempts AS attempts_24h, t.success_ratio AS success_ratio_24h, t.p50_ms AS p50_ms_24h, t.p95_ms AS p95_ms_24h
+      FROM alerting.webhook w
+      CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE e.status = 'PENDING') AS pending, min(e.created_at) FILTER (WHERE e.status = 'PENDING') AS oldest_pending_at,
+               min(e.next_attempt_at) FILTER (WHERE e.status = 'PENDING') AS next_attempt_at,
+               count(*) FILTER (WHERE e.status = 'FAILED') AS failed, max(e.delivered_at) AS last_success_at
+          FROM alerting.delivery e WHERE e.webhook_id = w.id) d
+      LEFT JOIN LATERAL (
+        SELECT a.at, a.error FROM alerting.delivery_attempt a JOIN alerting.delivery e ON e.id = a.delivery_id
+         WHERE e.webhook_id = w.id AND a.error IS NOT NULL ORDER BY a.at DESC LIMIT 1) f ON true
+      CROSS JOIN LATERAL (
+        SELECT count(*) AS attempts, round(avg((a.error IS NULL)::int), 4) AS success_ratio,
+               percentile_disc(0.5) WITHIN GROUP (ORDER BY a.duration_ms) AS p50_ms,
+               percentile_disc(0.95) WITHIN GROUP (ORDER BY a.duration_ms) AS p95_ms
+          FROM alerting.delivery_attempt a JOIN alerting.delivery e ON e.id = a.delivery_id
+         WHERE e.webhook_id = w.id AND a.at > now() - interval '24 hours') t;
   RETURN true;
 END
 $function$;

@@ -31,6 +31,10 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_test_webhook';
 CREATE FUNCTION alerting.redeliver(id text) RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_redeliver';
 
+CREATE FUNCTION alerting.redeliver_failed(webhook text DEFAULT NULL, since timestamptz DEFAULT NULL,
+  until timestamptz DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_redeliver_failed';
+
 -- One row for each alert that the rule would have raised.
 CREATE FUNCTION alerting.preview(rule_id text, since timestamptz, until timestamptz DEFAULT now(),
   OUT container_id text, OUT status text, OUT started_at timestamptz, OUT fired_at timestamptz,

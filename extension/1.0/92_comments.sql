@@ -29,6 +29,8 @@ COMMENT ON FUNCTION alerting.test_webhook(text) IS
 'Sends a ping to a webhook by the way that real deliveries take, waits for the answer and shows it. id: webhook.id';
 COMMENT ON FUNCTION alerting.redeliver(text) IS
 'Sends a delivery again, whatever its status; its retries start anew. id: delivery.id';
+COMMENT ON FUNCTION alerting.redeliver_failed(text, timestamptz, timestamptz) IS
+'Sends again the deliveries that were given up: all, or those of one webhook, made in [since, until). Returns how many. Runs with the rights of the tables'' owner';
 COMMENT ON FUNCTION alerting.preview(text, timestamptz, timestamptz) IS
 'The alerts that a rule would have raised over the metrics stored from since to until (both included), judged as the evaluator judges, as if each row had arrived at its own time; writes nothing. One row for each alert: status FIRING when it had not ended by until; value is the reading at fired_at, peak the highest while it lasted. History does not record when rows arrived nor who owned a container: no_data counts as keep (silence raises and ends nothing), containers count for the organization they belong to now, and restarts and runs from before since are not known. A disabled rule is previewed as if it were enabled. Reads the metrics with their tables'' owners'' rights: grant EXECUTE to those who may see them';
 COMMENT ON FUNCTION alerting.preview(text, text, float8, int, timestamptz, timestamptz) IS

@@ -43,6 +43,7 @@ Sender::Sender(pg::DatabaseSlot* slot)
       random_(static_cast<unsigned>(GetCurrentTimestamp()) ^ static_cast<unsigned>(MyProcPid)) {
   net::ClientOptions options;
   options.policy = PolicyOf(networks_);
+  options.ca_file = SettingText(pg::guc_ca_file);
   std::string problem;
   client_ = net::WebhookClient::Create(std::move(options), &problem);
   if (client_ == nullptr) {
@@ -64,6 +65,7 @@ int Sender::MostPerWebhook() const {
 }
 
 void Sender::ApplySettings() {
+  client_->SetCaFile(SettingText(pg::guc_ca_file));
   std::string networks = SettingText(pg::guc_allowed_networks);
   if (networks == networks_) return;
   networks_ = std::move(networks);

@@ -81,6 +81,7 @@ void Sender::RunTransaction() {
     } else {
       next_look_ = AddTime(GetCurrentTimestamp(), kLookInterval);
       look_ = false;
+      results.looked = true;
       results.flushed = flush_requested;  // no tables, nothing to deliver
     }
     transaction.Commit();

@@ -88,6 +88,7 @@ net::Response Send(net::Request request) {
   const char* networks = pg::guc_allowed_networks;
   options.policy =
       AddressPolicy::Parse(networks == nullptr ? "" : networks, &problem).value_or(AddressPolicy());
+  if (pg::guc_ca_file != nullptr) options.ca_file = pg::guc_ca_file;
   const std::unique_ptr<net::WebhookClient> client =
       net::WebhookClient::Create(std::move(options), &problem);
   if (client == nullptr) {

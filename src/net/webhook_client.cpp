@@ -36,6 +36,15 @@ std::optional<IpAddress> AddressOf(const curl_sockaddr& address) {
   return std::nullopt;
 }
 
+// False: out of memory.
+bool Append(HeaderList* list, const char* line) {
+  curl_slist* longer = curl_slist_append(list->get(), line);
+  if (longer == nullptr) return false;
+  (void)list->release();
+  list->reset(longer);
+  return true;
+}
+
 // Null when out of memory, or when a header would end its line and begin another.
 HeaderList MakeHeaders(const std::vector<std::string>& headers) {
   HeaderList list;
@@ -44,16 +53,9 @@ HeaderList MakeHeaders(const std::vector<std::string>& headers) {
       if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return list;
     }
   }
-  const auto append = [&list](const char* header) {
-    curl_slist* longer = curl_slist_append(list.get(), header);
-    if (longer == nullptr) return false;
-    list.release();
-    list.reset(longer);
-    return true;
-  };
   // "Expect:" without a value keeps libcurl from asking for 100 Continue and waiting for it.
-  bool complete = append("Expect:");
-  for (const std::string& header : headers) complete = complete && append(header.c_str());
+  bool complete = Append(&list, "Expect:");
+  for (const std::string& header : headers) complete = complete && Append(&list, header.c_str());
   if (!complete) list.reset();
   return list;
 }
@@ -81,6 +83,7 @@ WebhookClient::WebhookClient(ClientOptions options)
       multi_(curl_multi_init()) {
   CURLM* multi = multi_.get();
   if (multi == nullptr) return;
+  for (const std::string& answer : options_.resolve) (void)Append(&resolve_, answer.c_str());
   curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &WebhookClient::OnSocket);
   curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
   curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &WebhookClient::OnTimer);
@@ -118,7 +121,10 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
   set(CURLOPT_SSL_VERIFYPEER, 1L);
   set(CURLOPT_SSL_VERIFYHOST, 2L);
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  if (!options_.ca_file.empty()) set(CURLOPT_CAINFO, options_.ca_file.c_str());
+  // Only a new handle can go back to the system's authorities: see TakeIdle.
+  transfer->ca_file = options_.ca_file;
+  if (!transfer->ca_file.empty()) set(CURLOPT_CAINFO, transfer->ca_file.c_str());
+  if (resolve_ != nullptr) set(CURLOPT_RESOLVE, resolve_.get());
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
   set(CURLOPT_USERAGENT, "alerting/1.0");
@@ -166,16 +172,20 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   return ok;
 }
 
+std::unique_ptr<WebhookClient::Transfer> WebhookClient::TakeIdle() {
+  while (!idle_.empty()) {
+    std::unique_ptr<Transfer> transfer = std::move(idle_.back());
+    idle_.pop_back();
+    if (transfer->ca_file == options_.ca_file) return transfer;
+  }
+  return nullptr;
+}
+
 void WebhookClient::Start(Request request) {
   const SignalBlock block;
   const uint64_t tag = request.tag;
-  std::unique_ptr<Transfer> transfer;
-  if (idle_.empty()) {
-    transfer = MakeTransfer();
-  } else {
-    transfer = std::move(idle_.back());
-    idle_.pop_back();
-  }
+  std::unique_ptr<Transfer> transfer = TakeIdle();
+  if (transfer == nullptr) transfer = MakeTransfer();
   if (transfer == nullptr || !PrepareTransfer(transfer.get(), std::move(request))) {
     FinishUnsent(tag, "request could not be prepared");
     return;

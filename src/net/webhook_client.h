@@ -58,6 +58,8 @@ struct ClientOptions {
   AddressPolicy policy;
   long max_idle_connections = 128;
   std::string ca_file;  // certificate authorities instead of the system's; empty: the system's
+  // For tests: answers of the resolver, as "host:port:address[,address]".
+  std::vector<std::string> resolve;
 };
 
 class WebhookClient {
@@ -71,6 +73,8 @@ class WebhookClient {
 
   // Also holds for connections kept from before.
   void SetPolicy(AddressPolicy policy) { options_.policy = std::move(policy); }
+  // For requests started from now on.
+  void SetCaFile(std::string ca_file) { options_.ca_file = std::move(ca_file); }
 
   void Start(Request request);
   // Readable when OnReady has something to do.
@@ -86,6 +90,7 @@ class WebhookClient {
  private:
   struct Transfer;
 
+  std::unique_ptr<Transfer> TakeIdle();
   std::unique_ptr<Transfer> MakeTransfer();
   bool PrepareTransfer(Transfer* transfer, Request request);
   void FinishUnsent(uint64_t tag, std::string_view why);
@@ -104,6 +109,7 @@ class WebhookClient {
 
   ClientOptions options_;
   Descriptor epoll_;
+  HeaderList resolve_;
   std::unordered_map<CURL*, std::unique_ptr<Transfer>> active_;
   std::vector<std::unique_ptr<Transfer>> idle_;
   MultiHandle multi_;

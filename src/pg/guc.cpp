@@ -9,6 +9,7 @@ namespace alerting::pg {
 bool guc_enabled = true;
 int guc_queue_size_kb = 16 * 1024;
 char* guc_allowed_networks = nullptr;
+char* guc_ca_file = nullptr;
 int guc_delivery_timeout_ms = 15'000;
 int guc_max_concurrent_deliveries = 256;
 int guc_delivery_retention_minutes = 30 * 24 * 60;
@@ -47,6 +48,10 @@ void DefineSettings() {
       "Networks that webhooks may reach although they are not public.",
       "Comma-separated list of address/bits. Plain http is sent only to these.",
       &guc_allowed_networks, "", PGC_SUSET, 0, CheckAllowedNetworks, nullptr, nullptr);
+  DefineCustomStringVariable(
+      "alerting.ca_file", "File of the certificate authorities that webhooks' endpoints may have.",
+      "PEM; instead of the system's. Empty: the system's.", &guc_ca_file, "", PGC_SIGHUP,
+      GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("alerting.delivery_timeout",
                           "Longest time that one webhook request may take.", nullptr,
                           &guc_delivery_timeout_ms, 15'000, 100, 600'000, PGC_SIGHUP, GUC_UNIT_MS,

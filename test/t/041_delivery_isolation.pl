@@ -82,8 +82,14 @@ is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT last_error, ', ' OR
 	'with the cause in words');
 like(log_since($node), qr{webhook dead at http://127\.0\.0\.1:\d+ failed 10 times in a row: connecting failed}, 'the log tells once');
 unlike(log_since($node), qr{/dead}, 'without the path');
-is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead')}), '100', 'redeliver_failed takes them all up again')
-  if $node->safe_psql('postgres', "SELECT to_regproc('alerting.redeliver_failed') IS NOT NULL") eq 't';
+is($node->safe_psql('postgres', q{SELECT is_active, pending, failed, last_failure, failures_in_a_row, attempts_24h, success_ratio_24h FROM alerting.webhook_health WHERE webhook_id = 'dead'}),
+	't|0|100|connecting failed: connection refused|11|11|0.0000', 'webhook_health of a dead endpoint');
+is($node->safe_psql('postgres', q{SELECT pending, failed, last_failure, failures_in_a_row, attempts_24h, success_ratio_24h, p50_ms_24h <= p95_ms_24h, last_success_at IS NOT NULL
+	FROM alerting.webhook_health WHERE webhook_id = 'healthy'}), '0|0||0|71|1.0000|t|t', 'webhook_health of a healthy one');
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead', until => now() - interval '1 hour')}), '0', 'redeliver_failed by range');
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead')}), '100', 'redeliver_failed takes them all up again');
+$node->safe_psql('postgres', q{UPDATE alerting.webhook SET url = '} . $receiver->url('/alive') . q{' WHERE id = 'dead'});
+like(wait_settled($node, 'dead'), qr/^(DELIVERED 1 200\n?){100}$/, 'a new url closes the breaker');
 
 $receiver->stop;
 $node->stop('fast');

@@ -3,11 +3,12 @@ use strict;
 use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
+use Cwd qw(abs_path);
 use DeliveryTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('security', allowed => '');
+my $node = new_node('security', allowed => '', conf => ["alerting.delivery_timeout = '3s'"]);
 my $receiver = start_receiver('security');
 my $port = $receiver->port;
 
@@ -112,7 +113,7 @@ SKIP:
 }
 
 # --- TLS, DNS ------------------------------------------------------------------------------------------
-my $base = "$PostgreSQL::Test::Utils::tmp_check/delivery_tls";
+my $base = abs_path($PostgreSQL::Test::Utils::tmp_check) . '/delivery_tls';
 system_or_bail('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=test', '-addext', 'subjectAltName=IP:127.0.0.1',
 	'-days', '1', '-keyout', "$base.key", '-out', "$base.pem");
 my $tls = start_receiver('tls', '--tls-cert', "$base.pem", '--tls-key', "$base.key");
@@ -122,8 +123,14 @@ webhook($node, 'plain', $receiver->url('/ok', 'https'), retry_schedule => "'{}'"
 deliver($node, $_) for qw(selfsigned unknown plain);
 like(wait_settled($node, 'selfsigned'), qr/^FAILED 1 TLS: .*self-signed certificate/, 'a self-signed certificate is refused');
 is(wait_settled($node, 'unknown'), 'FAILED 1 DNS: host name could not be resolved', 'an unknown name');
-like(wait_settled($node, 'plain'), qr/^FAILED 1 TLS: /, 'https to a plain port');
+like(wait_settled($node, 'plain'), qr/^FAILED 1 (TLS: |timeout after \d+ ms in the TLS handshake)/, 'https to a plain port');
 is(scalar $tls->requests, 0, 'no request went out unverified');
+$node->append_conf('postgresql.conf', "alerting.ca_file = '$base.pem'\n");
+$node->reload;
+ok(wait_until(sub { $node->safe_psql('postgres', q{SELECT delivered FROM alerting.test_webhook('selfsigned')}) eq 't' }), 'a private authority by setting');
+$node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('selfsigned')});
+like(wait_settled($node, 'selfsigned'), qr/^DELIVERED 1 200$/m, 'the sender takes it, too');
+like(join(' ', map { header($_, 'webhook-id') // '' } $tls->requests), qr/\S/, 'over TLS');
 
 # --- secrets ---------------------------------------------------------------------------------------------
 webhook($node, 'private', $receiver->url('/status/500') . '/p4th?token=t0ken', secret => "'s3cret'", retry_schedule => "'{1 millisecond}'");

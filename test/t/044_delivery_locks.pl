@@ -60,6 +60,24 @@ ok(wait_until(sub { $receiver->requests('/status/500') >= 1 }), 'failing');
 $node->safe_psql('postgres', q{UPDATE alerting.webhook SET url = '} . $receiver->url('/moved') . q{' WHERE id = 'moved'});
 like(wait_settled($node, 'moved'), qr/^DELIVERED [23] 200$/, 'a new url counts for the next attempt');
 
+# --- nothing but failures for days ---------------------------------------------------------------------
+webhook($node, 'failing', $receiver->url('/status/500/failing'), retry_schedule => "'{}'");
+webhook($node, 'mixed', $receiver->url('/status/500/mixed'), retry_schedule => "'{}'");
+$node->safe_psql('postgres', q{
+	UPDATE alerting.webhook SET created_at = now() - interval '9 days', updated_at = now() - interval '9 days' WHERE id IN ('failing', 'mixed');
+	INSERT INTO alerting.delivery (id, webhook_id, event, payload, status, created_at, delivered_at)
+	  SELECT w || s, w, 'alert.firing', '{}', s, now() - interval '6 days', CASE s WHEN 'DELIVERED' THEN now() - interval '1 day' END
+	    FROM (VALUES ('failing', 'FAILED'), ('mixed', 'FAILED'), ('mixed', 'DELIVERED')) AS v(w, s);
+	INSERT INTO alerting.delivery_attempt (delivery_id, at, error) SELECT w || 'FAILED', now() - interval '6 days', 'HTTP 500' FROM unnest(ARRAY['failing', 'mixed']) w});
+my $listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN alerting');
+$node->safe_psql('postgres', q{INSERT INTO alerting.delivery (webhook_id, event, payload) VALUES ('failing', 'alert.firing', '{}'), ('mixed', 'alert.firing', '{}')});
+ok($node->poll_query_until('postgres', q{SELECT NOT is_active FROM alerting.webhook WHERE id = 'failing'}), 'a webhook that failed for days is switched off');
+is($node->safe_psql('postgres', q{SELECT disabled_reason FROM alerting.webhook WHERE id = 'failing'}), 'nothing but failures for five days', 'with a reason');
+is($node->safe_psql('postgres', q{SELECT is_active FROM alerting.webhook WHERE id = 'mixed'}), 't', 'one that succeeded in between is not');
+like($listener->query('SELECT 1'), qr/"webhookId": "failing"/, 'and a NOTIFY');
+$listener->quit;
+
 # --- retention ------------------------------------------------------------------------------------------
 $node->safe_psql('postgres', q{
 	INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('r', 1, 'cpu', 'CPU_USAGE', 80);

@@ -95,7 +95,8 @@ sub log_since
 sub wait_until
 {
 	my ($condition) = @_;
-	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	while (time < $deadline)
 	{
 		return 1 if $condition->();
 		usleep(10_000);
