@@ -28,10 +28,10 @@ SQL_PARTS = $(sort $(wildcard $(TOP)/extension/$(EXTVERSION)/*.sql))
 DATA_built = alerting--$(EXTVERSION).sql
 DATA       = $(call sources,extension/alerting--*--*.sql)
 
-REGRESS        = $(notdir $(basename $(call sources,sql/*.sql)))
-ISOLATION      = $(notdir $(basename $(call sources,test/isolation/specs/*.spec)))
+REGRESS     := $(notdir $(basename $(call sources,sql/*.sql)))
+ISOLATION   := $(notdir $(basename $(call sources,test/isolation/specs/*.spec)))
+PROVE_TESTS := $(call sources,test/t/*.pl)
 ISOLATION_OPTS = --inputdir=$(TOP)/test/isolation
-PROVE_TESTS    = $(call sources,test/t/*.pl)
 ifneq ($(PROVE_TESTS),)
 TAP_TESTS = 1
 endif
