@@ -23,7 +23,7 @@ COMMENT ON FUNCTION alerting.flush(interval, boolean) IS
 COMMENT ON FUNCTION alerting.status() IS
 'Workers, queue, lag and counters of this database, in one row';
 COMMENT ON FUNCTION alerting.start() IS 'Starts this database''s workers at commit, after stop() or a restart of the server';
-COMMENT ON FUNCTION alerting.stop() IS 'Stops this database''s workers until start(); needed before DROP DATABASE without FORCE';
+COMMENT ON FUNCTION alerting.stop() IS 'Stops this database''s workers until start(): nothing is judged or sent meanwhile, and rows inserted meanwhile are read afterwards';
 COMMENT ON FUNCTION alerting.resume() IS 'Lets a restored copy of a database send its webhooks: until then it holds them, so that a copy pages nobody';
 COMMENT ON FUNCTION alerting.test_webhook(text) IS
 'Sends a ping to a webhook by the way that real deliveries take, waits for the answer and shows it. id: webhook.id';
