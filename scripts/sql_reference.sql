@@ -38,7 +38,7 @@ CREATE TEMP TABLE section AS
 
 CREATE TEMP VIEW relation AS
   SELECT c.oid, t.name, t.place::int AS place
-    FROM unnest('{alert_rule,alert,active_alert,webhook,webhook_public,delivery,delivery_attempt,metric_source,host_binding,series_state}'::text[])
+    FROM unnest('{alert_rule,alert,active_alert,webhook,webhook_public,webhook_health,delivery,delivery_attempt,metric_source,host_binding,series_state}'::text[])
       WITH ORDINALITY AS t(name, place)
     JOIN pg_class c ON c.relname = t.name AND c.relnamespace = 'alerting'::regnamespace;
 
@@ -46,7 +46,7 @@ CREATE TEMP VIEW relation AS
 CREATE TEMP VIEW meaning AS
   SELECT r.oid, a.attnum, coalesce(col_description(r.oid, a.attnum),
            (SELECT col_description(o.attrelid, o.attnum)
-              FROM (VALUES ('active_alert', 'alert', 1), ('active_alert', 'alert_rule', 2), ('webhook_public', 'webhook', 1)) AS v(view, shown, priority)
+              FROM (VALUES ('active_alert', 'alert', 1), ('active_alert', 'alert_rule', 2), ('webhook_public', 'webhook', 1), ('webhook_health', 'webhook', 1)) AS v(view, shown, priority)
               JOIN pg_attribute o ON o.attrelid = ('alerting.' || v.shown)::regclass AND o.attname = a.attname
              WHERE v.view = r.name ORDER BY v.priority LIMIT 1)) AS text
     FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped;

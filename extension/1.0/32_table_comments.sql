@@ -116,6 +116,7 @@ BEGIN
   COMMENT ON VIEW alerting.webhook_public IS 'Webhooks without secret, path and query of the URL. Runs with the reader''s rights: SELECT on the columns of webhook other than secret';
   COMMENT ON COLUMN alerting.webhook_public.origin IS 'Scheme, host and port of the URL';
   COMMENT ON VIEW alerting.webhook_health IS 'How each webhook fares. Runs with the reader''s rights: SELECT on delivery, delivery_attempt and the columns of webhook shown here';
+  COMMENT ON COLUMN alerting.webhook_health.webhook_id IS 'webhook.id';
   COMMENT ON COLUMN alerting.webhook_health.pending IS 'Deliveries that wait';
   COMMENT ON COLUMN alerting.webhook_health.oldest_pending_at IS 'When the oldest of them was made';
   COMMENT ON COLUMN alerting.webhook_health.next_attempt_at IS 'When the next of them is due';
