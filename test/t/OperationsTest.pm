@@ -21,7 +21,7 @@ sub new_server
 	my ($name, %options) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(%{ $options{init} // {} });
-	$node->append_conf('postgresql.conf', "max_worker_processes = 16\nautovacuum = off\n");
+	$node->append_conf('postgresql.conf', "max_worker_processes = 32\nautovacuum = off\n");
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'alerting'\n")
 	  if $options{preload};
 	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};
