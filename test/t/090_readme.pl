@@ -65,5 +65,15 @@ for my $request (@requests)
 	is($headers{'webhook-signature'}, "v1,$signature", 'signed with the secret');
 }
 
+# The settings are those that there are, with their defaults.
+my ($section) = $readme =~ /^## Settings\n(.*?)^## /ms;
+my %documented = $section =~ /^\| `(alerting\.\w+)` \| (\S+) \|/mg;
+my %settings = map { split /=/, $_, 2 } split /\n/, $node->safe_psql('postgres', q{
+	LOAD 'alerting';
+	SET alerting.allowed_networks = '';
+	SELECT name || '=' || coalesce('`' || nullif(current_setting(name), '') || '`', 'empty')
+	  FROM pg_settings WHERE name LIKE 'alerting.%'});
+is_deeply(\%documented, \%settings, 'settings and defaults');
+
 $node->stop;
 done_testing();
