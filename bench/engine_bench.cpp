@@ -185,6 +185,29 @@ void Storm(benchmark::State& state) {
 }
 BENCHMARK(Storm)->Arg(20'000)->Unit(benchmark::kMillisecond);
 
+// One rule is edited: what the evaluator pays, all rules handed in again.
+void EditOneRule(benchmark::State& state) {
+  std::vector<Rule> rules = FourRules();
+  Fleet fleet(static_cast<size_t>(state.range(0)), rules);
+  for (int64_t i = static_cast<int64_t>(rules.size()); i < state.range(1); ++i) {
+    Rule rule = rules[static_cast<size_t>(i) % 400];
+    rule.id += "-" + std::to_string(i);
+    rule.organization = "empty" + std::to_string(i / 10);
+    rules.push_back(rule);
+  }
+  fleet.engine().SetRules(rules, kStart);
+  for ([[maybe_unused]] auto _ : state) {
+    rules[0].threshold = rules[0].threshold == 90 ? 91 : 90;
+    fleet.engine().SetRules(rules, kStart);
+  }
+}
+BENCHMARK(EditOneRule)
+    ->ArgNames({"containers", "rules"})
+    ->Args({10'000, 400})
+    ->Args({10'000, 100'000})
+    ->Args({1'000'000, 400})
+    ->Unit(benchmark::kMillisecond);
+
 void SaveChanged(benchmark::State& state) {
   Fleet fleet(static_cast<size_t>(state.range(0)), FourRules());
   size_t bytes = 0;
