@@ -15,9 +15,9 @@ namespace alerting::ext {
 struct Source {
   SourceMapping mapping;
   Oid relation = InvalidOid;
-  Oid owner = InvalidOid;     // of the metrics table: expressions run as this role
-  std::string name;           // qualified, quoted
-  std::string label;          // for messages
+  Oid owner = InvalidOid;  // of the metrics table: expressions run as this role
+  std::string name;        // qualified, quoted
+  std::string label;       // for messages
   // Columns by which rows of one time are read in the order in which they were written; "" where
   // there are none.
   std::string place;
@@ -27,14 +27,14 @@ struct Source {
 };
 
 struct Binding {
-  Oid owner = InvalidOid;     // of alerting's tables
+  Oid owner = InvalidOid;  // of alerting's tables
   Oid containers_oid = InvalidOid;
   Oid organizations_oid = InvalidOid;
   Oid containers_owner = InvalidOid;
   Oid organizations_owner = InvalidOid;
-  std::string containers;     // qualified, quoted; "" when the table is gone
+  std::string containers;  // qualified, quoted; "" when the table is gone
   std::string organizations;
-  std::string organization;   // SQL over alias c
+  std::string organization;  // SQL over alias c
   bool organization_is_column = false;
   std::string container_key;  // quoted column
   KeyKind key_kind = KeyKind::kText;
@@ -42,7 +42,7 @@ struct Binding {
   std::string name;               // quoted column of containers, "" for none
   std::string organization_name;  // quoted column of organizations, "" for none
   Oid state_table = InvalidOid;   // alerting.series_state
-  bool is_copy = false;  // restored or copied: identity differs from the recorded one
+  bool is_copy = false;           // restored or copied: identity differs from the recorded one
   std::vector<Source> sources;
 
   const Source* FindSource(uint32_t id) const;

@@ -134,15 +134,16 @@ std::string EncodeChunk(const Engine& engine, uint32_t chunk, const OutgoingByKe
 std::vector<SavedContainer> LoadSavedContainers(const Binding& binding) {
   const pg::UserScope user(binding.owner, false);
   std::vector<SavedContainer> containers;
-  const pg::Rows rows = pg::Execute("SELECT chunk, state FROM alerting.series_state ORDER BY chunk");
+  const pg::Rows rows =
+      pg::Execute("SELECT chunk, state FROM alerting.series_state ORDER BY chunk");
   for (uint64_t row = 0; row < rows.size(); ++row) {
     if (ReadChunk(rows.Bytes(row, 1), &containers)) continue;
     const int chunk = rows.Int(row, 0);
     pg::Call([&] {
-      ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("alerting: chunk %d of alerting.series_state is malformed", chunk),
-                        errdetail("Pending runs of up to %u containers start again.",
-                                  kContainersPerChunk)));
+      ereport(WARNING,
+              (errcode(ERRCODE_DATA_CORRUPTED),
+               errmsg("alerting: chunk %d of alerting.series_state is malformed", chunk),
+               errdetail("Pending runs of up to %u containers start again.", kContainersPerChunk)));
     });
   }
   return containers;

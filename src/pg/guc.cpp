@@ -22,8 +22,9 @@ extern "C" bool CheckAllowedNetworks(char** value, void** /*extra*/, GucSource /
     std::string problem;
     if (AddressPolicy::Parse(*value == nullptr ? "" : *value, &problem)) return true;
     GUC_check_errdetail("%s", problem.c_str());
-    GUC_check_errhint("Give networks as address/bits, separated by commas, such as "
-                      "\"10.0.0.0/8, fd00::/8\".");
+    GUC_check_errhint(
+        "Give networks as address/bits, separated by commas, such as "
+        "\"10.0.0.0/8, fd00::/8\".");
   } catch (...) {
     GUC_check_errdetail("Out of memory.");
   }
@@ -44,8 +45,7 @@ void DefineSettings() {
       &guc_queue_size_kb, 16 * 1024, 64, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr,
       nullptr);
   DefineCustomStringVariable(
-      "alerting.allowed_networks",
-      "Networks that webhooks may reach although they are not public.",
+      "alerting.allowed_networks", "Networks that webhooks may reach although they are not public.",
       "Comma-separated list of address/bits. Plain http is sent only to these.",
       &guc_allowed_networks, "", PGC_SUSET, 0, CheckAllowedNetworks, nullptr, nullptr);
   DefineCustomStringVariable(
@@ -60,11 +60,11 @@ void DefineSettings() {
                           "Webhook requests that a database has under way at the same time.",
                           nullptr, &guc_max_concurrent_deliveries, 256, 1, 1000, PGC_SIGHUP, 0,
                           nullptr, nullptr, nullptr);
-  DefineCustomIntVariable(
-      "alerting.delivery_retention", "How long delivered webhooks stay in alerting.delivery.",
-      "Those of an alert that is still FIRING stay longer. -1 keeps all.",
-      &guc_delivery_retention_minutes, 30 * 24 * 60, -1, 10 * 365 * 24 * 60, PGC_SIGHUP,
-      GUC_UNIT_MIN, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("alerting.delivery_retention",
+                          "How long delivered webhooks stay in alerting.delivery.",
+                          "Those of an alert that is still FIRING stay longer. -1 keeps all.",
+                          &guc_delivery_retention_minutes, 30 * 24 * 60, -1, 10 * 365 * 24 * 60,
+                          PGC_SIGHUP, GUC_UNIT_MIN, nullptr, nullptr, nullptr);
   MarkGUCPrefixReserved("alerting");
 }
 
