@@ -8,7 +8,8 @@ CREATE FUNCTION alerting.status(
   OUT state text, OUT evaluator_pid int, OUT sender_pid int, OUT held boolean,
   OUT queue_bytes bigint, OUT queue_size bigint, OUT replay_pending boolean, OUT lag interval,
   OUT containers bigint, OUT samples bigint, OUT late bigint, OUT backfill bigint, OUT skipped bigint, OUT unknown bigint,
-  OUT transitions bigint, OUT deliveries bigint, OUT failed_attempts bigint, OUT replays bigint)
+  OUT transitions bigint, OUT deliveries bigint, OUT failed_attempts bigint, OUT replays bigint,
+  OUT problem text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_status'
 SET search_path = pg_catalog, pg_temp;
 
@@ -27,6 +28,9 @@ SET search_path = pg_catalog, pg_temp;
 CREATE FUNCTION alerting.test_webhook(id text,
   OUT delivered boolean, OUT status_code int, OUT error text, OUT duration_ms int, OUT response text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_test_webhook';
+
+CREATE FUNCTION alerting.generate_secret() RETURNS text
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_generate_secret';
 
 CREATE FUNCTION alerting.redeliver(id text) RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_redeliver';

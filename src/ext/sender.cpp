@@ -131,7 +131,7 @@ void Sender::StartRequest(WebhookQueue* queue, Micros now) {
     return;
   }
   net::Request request =
-      MakeWebhookRequest(queue->url, queue->key, delivery.id, std::move(delivery.body), now);
+      MakeWebhookRequest(queue->url, queue->keys, delivery.id, std::move(delivery.body), now);
   request.tag = next_tag_++;
   delivery.body.clear();
   in_flight_.emplace(request.tag, Attempt{std::move(delivery), queue, queue->endpoint.Start(now)});

@@ -17,32 +17,7 @@ constexpr Micros kHeldLookInterval = 5 * kSecond;
 constexpr Micros kLockedPause = kSecond / 4;
 constexpr Micros kPoisonPause = kMinute;
 constexpr Micros kLongestErrorPause = kMinute;
-constexpr Micros kFailingCheckInterval = kHour;
 constexpr size_t kMostQueuesFetched = 256;
-// What costs more the more webhooks and settled deliveries there are takes a tenth of the time at
-// most.
-constexpr Micros kCostFactor = 10;
-
-constexpr int kDeletedAtOnce = 1000;
-constexpr Micros kLongestCleanupInterval = 10 * kMinute;
-constexpr Micros kShortestCleanupInterval = 10 * kSecond;
-// Parked deliveries are what a user still has to look at: they stay longer than delivered ones.
-constexpr Micros kFailedRetentionFactor = 4;
-
-std::vector<Micros> RemainingPausesByAttempts(const std::vector<Micros>& schedule) {
-  constexpr Micros kLongest = 3650 * 24 * kHour;
-  std::vector<Micros> remaining;
-  for (size_t attempts = 0; attempts <= schedule.size(); ++attempts) {
-    remaining.push_back(std::min(RemainingPauses(schedule, static_cast<int>(attempts)), kLongest));
-  }
-  return remaining;
-}
-
-std::string OriginOf(const std::string& text) {
-  std::string ignored;
-  const std::optional<Url> url = ParseUrl(text, &ignored);
-  return url ? url->Origin() : "an invalid URL";
-}
 
 }  // namespace
 
@@ -109,24 +84,6 @@ void Sender::Exchange(uint64_t flush_requested, Results* results) {
   AnswerFlushes(flush_requested, results);
 }
 
-void Sender::AnswerFlushes(uint64_t requested, Results* results) {
-  if (requested > flush_seen_) {
-    flushes_.push_back({requested, store_.NewestSequence()});
-    flush_seen_ = requested;
-    next_flush_check_ = kNoTime;
-  }
-  if (flushes_.empty()) return;
-  const Micros now = GetCurrentTimestamp();
-  // While requests are under way the answer hardly changes, and asking costs.
-  flush_check_due_ = now < next_flush_check_ && !(in_flight_.empty() && turns_.empty());
-  if (flush_check_due_) return;
-  while (!flushes_.empty() && store_.IsFlushed(flushes_.front().sequence)) {
-    results->flushed = flushes_.front().number;
-    flushes_.pop_front();
-  }
-  next_flush_check_ = AddTime(now, kCostFactor * (GetCurrentTimestamp() - now));
-}
-
 // Smaller batches after each error find the outcome that cannot be recorded; it is set aside so
 // that the others go on. The worker's loop reports the error.
 void Sender::AfterError() {
@@ -175,6 +132,7 @@ void Sender::ApplyResults(const Results& results) {
     }
   }
   oldest_outcome_at_ = now;
+  while (!flushes_.empty() && flushes_.front().number <= results.flushed) flushes_.pop_front();
   if (results.flushed > pg_atomic_read_u64(&slot_->sender_flush_done)) {
     pg_atomic_write_u64(&slot_->sender_flush_done, results.flushed);
     pg::Call([&] { ConditionVariableBroadcast(&slot_->flushed); });
@@ -198,59 +156,6 @@ void Sender::SettleOutcome(const Outcome& outcome) {
   if (std::exchange(queue->blocked, false)) queue->next_due = kNoTime;
 }
 
-void Sender::ParkOverdue() {
-  for (const auto& [id, error] : std::exchange(probes_failed_, {})) {
-    const auto found = queues_.find(id);
-    if (found == queues_.end()) continue;
-    (void)store_.ParkOverdue(id, RemainingPausesByAttempts(found->second->schedule), Claimed(),
-                             GetCurrentTimestamp(),
-                             "not tried again, the endpoint fails: " + error);
-  }
-}
-
-void Sender::SwitchOff() {
-  constexpr char kReason[] = "endpoint answered 410 Gone";
-  std::erase_if(gone_, [&](const std::pair<std::string, std::string>& gone) {
-    const DeliveryStore::Switched switched = store_.SwitchOff(gone.first, gone.second, kReason);
-    if (switched == DeliveryStore::Switched::kOff) {
-      pg::Call([&] {
-        ereport(LOG,
-                (errmsg("alerting: webhook %s was switched off: %s", gone.first.c_str(), kReason)));
-      });
-    }
-    return switched != DeliveryStore::Switched::kLocked;
-  });
-  const Micros now = GetCurrentTimestamp();
-  if (parked_.empty() || now < next_failing_check_) return;
-  next_failing_check_ = AddTime(now, kFailingCheckInterval);
-  const std::vector<std::string> ids(parked_.begin(), parked_.end());
-  parked_.clear();
-  for (const std::string& id : store_.SwitchOffFailing(ids)) {
-    look_ = true;
-    pg::Call([&] {
-      ereport(LOG, (errmsg("alerting: webhook %s was switched off: nothing but failures for five "
-                           "days",
-                           id.c_str())));
-    });
-  }
-}
-
-void Sender::NoteHeld(bool held) {
-  slot_->held = held;
-  if (held == held_) return;
-  held_ = held;
-  if (!held) return;
-  for (auto& [id, queue] : queues_) Deactivate(queue.get());
-  pg::Call([&] {
-    ereport(WARNING,
-            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-             errmsg("alerting: webhooks are held: this database is a copy of the one that alerting "
-                    "was attached in"),
-             errdetail("Alerts are evaluated and their deliveries wait in alerting.delivery."),
-             errhint("Call alerting.resume() if this database is to send webhooks.")));
-  });
-}
-
 void Sender::Look(Micros now) {
   look_ = false;
   NoteHeld(store_.IsCopy());
@@ -265,7 +170,7 @@ void Sender::Look(Micros now) {
     listed.insert(webhook.id);
     UpdateQueue(webhook);
   }
-  look_not_before_ = AddTime(now, kCostFactor * (GetCurrentTimestamp() - now));
+  look_not_before_ = AddTime(now, kSenderCostFactor * (GetCurrentTimestamp() - now));
   // What is claimed here is pending there: an absent webhook is inactive, gone, or has nothing.
   for (auto& [id, queue] : queues_) {
     if (!listed.contains(id)) Deactivate(queue.get());
@@ -276,16 +181,17 @@ void Sender::UpdateQueue(const PendingWebhook& webhook) {
   std::unique_ptr<WebhookQueue>& queue = queues_[webhook.id];
   if (queue == nullptr) queue = std::make_unique<WebhookQueue>();
   if (queue->url != webhook.url) {
-    queue->origin = OriginOf(webhook.url);
+    queue->origin = LoggableOrigin(webhook.url);
     queue->url = webhook.url;
     queue->endpoint.Forgive();  // another endpoint than the one that failed
   }
   queue->id = webhook.id;
   queue->bad_secret = false;
-  queue->key.reset();
+  queue->keys.clear();
   if (webhook.secret) {
-    queue->key = SecretKey(ToUtf8(*webhook.secret).value_or(*webhook.secret));
-    queue->bad_secret = !queue->key.has_value();
+    auto keys = SecretKeys(ToUtf8(*webhook.secret).value_or(*webhook.secret));
+    queue->bad_secret = !keys.has_value();
+    if (keys) queue->keys = *std::move(keys);
   }
   if (webhook.schedule) {
     queue->schedule = *webhook.schedule;
@@ -380,30 +286,6 @@ void Sender::TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched
     queue->next_due = AddTime(now, kLockedPause);
   }
   if (was_empty && !queue->ready.empty()) turns_.push_back(queue);
-}
-
-void Sender::DeleteExpired(Micros now) {
-  next_cleanup_ = AddTime(now, kLongestCleanupInterval);
-  if (pg::guc_delivery_retention_minutes < 0) return;
-  const Micros retention = pg::guc_delivery_retention_minutes * kMinute;
-  uint64_t deleted = 0;
-  try {
-    StoreTransaction transaction("deleting old deliveries");
-    if (transaction.ready()) {
-      deleted = store_.DeleteDelivered(now - retention, kDeletedAtOnce);
-      if (deleted < kDeletedAtOnce) {
-        deleted = std::max(
-            deleted, store_.DeleteFailed(now - kFailedRetentionFactor * retention, kDeletedAtOnce));
-      }
-    }
-    transaction.Commit();
-  } catch (...) {
-    AfterError();
-    throw;
-  }
-  const Micros interval =
-      std::clamp(retention / 10, kShortestCleanupInterval, kLongestCleanupInterval);
-  next_cleanup_ = AddTime(now, deleted >= kDeletedAtOnce ? kSecond / 5 : interval);
 }
 
 }  // namespace alerting::ext

@@ -17,8 +17,8 @@ namespace alerting::ext {
 struct WebhookQueue {
   std::string id;
   std::string url;
-  std::string origin;              // all of the url that may appear in a log
-  std::optional<std::string> key;  // SecretKey; nullopt: nothing is signed
+  std::string origin;             // all of the url that may appear in a log
+  std::vector<std::string> keys;  // SecretKeys; none: nothing is signed
   bool bad_secret = false;
   std::vector<Micros> schedule;
   Endpoint endpoint;

@@ -71,11 +71,17 @@ void ComputeHmac(std::string_view key, std::string_view head, std::string_view b
   pg_hmac_free(context);
 }
 
-}  // namespace
+std::string EncodeBase64(const uint8* bytes, int size) {
+  std::string encoded(static_cast<size_t>(pg_b64_enc_len(size)) + 1, '\0');
+  const int length =
+      pg_b64_encode(ConstBytes{bytes}, size, encoded.data(), static_cast<int>(encoded.size()));
+  encoded.resize(static_cast<size_t>(length > 0 ? length : 0));
+  return encoded;
+}
 
-std::optional<std::string> SecretKey(std::string_view secret) {
-  if (!secret.starts_with(kEncodedPrefix)) return std::string(secret);
-  std::string encoded(secret.substr(kEncodedPrefix.size()));
+// nullopt: malformed or empty.
+std::optional<std::string> DecodeKey(std::string_view base64) {
+  std::string encoded(base64);
   // Many generators leave the padding out.
   while (encoded.size() % 4 != 0 && encoded.size() % 4 != 1) encoded += '=';
   if (encoded.empty()) return std::nullopt;
@@ -87,18 +93,48 @@ std::optional<std::string> SecretKey(std::string_view secret) {
   return key;
 }
 
-std::string Sign(std::string_view key, std::string_view id, int64_t unix_seconds,
+}  // namespace
+
+std::optional<std::vector<std::string>> SecretKeys(std::string_view secret) {
+  std::vector<std::string> keys;
+  if (!secret.starts_with(kEncodedPrefix)) {
+    keys.emplace_back(secret);
+    return keys;
+  }
+  for (;;) {
+    const size_t space = secret.find(' ');
+    const std::string_view part = secret.substr(0, space);
+    if (!part.starts_with(kEncodedPrefix)) return std::nullopt;
+    std::optional<std::string> key = DecodeKey(part.substr(kEncodedPrefix.size()));
+    if (!key) return std::nullopt;
+    keys.push_back(*std::move(key));
+    if (space == std::string_view::npos) return keys;
+    secret.remove_prefix(space + 1);
+  }
+}
+
+std::string NewSecret() {
+  uint8 key[32];
+  if (!pg_strong_random(key, sizeof(key))) {
+    pg::Throw([&] {
+      ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not make a random secret")));
+    });
+  }
+  return std::string(kEncodedPrefix) + EncodeBase64(key, sizeof(key));
+}
+
+std::string Sign(const std::vector<std::string>& keys, std::string_view id, int64_t unix_seconds,
                  std::string_view body) {
   const std::string head = std::string(id) + "." + std::to_string(unix_seconds) + ".";
-  uint8 digest[PG_SHA256_DIGEST_LENGTH];
-  {
-    const SigningOwner owner;
+  const SigningOwner owner;
+  std::string signatures;
+  for (const std::string& key : keys) {
+    uint8 digest[PG_SHA256_DIGEST_LENGTH];
     pg::Call([&] { ComputeHmac(key, head, body, digest); });
+    if (!signatures.empty()) signatures += ' ';
+    signatures += "v1," + EncodeBase64(digest, sizeof(digest));
   }
-  char encoded[2 * PG_SHA256_DIGEST_LENGTH];
-  const int length =
-      pg_b64_encode(ConstBytes{digest}, PG_SHA256_DIGEST_LENGTH, encoded, sizeof(encoded));
-  return "v1," + std::string(encoded, static_cast<size_t>(length > 0 ? length : 0));
+  return signatures;
 }
 
 }  // namespace alerting::ext

@@ -111,7 +111,7 @@ void CheckSecret(const std::string& secret) {
   if (secret.empty()) {
     Refuse("secret is empty", "", "Leave secret NULL to have requests sent without a signature.");
   }
-  if (!SecretKey(secret)) {
+  if (!SecretKeys(secret)) {
     Refuse("secret has no valid base64 after \"whsec_\"", "",
            "Give \"whsec_\" and the key in base64, or any other text to be used as it is.");
   }

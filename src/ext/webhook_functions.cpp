@@ -1,4 +1,4 @@
-// alerting.test_webhook() and alerting.redeliver(). The backend of whoever calls them.
+// alerting.test_webhook(), redeliver(), generate_secret(). The backend of whoever calls them.
 //
 // They read and write as the owner of alerting's tables: whoever may execute them needs no right on
 // the tables, above all none to read secrets.
@@ -20,6 +20,8 @@
 extern "C" {
 PG_FUNCTION_INFO_V1(alerting_test_webhook);
 PGDLLEXPORT Datum alerting_test_webhook(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_generate_secret);
+PGDLLEXPORT Datum alerting_generate_secret(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_redeliver);
 PGDLLEXPORT Datum alerting_redeliver(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_redeliver_failed);
@@ -164,15 +166,15 @@ Datum TestWebhook(FunctionCallInfo fcinfo) {
 
   PingResult result;
   const std::optional<std::string> body = ToUtf8(ping.payload);
-  std::optional<std::string> key;
-  if (ping.secret) key = SecretKey(ToUtf8(*ping.secret).value_or(*ping.secret));
+  std::optional<std::vector<std::string>> keys = std::vector<std::string>();
+  if (ping.secret) keys = SecretKeys(ToUtf8(*ping.secret).value_or(*ping.secret));
   if (!body) {
     result.error = "payload has no UTF-8 form";
-  } else if (ping.secret && !key) {
+  } else if (!keys) {
     result.error = "webhook's secret is malformed";
   } else {
     const net::Response response =
-        Send(MakeWebhookRequest(ping.url, key, delivery_id, *body, started));
+        Send(MakeWebhookRequest(ping.url, *keys, delivery_id, *body, started));
     result.delivered = IsSuccess(response);
     result.status_code = response.status;
     result.error = FailureText(response);
@@ -240,6 +242,13 @@ Datum RedeliverFailed(FunctionCallInfo fcinfo) {
 
 Datum alerting_test_webhook(PG_FUNCTION_ARGS) {
   return alerting::pg::Entry([&] { return alerting::ext::TestWebhook(fcinfo); });
+}
+Datum alerting_generate_secret(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&]() -> Datum {
+    (void)fcinfo;
+    const std::string secret = alerting::ext::NewSecret();
+    return alerting::pg::Call([&] { return CStringGetTextDatum(secret.c_str()); });
+  });
 }
 Datum alerting_redeliver(PG_FUNCTION_ARGS) {
   return alerting::pg::Entry([&] { return alerting::ext::Redeliver(fcinfo); });

@@ -17,15 +17,15 @@ constexpr int64_t kUnixEpochOffset =
 
 }  // namespace
 
-net::Request MakeWebhookRequest(const std::string& url, const std::optional<std::string>& key,
+net::Request MakeWebhookRequest(const std::string& url, const std::vector<std::string>& keys,
                                 const std::string& delivery_id, std::string body, Micros now) {
   const int64_t unix_seconds = now / kSecond + kUnixEpochOffset;
   net::Request request;
   request.url = url;
   request.headers = {"Content-Type: application/json", "webhook-id: " + delivery_id,
                      "webhook-timestamp: " + std::to_string(unix_seconds)};
-  if (key) {
-    request.headers.push_back("webhook-signature: " + Sign(*key, delivery_id, unix_seconds, body));
+  if (!keys.empty()) {
+    request.headers.push_back("webhook-signature: " + Sign(keys, delivery_id, unix_seconds, body));
   }
   request.body = std::move(body);
   request.total_timeout_ms = pg::guc_delivery_timeout_ms;

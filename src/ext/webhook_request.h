@@ -3,16 +3,16 @@
 #ifndef ALERTING_EXT_WEBHOOK_REQUEST_H_
 #define ALERTING_EXT_WEBHOOK_REQUEST_H_
 
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "core/time.h"
 #include "net/webhook_client.h"
 
 namespace alerting::ext {
 
-// `key`: SecretKey of the webhook, nullopt when it has no secret: then nothing is signed.
-net::Request MakeWebhookRequest(const std::string& url, const std::optional<std::string>& key,
+// `keys`: SecretKeys of the webhook; none when it has no secret: then nothing is signed.
+net::Request MakeWebhookRequest(const std::string& url, const std::vector<std::string>& keys,
                                 const std::string& delivery_id, std::string body, Micros now);
 
 bool IsSuccess(const net::Response& response);

@@ -42,6 +42,19 @@ cmp_ok(abs(header($unsigned, 'webhook-timestamp') - $unsigned->{at}), '<', 5, 't
 my $json = JSON::PP::decode_json($unsigned->{raw});
 is($json->{name}, "Gr\x{f6}\x{df}e \"80 %\" \\ \x{1f6a8}\n\x{2028}", 'the body is JSON in UTF-8');
 
+# --- replacing a secret ----------------------------------------------------------------------------
+my $new = $node->safe_psql('postgres', 'SELECT alerting.generate_secret()');
+like($new, qr/^whsec_[A-Za-z0-9+\/]{43}=$/, 'a new secret');
+isnt($new, $node->safe_psql('postgres', 'SELECT alerting.generate_secret()'), 'is new each time');
+webhook($node, 'rotating', $receiver->url('/rotating'), secret => "'$new whsec_$key'");
+deliver($node, 'rotating');
+wait_settled($node, 'rotating');
+my ($rotating) = $receiver->requests('/rotating');
+is(header($rotating, 'webhook-signature'),
+	join(' ', map { signature($rotating, decode_base64($_)) } $new =~ s/^whsec_//r, $key), 'two live secrets, two signatures');
+my $refused = $node->psql('postgres', "UPDATE alerting.webhook SET secret = '$new other' WHERE id = 'rotating'");
+isnt($refused, 0, 'several secrets are all whsec_ ones');
+
 # --- answers --------------------------------------------------------------------------------------
 my %expected = (
 	'/status/500,503,200' => 'DELIVERED 3 200',

@@ -1,0 +1,132 @@
+// The sender's upkeep: flush(), what is parked or switched off, copies of a database, retention.
+// See ext/sender.h.
+#include <algorithm>
+
+#include "core/url.h"
+#include "ext/sender.h"
+#include "pg/guc.h"
+
+namespace alerting::ext {
+
+namespace {
+
+constexpr Micros kFailingCheckInterval = kHour;
+constexpr int kDeletedAtOnce = 1000;
+constexpr Micros kLongestCleanupInterval = 10 * kMinute;
+constexpr Micros kShortestCleanupInterval = 10 * kSecond;
+// Parked deliveries are what a user still has to look at: they stay longer than delivered ones.
+constexpr Micros kFailedRetentionFactor = 4;
+
+std::vector<Micros> RemainingPausesByAttempts(const std::vector<Micros>& schedule) {
+  constexpr Micros kLongest = 3650 * 24 * kHour;
+  std::vector<Micros> remaining;
+  for (size_t attempts = 0; attempts <= schedule.size(); ++attempts) {
+    remaining.push_back(std::min(RemainingPauses(schedule, static_cast<int>(attempts)), kLongest));
+  }
+  return remaining;
+}
+
+}  // namespace
+
+std::string LoggableOrigin(const std::string& text) {
+  std::string ignored;
+  const std::optional<Url> url = ParseUrl(text, &ignored);
+  return url ? url->Origin() : "an invalid URL";
+}
+
+void Sender::AnswerFlushes(uint64_t requested, Results* results) {
+  if (requested > flush_seen_) {
+    flushes_.push_back({requested, store_.NewestSequence()});
+    flush_seen_ = requested;
+    next_flush_check_ = kNoTime;
+  }
+  if (flushes_.empty()) return;
+  const Micros now = GetCurrentTimestamp();
+  // While requests are under way the answer hardly changes, and asking costs.
+  flush_check_due_ = now < next_flush_check_ && !(in_flight_.empty() && turns_.empty());
+  if (flush_check_due_) return;
+  for (const FlushRequest& flush : flushes_) {
+    if (!store_.IsFlushed(flush.sequence)) break;
+    results->flushed = flush.number;
+  }
+  next_flush_check_ = AddTime(now, kSenderCostFactor * (GetCurrentTimestamp() - now));
+}
+
+void Sender::ParkOverdue() {
+  for (const auto& [id, error] : std::exchange(probes_failed_, {})) {
+    const auto found = queues_.find(id);
+    if (found == queues_.end()) continue;
+    (void)store_.ParkOverdue(id, RemainingPausesByAttempts(found->second->schedule), Claimed(),
+                             GetCurrentTimestamp(),
+                             "not tried again, the endpoint fails: " + error);
+  }
+}
+
+void Sender::SwitchOff() {
+  constexpr char kReason[] = "endpoint answered 410 Gone";
+  std::erase_if(gone_, [&](const std::pair<std::string, std::string>& gone) {
+    const DeliveryStore::Switched switched = store_.SwitchOff(gone.first, gone.second, kReason);
+    if (switched == DeliveryStore::Switched::kOff) {
+      pg::Call([&] {
+        ereport(LOG,
+                (errmsg("alerting: webhook %s was switched off: %s", gone.first.c_str(), kReason)));
+      });
+    }
+    return switched != DeliveryStore::Switched::kLocked;
+  });
+  const Micros now = GetCurrentTimestamp();
+  if (parked_.empty() || now < next_failing_check_) return;
+  next_failing_check_ = AddTime(now, kFailingCheckInterval);
+  const std::vector<std::string> ids(parked_.begin(), parked_.end());
+  parked_.clear();
+  for (const std::string& id : store_.SwitchOffFailing(ids)) {
+    look_ = true;
+    pg::Call([&] {
+      ereport(LOG, (errmsg("alerting: webhook %s was switched off: nothing but failures for five "
+                           "days",
+                           id.c_str())));
+    });
+  }
+}
+
+void Sender::NoteHeld(bool held) {
+  slot_->held = held;
+  if (held == held_) return;
+  held_ = held;
+  if (!held) return;
+  for (auto& [id, queue] : queues_) Deactivate(queue.get());
+  pg::Call([&] {
+    ereport(WARNING,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("alerting: webhooks are held: this database is a copy of the one that alerting "
+                    "was attached in"),
+             errdetail("Alerts are evaluated and their deliveries wait in alerting.delivery."),
+             errhint("Call alerting.resume() if this database is to send webhooks.")));
+  });
+}
+
+void Sender::DeleteExpired(Micros now) {
+  next_cleanup_ = AddTime(now, kLongestCleanupInterval);
+  if (pg::guc_delivery_retention_minutes < 0) return;
+  const Micros retention = pg::guc_delivery_retention_minutes * kMinute;
+  uint64_t deleted = 0;
+  try {
+    StoreTransaction transaction("deleting old deliveries");
+    if (transaction.ready()) {
+      deleted = store_.DeleteDelivered(now - retention, kDeletedAtOnce);
+      if (deleted < kDeletedAtOnce) {
+        deleted = std::max(
+            deleted, store_.DeleteFailed(now - kFailedRetentionFactor * retention, kDeletedAtOnce));
+      }
+    }
+    transaction.Commit();
+  } catch (...) {
+    AfterError();
+    throw;
+  }
+  const Micros interval =
+      std::clamp(retention / 10, kShortestCleanupInterval, kLongestCleanupInterval);
+  next_cleanup_ = AddTime(now, deleted >= kDeletedAtOnce ? kSecond / 5 : interval);
+}
+
+}  // namespace alerting::ext
