@@ -95,6 +95,12 @@ std::unordered_set<std::string> Blocked(const pg::Rows& rows,
   return values;
 }
 
+std::string DeleteOrphansSql(const Binding& binding) {
+  return "DELETE FROM alerting.alert WHERE id IN (SELECT id FROM alerting.alert WHERE container_id = "
+         "ANY ($1::text[]::" +
+         std::string(KeyTypeName(binding.key_kind)) + "[]) FOR UPDATE SKIP LOCKED)";
+}
+
 std::unordered_set<std::string> FirstColumn(const pg::Rows& rows) {
   std::unordered_set<std::string> values;
   for (uint64_t row = 0; row < rows.size(); ++row) values.insert(rows.Text(row, 0));
@@ -123,7 +129,17 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
       find_resolved_webhooks_(kFindResolvedWebhooks),
       resolve_alerts_(kResolveAlerts),
       enqueue_resolved_(kEnqueueResolved),
-      notify_(kNotify) {}
+      notify_(kNotify),
+      delete_orphans_(DeleteOrphansSql(binding)) {}
+
+void AlertStore::DeleteOrphans(const std::vector<std::string>& keys) {
+  if (keys.empty()) return;
+  std::vector<std::string> texts;
+  texts.reserve(keys.size());
+  for (const std::string& key : keys) texts.push_back(KeyText(binding_.key_kind, key));
+  const pg::UserScope user(binding_.owner, false);
+  (void)delete_orphans_.Run(pg::Params().TextArray(texts));
+}
 
 std::vector<WriteResult> AlertStore::Write(std::span<OutgoingTransition* const> batch) {
   corrections_.clear();

@@ -50,6 +50,10 @@ class AlertStore {
   // FIRING already, its id replaces the one in the batch.
   std::vector<WriteResult> Write(std::span<OutgoingTransition* const> batch);
 
+  // Deletes the alerts of containers that are gone, in the current transaction. A foreign key does
+  // that as a rule, but not where logical replication deletes the containers.
+  void DeleteOrphans(const std::vector<std::string>& keys);
+
   // Containers found moved or deleted by the last Write.
   const std::vector<ContainerCorrection>& corrections() const { return corrections_; }
 
@@ -96,6 +100,7 @@ class AlertStore {
   pg::Statement resolve_alerts_;
   pg::Statement enqueue_resolved_;
   pg::Statement notify_;
+  pg::Statement delete_orphans_;
 };
 
 }  // namespace alerting::ext

@@ -163,6 +163,11 @@ void Evaluator::RefreshContainers(const std::vector<std::string>& keys) {
   if (known.empty()) return;
   ExtensionTransaction transaction(slot_, "looking up containers");
   const auto found = world_->directory.Find(known);
+  std::vector<std::string> gone;
+  for (const std::string& key : known) {
+    if (!found.contains(key)) gone.push_back(key);
+  }
+  world_->alerts.DeleteOrphans(gone);
   transaction.Commit();
   const Micros now = GetCurrentTimestamp();
   for (const std::string& key : known) {

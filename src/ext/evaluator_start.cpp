@@ -129,6 +129,11 @@ void Evaluator::RestoreAlerts(const std::unordered_set<std::string>& resolving) 
     if (world_->engine.Find(alert.container) == kNoContainer) missing.push_back(alert.container);
   }
   const auto known = world_->directory.Find(missing);
+  std::vector<std::string> gone;
+  for (const std::string& key : missing) {
+    if (!known.contains(key)) gone.push_back(key);
+  }
+  world_->alerts.DeleteOrphans(gone);
   for (const FiringAlert& alert : alerts) {
     if (resolving.contains(alert.id)) continue;
     ContainerRef ref = world_->engine.Find(alert.container);

@@ -31,14 +31,7 @@ using pg::DatabaseSlot;
 constexpr Micros kStopTimeout = 10 * kSecond;
 constexpr long kPollMs = 100;
 
-DatabaseSlot* RequireSlot() {
-  if (RecoveryInProgress()) {
-    pg::Throw([] {
-      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("alerting does not run during recovery"),
-                      errhint("Its workers start once this server has been promoted.")));
-    });
-  }
+DatabaseSlot* SlotOfDatabase() {
   DatabaseSlot* slot = pg::Call([] { return pg::MySlot(); });
   if (slot == nullptr) {
     pg::Throw([] {
@@ -48,6 +41,17 @@ DatabaseSlot* RequireSlot() {
     });
   }
   return slot;
+}
+
+DatabaseSlot* RequireSlot() {
+  if (RecoveryInProgress()) {
+    pg::Throw([] {
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("alerting does not run during recovery"),
+                      errhint("Its workers start once this server has been promoted.")));
+    });
+  }
+  return SlotOfDatabase();
 }
 
 void RequireBinding() {
@@ -106,6 +110,7 @@ Datum Flush(FunctionCallInfo fcinfo) {
 }
 
 const char* StateName(const DatabaseSlot* slot) {
+  if (RecoveryInProgress()) return "standby";
   if (!pg::guc_enabled) return "disabled";
   switch (slot->wish) {
     case pg::Wish::kStopped:
@@ -124,7 +129,7 @@ const char* StateName(const DatabaseSlot* slot) {
 }
 
 Datum Status(FunctionCallInfo fcinfo) {
-  DatabaseSlot* slot = RequireSlot();
+  DatabaseSlot* slot = SlotOfDatabase();
   pg::Call([&] { pg::EnsureWorkers(slot); });
   pg::MapQueue(slot);
   return pg::Call([&] {
@@ -137,14 +142,16 @@ Datum Status(FunctionCallInfo fcinfo) {
     const int64 queued = ring == nullptr ? 0 : static_cast<int64>(ring->size());
     const int64 capacity = ring == nullptr ? 0 : static_cast<int64>(ring->capacity());
     const bool replay = slot->replay_count > 0 || slot->replay_all;
+    char problem[pg::kProblemBytes];
+    strlcpy(problem, slot->problem, sizeof(problem));
     LWLockRelease(&slot->lock);
     // Time since the commit of the newest transaction judged, while others wait behind it.
     const auto until = static_cast<TimestampTz>(pg_atomic_read_u64(&slot->evaluated_until));
     Interval lag = {};
     if (queued > 0 && until != 0) lag.time = std::max<int64>(0, GetCurrentTimestamp() - until);
 
-    Datum values[18];
-    bool nulls[18] = {};
+    Datum values[19];
+    bool nulls[19] = {};
     int n = 0;
     values[n++] = CStringGetTextDatum(StateName(slot));
     for (const pg::WorkerKind kind : {pg::kEvaluator, pg::kSender}) {
@@ -163,6 +170,8 @@ Datum Status(FunctionCallInfo fcinfo) {
           &slot->replays_done}) {
       values[n++] = Int64GetDatum(static_cast<int64>(pg_atomic_read_u64(counter)));
     }
+    nulls[n] = problem[0] == '\0';
+    values[n++] = CStringGetTextDatum(problem);
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
   });
 }

@@ -249,8 +249,11 @@ void EndLockOut(DatabaseSlot* slot, Oid database) noexcept {
 
 void SetProblem(DatabaseSlot* slot, WorkerKind kind, const char* problem) noexcept {
   if (problem[0] == '\0' && (slot->problem[0] == '\0' || slot->problem_of != kind)) return;
+  const auto length = static_cast<int>(strlen(problem));
+  const int kept = pg_mbcliplen(problem, length, kProblemBytes - 1);
   LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-  strlcpy(slot->problem, problem, kProblemBytes);
+  memcpy(slot->problem, problem, static_cast<size_t>(kept));
+  slot->problem[kept] = '\0';
   slot->problem_of = kind;
   LWLockRelease(&slot->lock);
 }
