@@ -25,6 +25,7 @@ import argparse
 import asyncio
 import base64
 import email.utils
+import gzip
 import json
 import socket
 import ssl
@@ -32,15 +33,13 @@ import struct
 import sys
 import time
 import warnings
-import zlib
 
 MAX_BODY = 64 << 20
 
 
 def gzip_bomb():
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    zeros = bytes(1 << 20)
-    return b"".join(packer.compress(zeros) for _ in range(200)) + packer.flush()
+    # Members of a gzip stream may be concatenated: compressing one megabyte is enough.
+    return gzip.compress(bytes(1 << 20)) * 200
 
 
 class Receiver:
@@ -198,7 +197,7 @@ class Receiver:
         return await self.answer(writer, 200, body=b"b" * int(arguments[0]))
 
     async def do_gzipbomb(self, writer, _arguments, _count, _query):
-        body = await asyncio.to_thread(gzip_bomb)
+        body = gzip_bomb()
         headers = ["Content-Encoding: gzip"]
         return await self.answer(writer, 200, headers, body)
 
