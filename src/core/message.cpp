@@ -25,7 +25,8 @@ constexpr Numeric kNumeric[] = {{kCpu, &Sample::cpu},
                                 {kRestarts, &Sample::restarts}};
 
 bool HasKey(MessageKind kind) {
-  return kind == MessageKind::kSample || kind == MessageKind::kContainerChanged;
+  return kind == MessageKind::kSample || kind == MessageKind::kContainerChanged ||
+         kind == MessageKind::kContainerDeleted;
 }
 bool HasTime(MessageKind kind) { return kind == MessageKind::kSample; }
 
@@ -89,7 +90,7 @@ bool MessageReader::Next(Message* message) noexcept {
   left -= sizeof header;
 
   if (header.kind < static_cast<uint8_t>(MessageKind::kSample) ||
-      header.kind > static_cast<uint8_t>(MessageKind::kBindingChanged)) {
+      header.kind > static_cast<uint8_t>(MessageKind::kContainersTruncated)) {
     return false;
   }
   const auto kind = static_cast<MessageKind>(header.kind);

@@ -15,14 +15,16 @@ namespace alerting {
 
 enum class MessageKind : uint8_t {
   kSample = 1,
-  kRulesChanged = 2,      // reload the rules
-  kContainerChanged = 3,  // look this container up again: moved or deleted
-  kBindingChanged = 4,    // reload binding and sources, and start over
+  kRulesChanged = 2,         // reload the rules
+  kContainerChanged = 3,     // look this container up again: it has moved
+  kBindingChanged = 4,       // reload binding and sources, and start over
+  kContainerDeleted = 5,     // forget this container; one of the same key is another
+  kContainersTruncated = 6,  // forget all of them
 };
 
 struct Message {
   MessageKind kind = MessageKind::kSample;
-  Sample sample;  // kSample: all; kContainerChanged: container
+  Sample sample;  // kSample: all; kContainerChanged, kContainerDeleted: container
 };
 
 // Longest container key that fits a message; capture treats a longer one as an unknown container.

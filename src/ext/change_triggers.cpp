@@ -89,12 +89,12 @@ bool HasNewKey(const TriggerData* data) {
   });
 }
 
-void TellContainer(const TriggerData* data, HeapTuple row) {
+void TellContainer(const TriggerData* data, HeapTuple row, MessageKind kind) {
   pg::Call([&] {
     KeyBytes key;
     if (!ContainerKey(data, row, &key) || key.view.size() > kMaxKeyBytes) return;
     Message message;
-    message.kind = MessageKind::kContainerChanged;
+    message.kind = kind;
     message.sample.container = key.view;
     AddMessage(message);
   });
@@ -105,13 +105,15 @@ Datum ContainerChanged(FunctionCallInfo fcinfo) {
   const auto* data = reinterpret_cast<TriggerData*>(fcinfo->context);
   if (!OpenTransactionBuffer()) return PointerGetDatum(nullptr);
   if (!TRIGGER_FIRED_FOR_ROW(data->tg_event)) {
-    Tell(MessageKind::kBindingChanged);  // TRUNCATE: everything is to be looked up again
+    Tell(MessageKind::kContainersTruncated);
   } else if (data->tg_trigger->tgnargs == 2) {
-    if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && HasNewKey(data)) {
+    if (!TRIGGER_FIRED_BY_UPDATE(data->tg_event)) {
+      TellContainer(data, data->tg_trigtuple, MessageKind::kContainerDeleted);
+    } else if (HasNewKey(data)) {
       // Its FIRING alerts have followed it by the foreign key: they are loaded again.
       Tell(MessageKind::kBindingChanged);
     } else {
-      TellContainer(data, data->tg_trigtuple);
+      TellContainer(data, data->tg_trigtuple, MessageKind::kContainerChanged);
     }
   }
   return PointerGetDatum(nullptr);

@@ -75,6 +75,7 @@ class Evaluator final : public pg::WorkerTask {
   void JudgeSamples(std::span<const Sample> samples, Micros arrival);
   void CountUnknown(uint64_t rows);
   void WarnOfBackfill(const Sample& sample, Micros arrival);
+  void ForgetContainers(const std::vector<std::string_view>& keys);
   void ReloadRules();
   void RefreshContainers(const std::vector<std::string>& keys);
   void RefreshAllContainers();
@@ -99,6 +100,8 @@ class Evaluator final : public pg::WorkerTask {
   std::deque<OutgoingTransition> outbox_;
   std::vector<ContainerCorrection> corrections_;
   bool reload_ = false;
+  bool forget_all_ = false;  // with reload_: the containers in memory are gone, their state counts
+                             // for nothing
 
   Micros state_saved_at_ = kNoTime;
   Micros save_interval_ = 0;

@@ -53,6 +53,7 @@ void Evaluator::JudgeChunks() {
   while (NextChunk(&rest, &header, &messages)) {
     bool rules_changed = false;
     std::vector<std::string> changed_containers;
+    std::vector<std::string_view> deleted_containers;
     samples.clear();
     MessageReader reader(messages);
     Message message;
@@ -70,8 +71,18 @@ void Evaluator::JudgeChunks() {
         case MessageKind::kBindingChanged:
           reload_ = true;
           break;
+        case MessageKind::kContainerDeleted:
+          deleted_containers.push_back(message.sample.container);
+          std::erase_if(samples, [&](const Sample& sample) {
+            return sample.container == message.sample.container;
+          });
+          break;
+        case MessageKind::kContainersTruncated:
+          reload_ = forget_all_ = true;
+          break;
       }
     }
+    if (!deleted_containers.empty()) ForgetContainers(deleted_containers);
     if (!changed_containers.empty()) RefreshContainers(changed_containers);
     if (rules_changed) ReloadRules();
     JudgeSamples(samples, header.committed_at);
@@ -152,6 +163,20 @@ void Evaluator::ReloadRules() {
   std::vector<Rule> rules = LoadRules();
   transaction.Commit();
   world_->engine.SetRules(std::move(rules), GetCurrentTimestamp());
+}
+
+// Their alerts went with their rows. Some may have been made again, under the same key: those are
+// other containers, without a past.
+void Evaluator::ForgetContainers(const std::vector<std::string_view>& keys) {
+  std::vector<std::string_view> forgotten;
+  for (const std::string_view key : keys) {
+    const ContainerRef container = world_->engine.Find(key);
+    if (container == kNoContainer) continue;
+    world_->states.MarkChanged(container);
+    world_->engine.Remove(container);
+    forgotten.push_back(key);
+  }
+  if (!forgotten.empty()) LookUpUnknown(forgotten);
 }
 
 // Looks the containers up again: some have moved to another organization or are gone.

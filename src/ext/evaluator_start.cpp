@@ -6,7 +6,7 @@
 namespace alerting::ext {
 
 void Evaluator::Load() {
-  if (world_ != nullptr) SaveState(GetCurrentTimestamp(), true);
+  if (world_ != nullptr && !forget_all_) SaveState(GetCurrentTimestamp(), true);
   reload_ = true;  // until all of this has succeeded
   outbox_.clear();
   corrections_.clear();
@@ -59,11 +59,12 @@ void Evaluator::Load() {
   if (!prepared_list_.empty()) prepared_.push_back({0, kNoTime});
   marks_.push_back({0, kNoTime});
   CatchUp(GetCurrentTimestamp());
-  reload_ = false;
+  reload_ = forget_all_ = false;
 }
 
 void Evaluator::RestoreStates() {
-  std::vector<SavedContainer> saved = LoadSavedContainers(world_->binding);
+  std::vector<SavedContainer> saved;
+  if (!forget_all_) saved = LoadSavedContainers(world_->binding);
   std::vector<std::string> keys;
   for (const SavedContainer& container : saved) keys.push_back(container.key);
   const auto known = world_->directory.Find(keys);

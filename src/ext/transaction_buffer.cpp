@@ -121,7 +121,11 @@ bool NoteLevel() noexcept {
 void RaiseFlags(DatabaseSlot* slot, MessageKind kind) noexcept {
   if (kind == MessageKind::kRulesChanged) slot->rules_changed = true;
   if (kind == MessageKind::kContainerChanged) slot->containers_changed = true;
-  if (kind == MessageKind::kBindingChanged) slot->binding_changed = true;
+  // Which containers are new ones of an old key cannot be told any more: all are loaded again.
+  if (kind == MessageKind::kBindingChanged || kind == MessageKind::kContainerDeleted ||
+      kind == MessageKind::kContainersTruncated) {
+    slot->binding_changed = true;
+  }
 }
 
 // The queue cannot take the messages: marks and flags say what they would have said.

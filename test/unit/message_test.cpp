@@ -83,10 +83,13 @@ TEST(Message, EverySampleComesBack) {
 
 TEST(Message, OtherKindsComeBack) {
   for (const MessageKind kind :
-       {MessageKind::kRulesChanged, MessageKind::kContainerChanged, MessageKind::kBindingChanged}) {
+       {MessageKind::kRulesChanged, MessageKind::kContainerChanged, MessageKind::kBindingChanged,
+        MessageKind::kContainerDeleted, MessageKind::kContainersTruncated}) {
     Message message;
     message.kind = kind;
-    if (kind == MessageKind::kContainerChanged) message.sample.container = "web-1";
+    if (kind == MessageKind::kContainerChanged || kind == MessageKind::kContainerDeleted) {
+      message.sample.container = "web-1";
+    }
     const std::string bytes = Write(message);
     MessageReader reader(bytes);
     Message back;
