@@ -10,6 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_node('cases_evaluation');
+my $receiver = start_receiver('evaluation');
 my $db;
 
 sub begin_case { ($db) = @_; fixture($node, @_); return; }
@@ -22,7 +23,7 @@ sub in { my ($time, @spans) = @_; return grep { $time ge $_->[0] && $time le $_-
 	rule($node, $db, 1, 'CPU_USAGE', 80, 5);
 	rule($node, $db, 1, 'MEMORY_USAGE', 80, 0);
 	rule($node, $db, 1, 'CONTAINER_DOWN', undef, 2, no_data => 'keep');
-	webhook($node, $db, 1);
+	webhook($node, $db, 1, $receiver->url('/ok/1'));
 	my @spans = ([ '10:05', '10:12' ], [ '10:20', '10:27' ], [ '10:34', '10:40' ]);
 	my @script = map { sample(10, $_, cpu => in($_, @spans) ? 95 : 5) } minutes('10:00', '10:40');
 	run_sql(@script);
@@ -34,6 +35,9 @@ sub in { my ($time, @spans) = @_; return grep { $time ge $_->[0] && $time le $_-
 		'firing web(10) 10:05:00', 'resolved web(10) 10:05:00 10:13:00 RECOVERED',
 		'firing web(10) 10:20:00', 'resolved web(10) 10:20:00 10:28:00 RECOVERED',
 		'firing web(10) 10:34:00'), '1: five events');
+	flush_ok($node, $db, 1);
+	is($receiver->events('/ok/1'), join("\n", (map { ("firing web(10) $_", "resolved web(10) $_ RECOVERED") } '10:05:00', '10:20:00'), 'firing web(10) 10:34:00'),
+		'1: which the receiver gets');
 
 	# Of every condition, and all incidents in one transaction.
 	run_sql('BEGIN;', (map { my $bad = in($_, @spans);
@@ -199,7 +203,7 @@ sub in { my ($time, @spans) = @_; return grep { $time ge $_->[0] && $time le $_-
 	rule($node, $db, 1, 'CPU_USAGE', 80, 30);
 	rule($node, $db, 1, 'MEMORY_USAGE', 80, 5);
 	rule($node, $db, 1, 'CONTAINER_DOWN', undef, 25, no_data => 'keep');
-	webhook($node, $db, 1);
+	webhook($node, $db, 1, $receiver->url('/ok/6'));
 	my @row = map { sample(10, $_, cpu => 95, memory => 90, running => 'false') } minutes('10:00', '10:31');
 	run_sql(@row[ 0 .. 10 ]);
 	is(events($node, $db), 'firing web(10) 10:00:00', '6: memory fires before');
@@ -212,6 +216,9 @@ sub in { my ($time, @spans) = @_; return grep { $time ge $_->[0] && $time le $_-
 	is(alerts($node, $db), join("\n", 'CONTAINER_DOWN 10 FIRING 10:00:00 10:25:00', 'CPU_USAGE 10 FIRING 10:00:00 10:30:00',
 		'MEMORY_USAGE 10 FIRING 10:00:00 10:05:00'), '6: fired as if nothing had happened');
 	is(events($node, $db), join("\n", ('firing web(10) 10:00:00') x 3), '6: each is told once');
+	flush_ok($node, $db, 1);
+	my %ids = map { $_->{json}{data}{alert}{id} => 1 } grep { $_->{path} eq '/ok/6' } $receiver->requests;
+	is(keys %ids, 3, '6: and arrives');
 }
 
 # 8. Old points arriving late
@@ -244,11 +251,13 @@ sub in { my ($time, @spans) = @_; return grep { $time ge $_->[0] && $time le $_-
 {
 	begin_case('pairs');
 	rule($node, $db, 1, 'CONTAINER_DOWN', 0, 3, no_data => 'keep');
-	webhook($node, $db, 1);
+	webhook($node, $db, 1, $receiver->url('/ok/9'));
 	my %down = map { $_ => 1 } '10:00', '10:01', (grep { substr($_, 3) % 2 } minutes('10:03', '10:20')), minutes('10:21', '10:26');
 	run_sql(map { sample(10, $_, running => $down{$_} ? 'false' : 'true') } minutes('10:00', '10:27'));
 	is(alerts($node, $db), 'CONTAINER_DOWN 10 RESOLVED 10:21:00 10:24:00 10:27:00', '9: one alert');
 	is(events($node, $db), "firing web(10) 10:21:00\nresolved web(10) 10:21:00 10:27:00 RECOVERED", '9: two events');
+	flush_ok($node, $db, 1);
+	is($receiver->events('/ok/9'), "firing web(10) 10:21:00\nresolved web(10) 10:21:00 RECOVERED", '9: and two requests');
 
 	# Flapping around a threshold: as many ends as beginnings, in turn.
 	rule($node, $db, 2, 'CPU_USAGE', 80, 0);

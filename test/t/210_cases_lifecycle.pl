@@ -10,6 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_node('cases_lifecycle', 'max_prepared_transactions = 5');
+my $receiver = start_receiver('lifecycle');
 my $db = 'lifecycle';
 fixture($node, $db);
 
@@ -18,25 +19,33 @@ sub firing { flush_ok($node, $db); return run_sql(q{SELECT count(*) FROM alertin
 
 # Everything anew: containers 10 and 11 of organization 1 fire, told to the organization's webhook.
 my $rule;
+my $case = 0;
 sub begin_case
 {
+	$case++;
 	run_sql(q{TRUNCATE organizations CASCADE; TRUNCATE container_metrics; DELETE FROM alerting.delivery;
 		INSERT INTO organizations VALUES (1, 'Initech'), (2, 'Hooli');
 		INSERT INTO containers VALUES (10, 1, 'web'), (11, 1, 'db'), (20, 2, 'web');});
 	flush_ok($node, $db);
 	$rule = rule($node, $db, 1, 'CPU_USAGE', 80, 0);
-	webhook($node, $db, 1);
+	webhook($node, $db, 1, $receiver->url("/ok/$case"));
 	run_sql(sample(10, '10:00', cpu => 95), sample(11, '10:00', cpu => 95));
 	is(events($node, $db), "firing web(10) 10:00:00\nfiring db(11) 10:00:00", 'two incidents are open');
 	return;
 }
 
-# The ends that were enqueued, without the time of day of a deletion.
+# The ends that were enqueued, without the time of day of a deletion. The receiver gets the same.
 sub ends
 {
-	flush_ok($node, $db);
+	flush_ok($node, $db, 1);
 	return run_sql(q{SELECT concat_ws(' ', p #>> '{container,name}', p #>> '{container,id}', p #>> '{alert,resolveReason}')
 		FROM alerting.delivery d, LATERAL (SELECT d.payload -> 'data' AS p) x WHERE d.event = 'alert.resolved' ORDER BY p #>> '{container,id}', d.seq});
+}
+
+# What the receiver has got in this case of ends.
+sub received
+{
+	return join "\n", map { s/^resolved (\w+)\((\d+)\) \S+/$1 $2/r } grep { /^resolved/ } split /\n/, $receiver->events("/ok/$case");
 }
 
 # 10. The container is deleted while its alert fires
@@ -44,6 +53,7 @@ begin_case();
 run_sql('DELETE FROM containers WHERE id = 10;');
 is(run_sql(q{SELECT string_agg(container_id::text, ',') FROM alerting.alert}), 11, '10: its alert goes with it, at once');
 is(ends(), 'web 10 CONTAINER_DELETED', '10: one end event, with name and key');
+is(received(), 'web 10 CONTAINER_DELETED', '10: which arrives');
 is(run_sql(q{SELECT payload #>> '{data,alert,id}' = alert_id AND payload ->> 'type' = 'alert.resolved' AND payload #>> '{data,alert,status}' = 'RESOLVED'
 	AND (payload #>> '{data,alert,resolvedAt}')::timestamptz BETWEEN now() - interval '1 minute' AND now() FROM alerting.delivery WHERE event = 'alert.resolved'}),
 	't', '10: it tells when and of which alert');
@@ -52,6 +62,14 @@ run_sql(q{INSERT INTO containers VALUES (10, 1, 'web');}, sample(10, '10:05', cp
 is(firing(), 1, '10: a container made anew has no past');
 run_sql(sample(10, '10:06', cpu => 95));
 is(alerts($node, $db), "CPU_USAGE 10 FIRING 10:06:00 10:06:00\nCPU_USAGE 11 FIRING 10:00:00 10:00:00", '10: it fires by its own samples');
+
+# Also when both happen in one transaction, with samples at once, and when the queue holds all of it.
+begin_case();
+run_sql(q{BEGIN; DELETE FROM containers WHERE id = 10; INSERT INTO containers VALUES (10, 1, 'web'); COMMIT;}, sample(10, '09:00', cpu => 95), sample(10, '09:01', cpu => 95));
+is(ends(), 'web 10 CONTAINER_DELETED', '10: recreated, the old one\'s incident ends');
+is(alerts($node, $db), "CPU_USAGE 10 FIRING 09:00:00 09:00:00\nCPU_USAGE 11 FIRING 10:00:00 10:00:00", '10: and the new one\'s begins');
+run_sql(q{BEGIN;}, sample(10, '09:30', cpu => 5), q{DELETE FROM containers WHERE id = 10; INSERT INTO containers VALUES (10, 1, 'web');}, sample(10, '09:02', cpu => 95), q{COMMIT;});
+is(alerts($node, $db), "CPU_USAGE 10 FIRING 09:02:00 09:02:00\nCPU_USAGE 11 FIRING 10:00:00 10:00:00", '10: nor is a sample before its deletion its successor\'s');
 
 begin_case();
 run_sql('BEGIN; DELETE FROM containers WHERE id = 10; ROLLBACK; BEGIN; SAVEPOINT a; DELETE FROM containers WHERE id = 10; ROLLBACK TO a; COMMIT;');
@@ -77,6 +95,7 @@ run_sql('DELETE FROM organizations WHERE id = 1;');
 flush_ok($node, $db);
 is(run_sql(q{SELECT (SELECT count(*) FROM alerting.alert), (SELECT count(*) FROM alerting.delivery), (SELECT count(*) FROM alerting.webhook),
 	(SELECT count(*) FROM alerting.alert_rule), (SELECT count(*) FROM containers)}), '0|0|0|0|1', '10: of a deleted organization nothing is left');
+is(received(), '', '10: and nothing is sent');
 run_sql(sample(20, '10:01', cpu => 95));
 is(firing(), 0, '10: others go on');
 
@@ -98,7 +117,7 @@ run_sql('UPDATE containers SET id = 10 WHERE id = 12; DELETE FROM container_metr
 # The container moves to another organization.
 begin_case();
 my $other = rule($node, $db, 2, 'CPU_USAGE', 90, 0, name => 'OTHER');
-webhook($node, $db, 2);
+webhook($node, $db, 2, $receiver->url('/ok/other'));
 run_sql('UPDATE containers SET organization_id = 2 WHERE id = 10;');
 like(alerts($node, $db, reason => 1), qr/^CPU_USAGE 10 RESOLVED 10:00:00 10:00:00 10:00:\d\d CONTAINER_MOVED\nCPU_USAGE 11 FIRING 10:00:00 10:00:00\nOTHER 10 FIRING 10:00:00 10:00:00$/,
 	'10: a moved container ends under the old rules and is judged by the new ones');
@@ -133,6 +152,7 @@ is(run_sql(q{SELECT count(*) FROM alerting.alert WHERE started_at = '2026-03-02 
 begin_case();
 run_sql('UPDATE alerting.alert_rule SET enabled = false;');
 is(ends(), "web 10 RULE_DISABLED\ndb 11 RULE_DISABLED", '11b: a disabled rule ends its alerts');
+is(join("\n", sort { substr($b, 0, 1) cmp substr($a, 0, 1) } split /\n/, received()), "web 10 RULE_DISABLED\ndb 11 RULE_DISABLED", '11b: which arrive');
 is(firing(), 0, '11b: nothing stays FIRING');
 run_sql(sample(10, '10:01', cpu => 95));
 is(firing(), 0, '11b: nor fires again');
@@ -143,6 +163,7 @@ is(alerts($node, $db) =~ s/^.*RESOLVED.*\n//gmr, "CPU_USAGE 10 FIRING 10:01:00 1
 begin_case();
 run_sql("DELETE FROM alerting.alert_rule WHERE id = '$rule';");
 is(ends(), "web 10 RULE_DELETED\ndb 11 RULE_DELETED", '11c: a deleted rule ends its alerts');
+is(join("\n", sort { substr($b, 0, 1) cmp substr($a, 0, 1) } split /\n/, received()), "web 10 RULE_DELETED\ndb 11 RULE_DELETED", '11c: which arrive');
 is(run_sql('SELECT count(*) FROM alerting.alert'), 0, '11c: which go with it');
 
 begin_case();

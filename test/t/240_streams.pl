@@ -21,9 +21,9 @@ my $streams = $ENV{ALERTING_STREAMS} // 80;
 my $lanes = 3;
 note "streams $seed to " . ($seed + $streams - 1);
 
-# The oracle: as the unit tests have built it, else made here.
+# The oracle: as the unit tests have built it, or made here when that is missing or of other sources.
 my $oracle = $ENV{ALERTING_ORACLE} // 'build/oracle';
-if (!-x $oracle)
+if (!-x $oracle || grep { -M $_ < -M $oracle } glob('test/oracle/* src/core/*.h'))
 {
 	$oracle = "$PostgreSQL::Test::Utils::tmp_check/oracle";
 	system_or_bail('g++', '-std=c++20', '-O1', '-Isrc', '-Itest', glob('test/oracle/oracle*.cpp'), '-o', $oracle);

@@ -174,15 +174,16 @@ sub requests
 	return @requests;
 }
 
-# "event container started" of each request.
+# "event container started reason" of each request to a path, by the alerts' beginning: only events
+# of one alert arrive in order.
 sub events
 {
-	my ($self) = @_;
+	my ($self, $path) = @_;
 	return join "\n", map {
 		my $data = $_->{json}{data};
 		join ' ', $_->{json}{type} =~ s/^alert\.//r, "$data->{container}{name}($data->{container}{id})",
-		  substr($data->{alert}{startedAt}, 11, 8)
-	} $self->requests;
+		  substr($data->{alert}{startedAt}, 11, 8), $data->{alert}{resolveReason} // ()
+	} sort { $a->{json}{data}{alert}{startedAt} cmp $b->{json}{data}{alert}{startedAt} } grep { $_->{path} eq $path } $self->requests;
 }
 
 sub stop
