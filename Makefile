@@ -2,6 +2,7 @@
 #
 #   make demo                    on a fresh Debian machine: install what is missing, build, show it at work
 #   make test                    likewise: all tests; the last line reads "N passed, N failed"
+#   make test-all                that, and the tests on PostgreSQL 17 and 18 in chroots of Debian
 #   make && make install         build and install (PG_CONFIG=/path/to/pg_config picks a server)
 #   make installcheck            regression, isolation and TAP tests against the installed extension
 #   make dist                    the archive for PGXN, from the last commit
@@ -92,11 +93,16 @@ FORMATTED = $(wildcard $(foreach kind,h cpp,src/*/*.$(kind) test/*/*.$(kind) ben
 DISTVERSION = $(shell sed -n 's/^  "version": "\(.*\)".*/\1/p' META.json)
 
 bench bench-quick: all
-	@scripts/install-dependencies test
+	@scripts/install-dependencies bench
 	@$(MAKE) --no-print-directory -s install
 	@bench/run $(if $(filter %-quick,$@),quick)
 
-.PHONY: test demo bench bench-quick format format-check dist
+# Other versions of PostgreSQL, each in a chroot of the Debian suite that has it.
+test-all: test
+	@scripts/test-on-suite trixie 17
+	@scripts/test-on-suite forky 18
+
+.PHONY: test test-all demo bench bench-quick format format-check dist
 dist:
 	git archive --format=zip --prefix=alerting-$(DISTVERSION)/ -o alerting-$(DISTVERSION).zip HEAD
 
