@@ -96,7 +96,8 @@ std::unordered_set<std::string> Blocked(const pg::Rows& rows,
 }
 
 std::string DeleteOrphansSql(const Binding& binding) {
-  return "DELETE FROM alerting.alert WHERE id IN (SELECT id FROM alerting.alert WHERE container_id = "
+  return "DELETE FROM alerting.alert WHERE id IN (SELECT id FROM alerting.alert WHERE container_id "
+         "= "
          "ANY ($1::text[]::" +
          std::string(KeyTypeName(binding.key_kind)) + "[]) FOR UPDATE SKIP LOCKED)";
 }
