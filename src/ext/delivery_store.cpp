@@ -1,7 +1,9 @@
 // Implements ext/delivery_store.h.
 #include "ext/delivery_store.h"
 
+#include <algorithm>
 #include <charconv>
+#include <tuple>
 #include <unordered_set>
 
 #include "ext/binding.h"
@@ -83,8 +85,7 @@ const char DeliveryStore::kFetchSql[] =
     " LEFT JOIN LATERAL (SELECT f.next_attempt_at FROM alerting.delivery f"
     "   WHERE d.event = 'alert.resolved' AND f.alert_id = d.alert_id"
     "    AND f.webhook_id = d.webhook_id AND f.event = 'alert.firing' AND f.status = 'PENDING'"
-    "   LIMIT 1) f ON true"
-    " ORDER BY d.webhook_id, d.next_attempt_at, d.seq";
+    "   LIMIT 1) f ON true";
 
 // The update locks each delivery, so that the attempt's foreign key cannot fail. What a user did to
 // a delivery while it was under way stands, unless it arrived.
@@ -110,6 +111,17 @@ const char DeliveryStore::kIsFlushedSql[] =
     "SELECT 1 FROM alerting.webhook w WHERE w.is_active AND EXISTS ("
     "  SELECT 1 FROM alerting.delivery d"
     "   WHERE d.webhook_id = w.id AND d.status = 'PENDING' AND d.seq <= $1) LIMIT 1";
+
+const char DeliveryStore::kParkOverdueSql[] =
+    "WITH oldest AS (SELECT o.id, o.attempts, o.next_attempt_at FROM alerting.delivery o"
+    "   WHERE o.webhook_id = $1 AND o.status = 'PENDING' AND o.id <> ALL ($3)"
+    "    AND o.next_attempt_at <= $4 ORDER BY o.next_attempt_at, o.seq LIMIT $6),"
+    " overdue AS MATERIALIZED (SELECT d.id FROM oldest o JOIN alerting.delivery d ON d.id = o.id"
+    "   WHERE o.next_attempt_at + ($2::int8[])[least(o.attempts + 1, cardinality($2))]"
+    "         * interval '1 microsecond' <= $4 FOR NO KEY UPDATE OF d SKIP LOCKED),"
+    " parked AS (UPDATE alerting.delivery d SET status = 'FAILED', last_error = $5"
+    "   FROM overdue o WHERE d.id = o.id RETURNING 1)"
+    " SELECT (SELECT count(*) FROM oldest), (SELECT count(*) FROM parked)";
 
 StoreTransaction::StoreTransaction(const char* activity) : transaction_(activity) {
   if (!OidIsValid(pg::LockExtension())) throw pg::WorkerExit();
@@ -178,6 +190,9 @@ std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest
     delivery.waits_until = rows.Timestamp(row, 5);
     delivery.sequence = rows.BigInt(row, 6);
   }
+  std::sort(deliveries.begin(), deliveries.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.webhook_id, a.due, a.sequence) < std::tie(b.webhook_id, b.due, b.sequence);
+  });
   return deliveries;
 }
 
@@ -231,23 +246,21 @@ std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes
   return settled;
 }
 
-uint64_t DeliveryStore::ParkOverdue(const std::string& webhook_id,
-                                    const std::vector<Micros>& remaining_pauses,
-                                    const std::vector<std::string>& claimed, Micros now,
-                                    const std::string& error) {
-  constexpr int kMostAtOnce = 10'000;
-  pg::Params params;
-  params.Text(webhook_id).BigIntArray(remaining_pauses).TextArray(claimed).Timestamp(now);
-  params.Text(error).Int(kMostAtOnce);
-  return pg::Execute(
-             "UPDATE alerting.delivery d SET status = 'FAILED', last_error = $5"
-             " WHERE d.id IN (SELECT o.id FROM alerting.delivery o WHERE o.webhook_id = $1"
-             "  AND o.status = 'PENDING' AND o.id <> ALL ($3) AND o.next_attempt_at <= $4"
-             "  AND o.next_attempt_at + ($2::int8[])[least(o.attempts + 1, cardinality($2))]"
-             "      * interval '1 microsecond' <= $4"
-             "  ORDER BY o.next_attempt_at, o.seq LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED)",
-             params)
-      .size();
+void DeliveryStore::ParkOverdue(const std::string& webhook_id,
+                                const std::vector<Micros>& remaining_pauses,
+                                const std::vector<std::string>& claimed, Micros now,
+                                const std::string& error) {
+  constexpr int kAtOnce = 100;
+  constexpr int kMostRounds = 100;
+  // Oldest first, and no further than the first that may still wait: a backlog is not read whole
+  // for each probe.
+  for (int round = 0; round < kMostRounds; ++round) {
+    pg::Params params;
+    params.Text(webhook_id).BigIntArray(remaining_pauses).TextArray(claimed).Timestamp(now);
+    params.Text(error).Int(kAtOnce);
+    const pg::Rows rows = park_overdue_.Run(params);
+    if (rows.BigInt(0, 0) < kAtOnce || rows.BigInt(0, 1) < kAtOnce) return;
+  }
 }
 
 DeliveryStore::Switched DeliveryStore::SwitchOff(const std::string& webhook_id,

@@ -92,10 +92,9 @@ class DeliveryStore {
   // are settled (written, or gone meanwhile); the others are locked by somebody.
   std::vector<std::string> Record(std::span<const Outcome> outcomes);
   // Parks deliveries of a webhook whose last retry would be over by now (their time, plus the
-  // pauses that they have left). Returns how many.
-  uint64_t ParkOverdue(const std::string& webhook_id, const std::vector<Micros>& remaining_pauses,
-                       const std::vector<std::string>& claimed, Micros now,
-                       const std::string& error);
+  // pauses that they have left: remaining_pauses, by attempts).
+  void ParkOverdue(const std::string& webhook_id, const std::vector<Micros>& remaining_pauses,
+                   const std::vector<std::string>& claimed, Micros now, const std::string& error);
 
   // Switches a webhook off unless its url was changed.
   enum class Switched { kOff, kNotAsItWas, kLocked };
@@ -121,12 +120,14 @@ class DeliveryStore {
   pg::Statement fetch_{kFetchSql};
   pg::Statement record_{kRecordSql};
   pg::Statement is_flushed_{kIsFlushedSql};
+  pg::Statement park_overdue_{kParkOverdueSql};
 
   static const char kIsCopySql[];
   static const char kFindPendingSql[];
   static const char kFetchSql[];
   static const char kRecordSql[];
   static const char kIsFlushedSql[];
+  static const char kParkOverdueSql[];
 };
 
 }  // namespace alerting::ext

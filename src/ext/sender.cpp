@@ -52,6 +52,15 @@ Sender::Sender(pg::DatabaseSlot* slot)
                       errmsg("alerting: could not start the webhook client: %s", problem.c_str())));
     });
   }
+  // Each statement finds its few rows by an index, and its plan is made once, perhaps while the
+  // tables are empty: a plan that reads or sorts whole tables would be kept while they grow.
+  pg::Call([] {
+    for (const char* setting : {"enable_seqscan", "enable_bitmapscan", "enable_sort",
+                                "enable_incremental_sort", "enable_hashjoin", "enable_mergejoin"}) {
+      SetConfigOption(setting, "off", PGC_SUSET, PGC_S_OVERRIDE);
+    }
+    SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
+  });
   // Sockets are descriptors that the server's file cache must leave room for.
   for (int i = 0; i <= pg::guc_max_concurrent_deliveries; ++i) {
     pg::Call([] { ReserveExternalFD(); });
@@ -245,14 +254,12 @@ Micros Sender::NextWake(Micros now) const {
   for (const StuckOutcome& stuck : stuck_) transaction = std::min(transaction, stuck.retry_at);
   for (const auto& [id, queue] : queues_) {
     if (held_ || !queue->active) continue;
+    // Of what is due already, a transaction was called for above, or a request has to end first.
     const Micros probe = queue->endpoint.breaker().NextProbe();
-    const bool waits = queue->next_due != kNever || !queue->ready.empty();
-    if (waits && probe != kNoTime) {
-      const Micros due = queue->ready.empty() ? queue->next_due : kNoTime;
-      transaction = std::min(transaction, std::max(probe, due));
-    } else if (queue->next_due > now) {
-      transaction = std::min(transaction, queue->next_due);
-    }
+    Micros due = queue->next_due;
+    if (probe != kNoTime && !queue->ready.empty()) due = kNoTime;
+    due = std::max(due, probe);
+    if (due > now) transaction = std::min(transaction, due);
   }
   const Micros next = std::max(transaction, not_before_);
   const std::optional<long> timeout = client_->TimeoutMs();

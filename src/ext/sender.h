@@ -24,9 +24,9 @@
 
 namespace alerting::ext {
 
-// What costs more the more webhooks and settled deliveries there are takes a tenth of the time at
-// most: after it has run, it pauses for so many times what it took.
-inline constexpr Micros kSenderCostFactor = 10;
+// What costs more the more webhooks and settled deliveries there are takes a fifth of the time: how
+// long to pause after it took `cost`.
+Micros PauseAfterCost(Micros cost);
 
 // All of a URL that may appear in a log.
 std::string LoggableOrigin(const std::string& url);

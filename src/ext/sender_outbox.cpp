@@ -170,7 +170,7 @@ void Sender::Look(Micros now) {
     listed.insert(webhook.id);
     UpdateQueue(webhook);
   }
-  look_not_before_ = AddTime(now, kSenderCostFactor * (GetCurrentTimestamp() - now));
+  look_not_before_ = AddTime(now, PauseAfterCost(GetCurrentTimestamp() - now));
   // What is claimed here is pending there: an absent webhook is inactive, gone, or has nothing.
   for (auto& [id, queue] : queues_) {
     if (!listed.contains(id)) Deactivate(queue.get());

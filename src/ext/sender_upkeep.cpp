@@ -28,6 +28,12 @@ std::vector<Micros> RemainingPausesByAttempts(const std::vector<Micros>& schedul
 
 }  // namespace
 
+Micros PauseAfterCost(Micros cost) {
+  constexpr Micros kFactor = 4;
+  constexpr Micros kLongest = kSecond;
+  return std::min(kFactor * std::max<Micros>(cost, 0), kLongest);
+}
+
 std::string LoggableOrigin(const std::string& text) {
   std::string ignored;
   const std::optional<Url> url = ParseUrl(text, &ignored);
@@ -49,16 +55,15 @@ void Sender::AnswerFlushes(uint64_t requested, Results* results) {
     if (!store_.IsFlushed(flush.sequence)) break;
     results->flushed = flush.number;
   }
-  next_flush_check_ = AddTime(now, kSenderCostFactor * (GetCurrentTimestamp() - now));
+  next_flush_check_ = AddTime(now, PauseAfterCost(GetCurrentTimestamp() - now));
 }
 
 void Sender::ParkOverdue() {
   for (const auto& [id, error] : std::exchange(probes_failed_, {})) {
     const auto found = queues_.find(id);
     if (found == queues_.end()) continue;
-    (void)store_.ParkOverdue(id, RemainingPausesByAttempts(found->second->schedule), Claimed(),
-                             GetCurrentTimestamp(),
-                             "not tried again, the endpoint fails: " + error);
+    store_.ParkOverdue(id, RemainingPausesByAttempts(found->second->schedule), Claimed(),
+                       GetCurrentTimestamp(), "not tried again, the endpoint fails: " + error);
   }
 }
 
