@@ -170,13 +170,19 @@ void Evaluator::ReloadRules() {
 void Evaluator::ForgetContainers(const std::vector<std::string_view>& keys) {
   std::vector<std::string_view> forgotten;
   for (const std::string_view key : keys) {
+    if (world_->engine.Find(key) != kNoContainer) forgotten.push_back(key);
+  }
+  if (forgotten.empty()) return;
+  ExtensionTransaction transaction(slot_, "forgetting containers");
+  world_->alerts.DeleteOrphans({forgotten.begin(), forgotten.end()});
+  transaction.Commit();
+  for (const std::string_view key : forgotten) {
     const ContainerRef container = world_->engine.Find(key);
     if (container == kNoContainer) continue;
     world_->states.MarkChanged(container);
     world_->engine.Remove(container);
-    forgotten.push_back(key);
   }
-  if (!forgotten.empty()) LookUpUnknown(forgotten);
+  LookUpUnknown(forgotten);
 }
 
 // Looks the containers up again: some have moved to another organization or are gone.
