@@ -66,7 +66,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   host record;
   arguments text[];
-  moved text;
+  deciding text[];
   always boolean;
   done boolean;
 BEGIN
@@ -76,18 +76,25 @@ BEGIN
   END IF;
   arguments := ARRAY[host.container_key, host.container_key_kind];
   always := alerting.is_subscribed(host.containers);
-  -- Types that are no keys are compared as text: theirs may have no equality, or one that a dump
-  -- could not name.
-  SELECT string_agg(CASE WHEN alerting.key_kind(a.atttypid) IS NULL THEN format('OLD.%1$I::text IS DISTINCT FROM NEW.%1$I::text', a.attname)
-                         ELSE format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', a.attname) END, ' OR ' ORDER BY a.attnum) INTO moved
-    FROM pg_attribute a,
-         alerting.describe_mapping(host.containers, 'c', 'organization', host.organization, NULL, 'pg_catalog') d
-   WHERE a.attrelid = host.containers AND a.attnum > 0 AND NOT a.attisdropped
-     AND quote_ident(a.attname) = ANY (host.container_key || d.columns);
+  -- The columns that decide where a container belongs are arguments: a condition (WHEN) that named
+  -- them would keep the host from altering their types and from dropping them.
+  BEGIN
+    SELECT array_agg(a.attname::text ORDER BY a.attnum) INTO deciding
+      FROM pg_attribute a,
+           alerting.describe_mapping(host.containers, 'c', 'organization', host.organization, NULL, 'pg_catalog') d
+     WHERE a.attrelid = host.containers AND a.attnum > 0 AND NOT a.attisdropped
+       AND quote_ident(a.attname) = ANY (host.container_key || d.columns);
+  EXCEPTION WHEN syntax_error_or_access_rule_violation OR undefined_column OR undefined_table OR undefined_function THEN
+    -- The host has changed the table; attach(), which is on its way here or has to be called, mends it.
+    IF force THEN
+      RAISE;
+    END IF;
+    RETURN false;
+  END;
   done := alerting.ensure_trigger(host.containers, 'alerting_container_deleted',
             'AFTER DELETE ON %table% FOR EACH ROW', 'container_changed', arguments, always, force);
   done := alerting.ensure_trigger(host.containers, 'alerting_container_updated',
-            'AFTER UPDATE ON %table% FOR EACH ROW WHEN (' || moved || ')', 'container_changed', arguments, always, force) OR done;
+            'AFTER UPDATE ON %table% FOR EACH ROW', 'container_changed', arguments || deciding, always, force) OR done;
   RETURN alerting.ensure_trigger(host.containers, 'alerting_container_truncated',
             'AFTER TRUNCATE ON %table% FOR EACH STATEMENT', 'container_changed', arguments, false, force) OR done;
 END

@@ -80,6 +80,28 @@ bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
   return true;
 }
 
+// Whether an update has changed one of the columns that the trigger's further arguments name. One
+// that is not there any more may have changed.
+bool HasNewPlace(const TriggerData* data) {
+  return pg::Call([&] {
+    TupleDesc descriptor = RelationGetDescr(data->tg_relation);
+    for (int i = 2; i < data->tg_trigger->tgnargs; ++i) {
+      const int column = SPI_fnumber(descriptor, data->tg_trigger->tgargs[i]);
+      if (column <= 0) return true;
+      bool was_null = false;
+      bool is_null = false;
+      const Datum before = heap_getattr(data->tg_trigtuple, column, descriptor, &was_null);
+      const Datum after = heap_getattr(data->tg_newtuple, column, descriptor, &is_null);
+      if (was_null != is_null) return true;
+      const FormData_pg_attribute* attribute = TupleDescAttr(descriptor, column - 1);
+      if (!is_null && !datum_image_eq(before, after, attribute->attbyval, attribute->attlen)) {
+        return true;
+      }
+    }
+    return false;
+  });
+}
+
 bool HasNewKey(const TriggerData* data) {
   return pg::Call([&] {
     KeyBytes before;
@@ -103,11 +125,14 @@ void TellContainer(const TriggerData* data, HeapTuple row, MessageKind kind) {
 Datum ContainerChanged(FunctionCallInfo fcinfo) {
   RequireTrigger(fcinfo, "container_changed");
   const auto* data = reinterpret_cast<TriggerData*>(fcinfo->context);
+  const bool is_row = TRIGGER_FIRED_FOR_ROW(data->tg_event) != 0;
+  const bool is_update = is_row && TRIGGER_FIRED_BY_UPDATE(data->tg_event);
+  if (is_update && !HasNewPlace(data)) return PointerGetDatum(nullptr);
   if (!OpenTransactionBuffer()) return PointerGetDatum(nullptr);
-  if (!TRIGGER_FIRED_FOR_ROW(data->tg_event)) {
+  if (!is_row) {
     Tell(MessageKind::kContainersTruncated);
-  } else if (data->tg_trigger->tgnargs == 2) {
-    if (!TRIGGER_FIRED_BY_UPDATE(data->tg_event)) {
+  } else if (data->tg_trigger->tgnargs >= 2) {
+    if (!is_update) {
       TellContainer(data, data->tg_trigtuple, MessageKind::kContainerDeleted);
     } else if (HasNewKey(data)) {
       // Its FIRING alerts have followed it by the foreign key: they are loaded again.

@@ -130,6 +130,10 @@ Micros Evaluator::Step() {
   }
   if (world_->states.has_changes()) next = std::min(next, state_saved_at_ + save_interval_);
   if (!to_replay_.empty()) next = std::min(next, replay_at_);
+  if (std::none_of(outbox_.begin(), outbox_.end(),
+                   [](const OutgoingTransition& outgoing) { return outgoing.failures > 0; })) {
+    problem_.clear();
+  }
   if (drained && outbox_.empty() && to_replay_.empty()) AnswerFlush(ticket);
   return takes_input && !drained ? now : next;
 }
@@ -199,6 +203,16 @@ void Evaluator::WriteBatch(Batch batch) {
     return;
   } catch (const pg::Error& error) {
     world_->states.Discard();
+    problem_ = error.what();
+    // The host's tables may have changed under the statements that name them: what is loaded anew
+    // fits, or fails in the same way.
+    if (ERRCODE_TO_CATEGORY(error.sqlstate()) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
+        reloaded_for_ != problem_) {
+      reloaded_for_ = problem_;
+      reload_ = true;
+      PutOff(batch, error);
+      return;
+    }
     if (batch.size() == 1 || !IsAboutRows(error.sqlstate())) {
       PutOff(batch, error);
       return;
@@ -245,6 +259,7 @@ void Evaluator::TryBatch(const Batch& batch) {
   (void)world_->states.SaveContainers(containers, Outgoing(written));
   transaction.Commit();
   world_->states.Committed();
+  reloaded_for_.clear();
   Settle(batch, results);
 }
 

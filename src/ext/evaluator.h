@@ -38,6 +38,7 @@ class Evaluator final : public pg::WorkerTask {
   void Load() override;
   Micros Step() override;
   void BeforeStop() override;
+  const char* Problem() const override { return problem_.c_str(); }
 
  private:
   // What belongs to one binding; rebuilt whole when the binding changes.
@@ -100,6 +101,8 @@ class Evaluator final : public pg::WorkerTask {
   std::deque<OutgoingTransition> outbox_;
   std::vector<ContainerCorrection> corrections_;
   bool reload_ = false;
+  std::string problem_;       // why alerts could not be written, "" when they were
+  std::string reloaded_for_;  // the problem that has led to the last reload
   bool forget_all_ = false;  // with reload_: the containers in memory are gone, their state counts
                              // for nothing
 

@@ -74,7 +74,7 @@ class Loop {
         loaded = true;
         const Micros next = task_->Step();
         errors_ = 0;
-        SetProblem(slot_, kind_, "");
+        SetProblem(slot_, kind_, task_->Problem());
         Wait(next);
       } catch (const Error& error) {
         Report(error);

@@ -22,6 +22,8 @@ class WorkerTask {
   virtual Micros Step() = 0;
   // A descriptor that wakes the worker when readable, -1 for none.
   virtual int WakeDescriptor() { return -1; }
+  // What the last step has left undone, for status(); "" for nothing.
+  virtual const char* Problem() const { return ""; }
   // Called before the worker ends because it was told to stop.
   virtual void BeforeStop() {}
 };
