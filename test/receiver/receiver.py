@@ -27,6 +27,7 @@ import base64
 import email.utils
 import gzip
 import json
+import os
 import socket
 import ssl
 import struct
@@ -202,6 +203,14 @@ class Receiver:
         return await self.answer(writer, 200, headers, body)
 
 
+async def end_with_parent():
+    """A test that dies leaves no receiver behind."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
+    os._exit(0)
+
+
 async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
@@ -226,8 +235,10 @@ async def main():
     server = await asyncio.start_server(
         receiver.handle, options.host, options.port, ssl=tls, backlog=1024, limit=1 << 20)
     print("ready", server.sockets[0].getsockname()[1], flush=True)
+    watcher = asyncio.create_task(end_with_parent())
     async with server:
         await server.serve_forever()
+    await watcher
 
 
 if __name__ == "__main__":
