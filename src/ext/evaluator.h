@@ -103,8 +103,8 @@ class Evaluator final : public pg::WorkerTask {
   bool reload_ = false;
   std::string problem_;       // why alerts could not be written, "" when they were
   std::string reloaded_for_;  // the problem that has led to the last reload
-  bool forget_all_ = false;  // with reload_: the containers in memory are gone, their state counts
-                             // for nothing
+  bool forget_all_ = false;   // with reload_: the containers in memory are gone, their state counts
+                              // for nothing
 
   Micros state_saved_at_ = kNoTime;
   Micros save_interval_ = 0;
