@@ -122,7 +122,7 @@ class Sender final : public pg::WorkerTask {
   std::vector<std::pair<std::string, std::string>> probes_failed_;  // webhook id, error
   std::vector<std::pair<std::string, std::string>> gone_;           // webhook id, url
   std::unordered_set<std::string> parked_;  // webhooks that parked a delivery since the last check
-  Micros next_failing_check_ = kNoTime;
+  std::unordered_map<std::string, Micros> next_failing_check_;  // by webhook
   std::deque<FlushRequest> flushes_;
   uint64_t flush_seen_ = 0;
   Micros next_flush_check_ = kNoTime;

@@ -80,10 +80,15 @@ void Sender::SwitchOff() {
     return switched != DeliveryStore::Switched::kLocked;
   });
   const Micros now = GetCurrentTimestamp();
-  if (parked_.empty() || now < next_failing_check_) return;
-  next_failing_check_ = AddTime(now, kFailingCheckInterval);
-  const std::vector<std::string> ids(parked_.begin(), parked_.end());
-  parked_.clear();
+  std::vector<std::string> ids;
+  std::erase_if(parked_, [&](const std::string& id) {
+    Micros& next_check = next_failing_check_[id];
+    if (now < next_check) return false;
+    next_check = AddTime(now, kFailingCheckInterval);
+    ids.push_back(id);
+    return true;
+  });
+  if (ids.empty()) return;
   for (const std::string& id : store_.SwitchOffFailing(ids)) {
     look_ = true;
     pg::Call([&] {
