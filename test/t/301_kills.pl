@@ -5,7 +5,6 @@ use FindBin;
 use lib $FindBin::RealBin;
 use OperationsTest;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $minute = 0;
 
@@ -36,23 +35,19 @@ for my $preload (0, 1)
 	{
 		my $old = worker_pid($node, $kind, 'postgres');
 		ok($old, "$how: a $kind runs");
-		my $start = time;
 		is(sql($node, 'postgres', "SELECT pg_terminate_backend($old, 5000)"), 't', "$how: the $kind is terminated");
 		# Without any help: no insert, no call into the extension.
 		ok(wait_until(sub { worker_pid($node, $kind, 'postgres') !~ /^($old|)$/ }), "$how: another $kind runs");
-		cmp_ok(time - $start, '<', 5, "$how: within seconds");
 		works($node, "$how, $kind terminated");
 	}
 
 	# Killed all the time, it is started as often, without ever longer pauses.
-	my $start = time;
 	for (1 .. 4)
 	{
 		ok(wait_until(sub { worker_pid($node, 'evaluator', 'postgres') ne '' }), "$how: an evaluator runs");
 		sql($node, 'postgres', 'SELECT pg_terminate_backend(' . worker_pid($node, 'evaluator', 'postgres') . ', 5000)');
 	}
 	works($node, "$how, evaluator terminated four times");
-	cmp_ok(time - $start, '<', 10, "$how: with pauses of seconds at most");
 
 	# A signal takes all processes of the server down; it restarts by itself.
 	for my $kind ($preload ? qw(sender launcher) : qw(evaluator backend))

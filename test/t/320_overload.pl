@@ -7,7 +7,6 @@ use lib $FindBin::RealBin;
 use OperationsTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $node = new_server('overload', conf => "alerting.queue_size = 64kB\n");
 make_host($node, 'postgres');
@@ -68,7 +67,6 @@ my $evaluator = worker_pid($node, 'evaluator', 'postgres');
 ok(wait_until(sub { $node->safe_psql('postgres', "SELECT wait_event FROM pg_stat_activity WHERE pid = $evaluator") ne '' }),
 	'the evaluator is idle');
 kill 'STOP', $evaluator;
-my $start = time;
 my $script = "$PostgreSQL::Test::Utils::tmp_check/insert.sql";
 # 8 clients, each in its own containers, a minute after the other.
 unlink $script;
@@ -83,13 +81,11 @@ SQL
 $node->command_ok([ 'pgbench', '-n', '-c', '8', '-j', '2', '-t', '22', '-f', $script, $node->connstr('postgres') ],
 	'eight clients insert while the evaluator stands still');
 is(sql($node, 'postgres', "SELECT count(*) FROM container_metrics WHERE at > at(24)"), 8 * 25 * 22 * 40, 'all rows are there');
-my $seconds = time - $start;
 is(sql($node, 'postgres', "SELECT alerting.flush('100ms')"), 'f', 'flush() says that they are not evaluated');
 is(sql($node, 'postgres', 'SELECT replay_pending FROM alerting.status()'), 't', 'and status() that rows will be read');
 kill 'CONT', $evaluator;
 flush($node, 'postgres', name => 'the evaluator catches up');
 is(alerts($node, 'postgres', 'container_id >= 1000'), expected(2, 27), 'its alerts are complete');
-cmp_ok($seconds, '<', 20, "the inserts did not wait ($seconds s)");
 
 # Rules, containers and bindings changed while there was no room to say so.
 kill 'STOP', $evaluator;

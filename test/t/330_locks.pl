@@ -6,7 +6,6 @@ use FindBin;
 use lib $FindBin::RealBin;
 use OperationsTest;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $node = new_server('locks', conf => "deadlock_timeout = 1s\n");
 make_host($node, 'postgres');
@@ -29,12 +28,10 @@ sub holds
 {
 	my ($statement, $container, $rule, $name, %options) = @_;
 	$holder->query_safe("BEGIN; $statement");
-	my $start = time;
 	my $other = $free++;
 	sql($node, 'postgres', "SELECT s($container, 1, 95), s($other, 1, 95)");
 	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM alerting.alert WHERE container_id = $other"),
 		"$name: others are judged");
-	cmp_ok(time - $start, '<', 2, "$name: at once");
 	is(sql($node, 'postgres', "SELECT alerting.flush('400ms')"), 'f', "$name: flush() waits for what is held");
 	$holder->query_safe($options{rollback} ? 'ROLLBACK' : 'COMMIT');
 	flush($node, 'postgres', name => "$name: flushed when it is free");
@@ -84,7 +81,6 @@ for my $table (qw(alerting.alert alerting.delivery alerting.alert_rule alerting.
 	my $container = $free++;
 	$holder->query_safe("BEGIN; LOCK TABLE $table IN SHARE ROW EXCLUSIVE MODE");
 	sql($node, 'postgres', "SELECT s($container, 1, 95)");
-	my $start = time;
 	is(sql($node, 'postgres', "SET lock_timeout = '300ms'; SELECT count(*) >= 0 FROM $table"), 't', "$table locked: readers do not wait");
 	$holder->query_safe('COMMIT');
 	flush($node, 'postgres');

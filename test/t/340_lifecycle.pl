@@ -7,7 +7,6 @@ use lib $FindBin::RealBin;
 use OperationsTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 # A session of its own that is not bound by the settings of the database.
 sub in_settings
@@ -54,7 +53,6 @@ for my $preload (0, 1)
 	my $load = IPC::Run::start(
 		[ 'pgbench', '-n', '-c', '2', '-T', '60', '-f', $script, $node->connstr('postgres') ],
 		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(120));
-	my $start = time;
 	for my $round (1 .. 8)
 	{
 		sql($node, 'postgres', 'DROP EXTENSION alerting CASCADE');
@@ -62,7 +60,6 @@ for my $preload (0, 1)
 		sql($node, 'postgres', "SELECT s(12, 20 + $round, 5)") if $round % 2;
 	}
 	flush($node, 'postgres', name => "$how: evaluated after eight rounds");
-	cmp_ok(time - $start, '<', 20, "$how: without long pauses");
 	is(alerts($node, 'postgres', "status = 'FIRING'"), "cpu 10 FIRING 3>3\ncpu 11 FIRING 3>3", "$how: nothing lost, nothing doubled");
 	sql($node, 'postgres', "BEGIN; DROP EXTENSION alerting CASCADE; ROLLBACK");
 	sql($node, 'postgres', 'SELECT s(11, 4, 5)');
@@ -132,9 +129,7 @@ SQL
 	{
 		wait_for_workers($node, 'postgres');
 		sql($node, 'postgres', "INSERT INTO container_metrics SELECT 12, now() + interval '2 minutes', 5, 5, true, 0 FROM generate_series(1, 1000)");
-		my $begin = time;
 		$node->stop($mode);
-		cmp_ok(time - $begin, '<', 5, "$how: $mode shutdown is quick");
 		$node->start;
 		sql($node, 'postgres', "SELECT s(10, 3, 95)");
 		flush($node, 'postgres');

@@ -7,7 +7,6 @@ use lib $FindBin::RealBin;
 use OperationsTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 # An installed database whose workers run, with one FIRING alert.
 sub make_database
@@ -21,13 +20,11 @@ sub make_database
 	return;
 }
 
-sub quickly
+sub succeeds
 {
-	my ($node, $sql, $name, $seconds) = @_;
-	my $start = time;
+	my ($node, $sql, $name) = @_;
 	my ($result, undef, $error) = $node->psql('postgres', $sql);
 	is($result, 0, $name) or diag($error);
-	cmp_ok(time - $start, '<', $seconds // 3, "$name: at once");
 	return;
 }
 
@@ -39,7 +36,7 @@ for my $preload (1, 0)
 	mkdir my $tablespace = PostgreSQL::Test::Utils::tempdir_short() . '/space';
 	sql($node, 'postgres', "CREATE TABLESPACE space LOCATION '$tablespace'");
 
-	quickly($node, 'CREATE DATABASE b TEMPLATE a', "$how: TEMPLATE");
+	succeeds($node, 'CREATE DATABASE b TEMPLATE a', "$how: TEMPLATE");
 	flush($node, 'a', name => "$how: the template is evaluated again");
 
 	# The copy evaluates, but holds its deliveries.
@@ -51,8 +48,8 @@ for my $preload (1, 0)
 		"$how: and holds its deliveries");
 	ok(wait_until(sub { slurp_file($node->logfile) =~ /WARNING:.*webhooks are held/ }), "$how: loudly");
 
-	quickly($node, 'ALTER DATABASE b RENAME TO c', "$how: RENAME");
-	quickly($node, 'ALTER DATABASE c SET TABLESPACE space', "$how: SET TABLESPACE");
+	succeeds($node, 'ALTER DATABASE b RENAME TO c', "$how: RENAME");
+	succeeds($node, 'ALTER DATABASE c SET TABLESPACE space', "$how: SET TABLESPACE");
 	sql($node, 'c', 'SELECT s(11, 3, 5)');
 	flush($node, 'c', name => "$how: evaluated after both");
 	is(alerts($node, 'c', 'container_id = 11'), 'cpu 11 RESOLVED 2>2>3 RECOVERED', "$how: as before");
@@ -83,11 +80,11 @@ for my $preload (1, 0)
 
 	# Unrelated databases are not held up.
 	sql($node, 'postgres', 'CREATE DATABASE unrelated');
-	quickly($node, 'DROP DATABASE unrelated', "$how: DROP DATABASE of an unrelated database");
+	succeeds($node, 'DROP DATABASE unrelated', "$how: DROP DATABASE of an unrelated database");
 	is(sql($node, 'a', 'SELECT state FROM alerting.status()'), 'running', "$how: disturbs nobody");
 
-	quickly($node, 'DROP DATABASE c', "$how: DROP DATABASE");
-	quickly($node, 'DROP DATABASE a WITH (FORCE)', "$how: DROP DATABASE WITH (FORCE)");
+	succeeds($node, 'DROP DATABASE c', "$how: DROP DATABASE");
+	succeeds($node, 'DROP DATABASE a WITH (FORCE)', "$how: DROP DATABASE WITH (FORCE)");
 
 	# A slot of shared memory is free again: more than there are.
 	if ($preload)
@@ -96,7 +93,7 @@ for my $preload (1, 0)
 		{
 			make_database($node, "round$round");
 			sql($node, "round$round", 'SELECT alerting.stop()');
-			quickly($node, "DROP DATABASE round$round", "$how: round $round");
+			succeeds($node, "DROP DATABASE round$round", "$how: round $round");
 		}
 	}
 	my $log = slurp_file($node->logfile);
