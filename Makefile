@@ -26,8 +26,10 @@ LAYERS    = core net pg ext
 OBJS      = $(patsubst %.cpp,%.o,$(foreach layer,$(LAYERS),$(call sources,src/$(layer)/*.cpp)))
 DEPS      = $(OBJS:.o=.d)
 SQL_PARTS = $(sort $(wildcard $(TOP)/extension/$(EXTVERSION)/*.sql))
-DATA_built = alerting--$(EXTVERSION).sql
-DATA       = $(call sources,extension/alerting--*--*.sql)
+# Updates to this version are built, too; the scripts of released versions are kept as they were.
+UPDATES    = $(notdir $(call sources,extension/updates/*--$(EXTVERSION).sql))
+DATA_built = alerting--$(EXTVERSION).sql $(UPDATES:%=alerting--%)
+DATA       = $(call sources,extension/released/alerting--*.sql)
 
 REGRESS     := $(notdir $(basename $(call sources,sql/*.sql)))
 ISOLATION   := $(notdir $(basename $(call sources,test/isolation/specs/*.spec)))
@@ -74,8 +76,13 @@ $(shlib): $(TOP)/src/ext/exports.map
 -include $(DEPS)
 
 # The folder is a prerequisite so that a file taken away counts as a change too.
-$(DATA_built): $(SQL_PARTS) $(TOP)/extension/$(EXTVERSION)
+alerting--$(EXTVERSION).sql: $(SQL_PARTS) $(TOP)/extension/$(EXTVERSION)
 	cat $(SQL_PARTS) < /dev/null > $@.tmp && mv $@.tmp $@
+
+# See extension/updates/begin.sql.
+update = $(addprefix $(TOP)/extension/updates/,begin.sql $(1)) $(filter-out %_once.sql,$(SQL_PARTS)) $(TOP)/extension/updates/end.sql
+alerting--%--$(EXTVERSION).sql: $(call update,%--$(EXTVERSION).sql) $(TOP)/extension/$(EXTVERSION)
+	cat $(call update,$*--$(EXTVERSION).sql) > $@.tmp && mv $@.tmp $@
 
 else
 # No server headers yet: only the targets below, which install them, work.

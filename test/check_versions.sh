@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One version everywhere: the control file, META.json, the changelog's newest entry and the SQL
-# scripts. META.json wants three numbers where the control file has two.
+# One version everywhere: the control file, META.json, the changelog's newest entry, the library and
+# the SQL scripts. META.json wants three numbers where the control file has two.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 status=0
@@ -12,11 +12,19 @@ complain() {
 version=$(sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" alerting.control)
 [ -n "$version" ] || complain "alerting.control names no default_version"
 [ -d "extension/$version" ] || complain "extension/$version: no such folder"
-for delta in extension/alerting--*--*.sql; do
-  [ -e "$delta" ] || continue
-  newest=$(printf '%s\n%s\n' "${delta##*--}" "$version.sql" | sort -V | tail -n 1)
-  [ "$newest" = "$version.sql" ] || complain "$delta leads past default_version $version"
+# Every released version can be updated, by one step or several, and no script leads past this version.
+for script in extension/released/alerting--*.sql extension/updates/*--*.sql; do
+  [ -e "$script" ] || continue
+  newest=$(printf '%s\n%s\n' "${script##*--}" "$version.sql" | sort -V | tail -n 1)
+  [ "$newest" = "$version.sql" ] || complain "$script leads past default_version $version"
 done
+previous=$(cd extension/released && printf '%s\n' alerting--*.sql | grep -v -e '--.*--' | sort -V | tail -n 1)
+previous=${previous#alerting--} previous=${previous%.sql}
+[ -e "extension/updates/$previous--$version.sql" ] || complain "extension/updates/$previous--$version.sql: no such file"
+[ ! -e "extension/released/alerting--$version.sql" ] || complain "extension/released: $version is this version"
+grep -q "\.version = \"$version\.0\"" src/pg/compat.h || complain "src/pg/compat.h: the library's version is not $version.0"
+grep -q "\"alerting/$version\"" src/net/webhook_client.cpp || complain "src/net/webhook_client.cpp: the user agent is not alerting/$version"
+grep -q "kServedVersion\[\] = \"$version\"" src/ext/evaluator.cpp || complain "src/ext/evaluator.cpp: kServedVersion is not $version"
 
 python3 - "$version" <<'EOF_PYTHON' || status=1
 import json, re, sys

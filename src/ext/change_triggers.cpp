@@ -19,6 +19,8 @@ PG_FUNCTION_INFO_V1(alerting_delivery_changed);
 PGDLLEXPORT Datum alerting_delivery_changed(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_on_drop_extension);
 PGDLLEXPORT Datum alerting_on_drop_extension(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_exclude_workers);
+PGDLLEXPORT Datum alerting_exclude_workers(PG_FUNCTION_ARGS);
 }
 
 namespace alerting::ext {
@@ -180,6 +182,20 @@ void LockHostTables() {
   });
 }
 
+// For ALTER EXTENSION ... UPDATE, which takes no lock on the extension: the workers' transactions
+// begin with a shared one.
+Datum ExcludeWorkers() {
+  const Oid extension = pg::Call([] { return get_extension_oid("alerting", false); });
+  if (!pg::Call([&] { return pg::OwnsExtension(extension); })) {
+    pg::Throw([] {
+      ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                      errmsg("must be owner of extension %s", "alerting")));
+    });
+  }
+  pg::Call([&] { LockDatabaseObject(ExtensionRelationId, extension, 0, AccessExclusiveLock); });
+  return Datum{0};
+}
+
 Datum OnDropExtension(FunctionCallInfo fcinfo) {
   if (!CALLED_AS_EVENT_TRIGGER(fcinfo)) {
     pg::Throw([&] {
@@ -216,4 +232,8 @@ Datum alerting_delivery_changed(PG_FUNCTION_ARGS) {
 }
 Datum alerting_on_drop_extension(PG_FUNCTION_ARGS) {
   return alerting::pg::Entry([&] { return alerting::ext::OnDropExtension(fcinfo); });
+}
+Datum alerting_exclude_workers(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return alerting::pg::Entry([] { return alerting::ext::ExcludeWorkers(); });
 }

@@ -23,7 +23,7 @@ constexpr Micros kLongestPause = kMinute;
 constexpr Micros kSaveInterval = 5 * kSecond;
 constexpr size_t kSaveBytesPerSecond = 1 << 20;
 constexpr Micros kRefreshInterval = 2 * kMinute;
-constexpr char kServedVersion[] = "1.0";
+constexpr char kServedVersion[] = "1.1";
 
 using Batch = std::vector<OutgoingTransition*>;
 

@@ -127,7 +127,7 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
   if (resolve_ != nullptr) set(CURLOPT_RESOLVE, resolve_.get());
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
-  set(CURLOPT_USERAGENT, "alerting/1.0");
+  set(CURLOPT_USERAGENT, "alerting/1.1");
   set(CURLOPT_TCP_KEEPALIVE, 1L);
   set(CURLOPT_POST, 1L);
   set(CURLOPT_PRIVATE, self);

@@ -77,7 +77,7 @@ inline constexpr uint32 kWorkerConnectFlags = 0;
 #endif
 
 #if PG_VERSION_NUM >= 180000
-#define ALERTING_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "alerting", .version = "1.0.0")
+#define ALERTING_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "alerting", .version = "1.1.0")
 #else
 #define ALERTING_MODULE_MAGIC PG_MODULE_MAGIC
 #endif

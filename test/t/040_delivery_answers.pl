@@ -35,7 +35,7 @@ is(header($unsigned, 'webhook-signature'), undef, 'no secret, no signature');
 is($unsigned->{method}, 'POST', 'POST');
 is(header($unsigned, 'content-type'), 'application/json', 'content type');
 is(header($unsigned, 'content-length'), length $unsigned->{raw}, 'length in bytes');
-is(header($unsigned, 'user-agent'), 'alerting/1.0', 'user agent');
+is(header($unsigned, 'user-agent'), 'alerting/1.1', 'user agent');
 is(header($unsigned, 'expect'), undef, 'no Expect');
 like(header($unsigned, 'webhook-id'), qr/^c[0-9a-z]{24}$/, 'id');
 cmp_ok(abs(header($unsigned, 'webhook-timestamp') - $unsigned->{at}), '<', 60, 'timestamp in seconds');

@@ -1,7 +1,7 @@
 -- Binding metrics tables.
 
 -- `given`: the mappings by name, as attach_metrics takes them.
-CREATE FUNCTION alerting.bind_metrics(metrics_table regclass, given jsonb, max_age interval, stale_after interval,
+CREATE OR REPLACE FUNCTION alerting.bind_metrics(metrics_table regclass, given jsonb, max_age interval, stale_after interval,
   time_zone text, at_unit text, level text, path text)
 RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_variable
@@ -93,7 +93,7 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION alerting.attach_metrics(metrics regclass, container text DEFAULT NULL, at text DEFAULT NULL, cpu text DEFAULT NULL,
+CREATE OR REPLACE FUNCTION alerting.attach_metrics(metrics regclass, container text DEFAULT NULL, at text DEFAULT NULL, cpu text DEFAULT NULL,
   memory text DEFAULT NULL, memory_used text DEFAULT NULL, memory_limit text DEFAULT NULL, running text DEFAULT NULL,
   restarts text DEFAULT NULL, max_age interval DEFAULT '1 hour', stale_after interval DEFAULT '5 minutes',
   time_zone text DEFAULT 'UTC', at_unit text DEFAULT NULL, level text DEFAULT NULL)
@@ -106,7 +106,7 @@ BEGIN ATOMIC
     max_age, stale_after, time_zone, at_unit, level, pg_catalog.current_setting('search_path'));
 END;
 
-CREATE FUNCTION alerting.detach_metrics(metrics regclass) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION alerting.detach_metrics(metrics regclass) RETURNS SETOF text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_column
 DECLARE

@@ -1,14 +1,14 @@
 -- Finding tables and columns by the names people usually give them. Names are compared in lower
 -- case and without underscores: cpu_percent, cpuPercent and "CPUPercent" are one.
 
-CREATE FUNCTION alerting.plain_name(name text) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.plain_name(name text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT lower(translate($1, '_- ', ''));
 $function$;
 
 -- The first of `names` that is a column of `rel` of one of the type categories (as in
 -- pg_type.typcategory), quoted; NULL when there is none.
-CREATE FUNCTION alerting.guess_column(rel regclass, names text[], categories text DEFAULT NULL) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.guess_column(rel regclass, names text[], categories text DEFAULT NULL) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT quote_ident(a.attname)
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -19,7 +19,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 -- The columns of `rel` that refer to `target` by a foreign key of one column, quoted.
-CREATE FUNCTION alerting.referring_columns(rel regclass, target regclass) RETURNS text[]
+CREATE OR REPLACE FUNCTION alerting.referring_columns(rel regclass, target regclass) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT coalesce(array_agg(DISTINCT quote_ident(a.attname)), '{}')
     FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
@@ -27,7 +27,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 -- The organization column of a containers table: its only foreign key to organizations, else by name.
-CREATE FUNCTION alerting.guess_organization(organizations regclass, containers regclass) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.guess_organization(organizations regclass, containers regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   referring text[] := alerting.referring_columns(containers, organizations);
@@ -39,7 +39,7 @@ $function$;
 
 -- A way from a container to its organization over one table between them, as an expression; NULL
 -- unless foreign keys show exactly one.
-CREATE FUNCTION alerting.suggest_organization(organizations regclass, containers regclass) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.suggest_organization(organizations regclass, containers regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT CASE WHEN count(*) = 1 THEN
            min(format('(SELECT h.%I FROM %s h WHERE h.%I = c.%I)', up.attname, first.confrelid::regclass, key.attname, down.attname)) END
@@ -53,7 +53,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 -- The time column of a metrics table. Numbers are a time only when their unit is said.
-CREATE FUNCTION alerting.guess_at(metrics regclass, numbers boolean) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.guess_at(metrics regclass, numbers boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT alerting.guess_column($1, ARRAY['at', 'time', 'timestamp', 'ts', 'recordedat', 'sampledat', 'collectedat',
     'measuredat', 'capturedat', 'observedat', 'reportedat', 'lastseen', 'lastseenat']
@@ -63,7 +63,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 -- Whether the container runs: a boolean column, else a state whose value 'running' says so.
-CREATE FUNCTION alerting.guess_running(metrics regclass) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.guess_running(metrics regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   found_column text := alerting.guess_column(metrics, ARRAY['running', 'isrunning', 'up', 'isup', 'alive', 'isalive'], 'B');

@@ -3,19 +3,22 @@
 -- of the extension (defaults, triggers, views) is added by repair(), which can add it again.
 
 -- Creates the tables that do not exist yet (IF NOT EXISTS would be an error in an extension script,
--- where the table is no member) and points their foreign keys at the host's tables.
-CREATE FUNCTION alerting.create_tables(organizations regclass, containers regclass) RETURNS void
+-- where the table is no member) and points their foreign keys at the host's tables. The definitions
+-- here are those of the first layout and stay as they are: whatever came later is a step of
+-- migrate_tables(), so that new tables and older ones become the same.
+CREATE OR REPLACE FUNCTION alerting.create_tables(organizations regclass, containers regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
 DECLARE
   organization_key record := alerting.key_of(organizations, 'organizations');
   container_key record := alerting.key_of(containers, 'containers');
+  before CONSTANT int := alerting.count_tables();
   strange record;
 BEGIN
   -- The workers write these tables and so run their triggers: nobody with fewer rights may own them.
   SELECT c.oid::regclass AS rel, c.relowner::regrole AS owner INTO strange
     FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
    WHERE c.relnamespace = 'alerting'::regnamespace AND NOT r.rolsuper
-     AND c.relname IN ('host_binding', 'metric_source', 'series_state', 'alert_rule', 'alert', 'webhook', 'delivery', 'delivery_attempt')
+     AND c.relname = ANY (alerting.table_names())
      AND c.relowner <> (SELECT e.extowner FROM pg_extension e WHERE e.extname = 'alerting');
   IF FOUND THEN
     RAISE EXCEPTION 'table % belongs to role %, who does not own the extension', strange.rel, strange.owner
@@ -174,6 +177,7 @@ BEGIN
     CREATE INDEX delivery_attempt_delivery_id_idx ON alerting.delivery_attempt (delivery_id, at);
   END IF;
 
+  PERFORM alerting.migrate_tables(alerting.count_tables() > before);
   PERFORM alerting.refer('alert_rule', 'organization_id', organizations, organization_key.column_name, organization_key.declaration);
   PERFORM alerting.refer('webhook', 'organization_id', organizations, organization_key.column_name, organization_key.declaration);
   PERFORM alerting.refer('alert', 'container_id', containers, container_key.column_name, container_key.declaration);

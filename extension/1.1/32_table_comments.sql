@@ -1,5 +1,5 @@
 -- The tables' manual, to be read with \d+ in psql.
-CREATE FUNCTION alerting.comment_tables() RETURNS void
+CREATE OR REPLACE FUNCTION alerting.comment_tables() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   COMMENT ON TABLE alerting.host_binding IS 'The host''s tables that alerting is bound to: one row, written by alerting.attach()';
@@ -71,7 +71,7 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION alerting.comment_delivery_tables() RETURNS void
+CREATE OR REPLACE FUNCTION alerting.comment_delivery_tables() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   COMMENT ON TABLE alerting.webhook IS 'Where an organization wants its alerts sent: a signed POST for each alert that fires or is resolved';

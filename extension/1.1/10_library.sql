@@ -1,39 +1,40 @@
 -- Entry points of the library that other parts of this script need.
 
-CREATE FUNCTION alerting.cuid() RETURNS text
+CREATE OR REPLACE FUNCTION alerting.cuid() RETURNS text
 LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'alerting_cuid';
 
 -- Says what a mapping means: the SQL to run for it (a quoted column, or the expression with every
 -- name qualified, so that it means the same under any search_path), its type, the columns of `rel`
 -- it reads, and whether it can be cast to `target`. Unqualified names are looked up along `path`.
-CREATE FUNCTION alerting.describe_mapping(
+CREATE OR REPLACE FUNCTION alerting.describe_mapping(
   rel regclass, alias text, what text, expression text,
   target regtype DEFAULT NULL, path text DEFAULT NULL,
   OUT sql text, OUT is_column boolean, OUT type regtype, OUT columns text[], OUT castable boolean)
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'alerting_describe_mapping'
 SET search_path = pg_catalog, pg_temp;
 
+-- Waits until no worker's transaction is under way and keeps the workers out until this one ends.
+CREATE OR REPLACE FUNCTION alerting.exclude_workers() RETURNS void
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_exclude_workers';
+
 -- Trigger functions. They touch no table; a role that may write the table needs no right on them.
-CREATE FUNCTION alerting.capture() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.capture() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_capture';
 
-CREATE FUNCTION alerting.container_changed() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.container_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_container_changed';
 
-CREATE FUNCTION alerting.rule_changed() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.rule_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_rule_changed';
 
-CREATE FUNCTION alerting.binding_changed() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.binding_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_binding_changed';
 
-CREATE FUNCTION alerting.delivery_changed() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.delivery_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_delivery_changed';
 
-CREATE FUNCTION alerting.check_webhook() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.check_webhook() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_check_webhook';
 
-CREATE FUNCTION alerting.on_drop_extension() RETURNS event_trigger
+CREATE OR REPLACE FUNCTION alerting.on_drop_extension() RETURNS event_trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_on_drop_extension';
-
-CREATE EVENT TRIGGER alerting_drop_extension ON ddl_command_start
-  WHEN TAG IN ('DROP EXTENSION') EXECUTE FUNCTION alerting.on_drop_extension();

@@ -1,7 +1,7 @@
 -- Binding to the usual tables at CREATE EXTENSION.
 
 -- The permanent tables of the host with one of these names.
-CREATE FUNCTION alerting.find_tables(names text[]) RETURNS regclass[]
+CREATE OR REPLACE FUNCTION alerting.find_tables(names text[]) RETURNS regclass[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT coalesce(array_agg(c.oid::regclass ORDER BY c.oid), '{}')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -12,7 +12,7 @@ $function$;
 
 -- Says at CREATE EXTENSION what was done or is to be done. PostgreSQL raises client_min_messages to
 -- warning for every extension script; only who asked for errors alone wants silence.
-CREATE FUNCTION alerting.tell(line text, hint text DEFAULT NULL) RETURNS void
+CREATE OR REPLACE FUNCTION alerting.tell(line text, hint text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   level text := current_setting('client_min_messages');
@@ -31,7 +31,7 @@ END
 $function$;
 
 -- The metrics table that belongs to the bound containers, if exactly one looks like it.
-CREATE FUNCTION alerting.find_metrics() RETURNS regclass
+CREATE OR REPLACE FUNCTION alerting.find_metrics() RETURNS regclass
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT CASE WHEN count(*) = 1 THEN min(t.rel::oid::bigint)::oid::regclass END
     FROM (SELECT unnest(alerting.find_tables(ARRAY['containermetric', 'containermetrics', 'containerstat', 'containerstats',
@@ -42,7 +42,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
            WHERE cardinality(alerting.referring_columns(m.rel, b.containers)) = 1) t;
 $function$;
 
-CREATE FUNCTION alerting.bind_host() RETURNS void
+CREATE OR REPLACE FUNCTION alerting.bind_host() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   organizations regclass[];

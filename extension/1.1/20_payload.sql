@@ -1,11 +1,11 @@
 -- What a webhook receives. SQL-standard bodies: every name is resolved here, once and for all.
 
-CREATE FUNCTION alerting.rfc3339(moment timestamptz) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.rfc3339(moment timestamptz) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN pg_catalog.to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 
 -- "CPU usage 97.2 % is above 80 %": the line a person reads first.
-CREATE FUNCTION alerting.condition_summary(
+CREATE OR REPLACE FUNCTION alerting.condition_summary(
   condition text, threshold float8, duration int, value float8) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE condition
@@ -17,7 +17,7 @@ RETURN CASE condition
   WHEN 'RESTART_LOOP' THEN coalesce(round(value::numeric, 1) ::float8 || ' ', '') || 'restarts in ' || duration || ' min'
   ELSE condition END;
 
-CREATE FUNCTION alerting.firing_payload(
+CREATE OR REPLACE FUNCTION alerting.firing_payload(
   alert_id text, rule_id text, rule_name text, condition text, threshold float8, duration int,
   container_id text, container_name text, organization_id text, organization_name text,
   started_at timestamptz, fired_at timestamptz, value float8) RETURNS jsonb
@@ -39,7 +39,7 @@ RETURN jsonb_build_object(
        duration, CASE WHEN value > '-Infinity' AND value < 'Infinity' THEN value END)));
 
 -- The end of an incident, told with the words of its beginning: who got no FIRING gets no RESOLVED.
-CREATE FUNCTION alerting.resolved_payload(
+CREATE OR REPLACE FUNCTION alerting.resolved_payload(
   firing jsonb, resolved_at timestamptz, reason text) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN firing || jsonb_build_object(

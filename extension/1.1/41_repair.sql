@@ -2,7 +2,7 @@
 
 -- DROP TRIGGER locks a partitioned table's partitions before the table itself: who reads it meanwhile,
 -- as the evaluator may, locks them in the other order, which is a deadlock.
-CREATE FUNCTION alerting.drop_trigger(rel regclass, trigger_name text) RETURNS void
+CREATE OR REPLACE FUNCTION alerting.drop_trigger(rel regclass, trigger_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', rel);
@@ -12,7 +12,7 @@ $function$;
 
 -- Creates a trigger unless it is there with these arguments and this function; `force` creates it
 -- anyway. `always`: it fires for replicated changes too. Returns whether something was done.
-CREATE FUNCTION alerting.ensure_trigger(rel regclass, trigger_name text, event text, called text,
+CREATE OR REPLACE FUNCTION alerting.ensure_trigger(rel regclass, trigger_name text, event text, called text,
   arguments text[] DEFAULT '{}', always boolean DEFAULT false, force boolean DEFAULT false) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -42,7 +42,7 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION alerting.remove_trigger(rel regclass, trigger_name text) RETURNS boolean
+CREATE OR REPLACE FUNCTION alerting.remove_trigger(rel regclass, trigger_name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = rel AND t.tgname = trigger_name AND NOT t.tgisinternal) THEN
@@ -54,14 +54,14 @@ END
 $function$;
 
 -- Whether logical replication writes this table here: its apply worker fires ALWAYS row triggers only.
-CREATE FUNCTION alerting.is_subscribed(rel regclass) RETURNS boolean
+CREATE OR REPLACE FUNCTION alerting.is_subscribed(rel regclass) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid = $1
                  OR s.srrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = $1));
 $function$;
 
 -- The triggers on the containers table: deleted and moved containers are told to the evaluator at once.
-CREATE FUNCTION alerting.watch_containers(force boolean) RETURNS boolean
+CREATE OR REPLACE FUNCTION alerting.watch_containers(force boolean) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   host record;
@@ -101,7 +101,7 @@ END
 $function$;
 
 -- The triggers of one metrics table, by its row in metric_source.
-CREATE FUNCTION alerting.watch_metrics(source int) RETURNS boolean
+CREATE OR REPLACE FUNCTION alerting.watch_metrics(source int) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   s record;
@@ -130,27 +130,23 @@ BEGIN
 END
 $function$;
 
--- Views over the tables. They name no column of the host's tables, so that the host's migrations
--- may change those freely.
-CREATE FUNCTION alerting.create_views() RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
-BEGIN
-  IF to_regclass('alerting.active_alert') IS NOT NULL AND to_regclass('alerting.webhook_public') IS NOT NULL
-     AND to_regclass('alerting.webhook_health') IS NOT NULL THEN
-    RETURN false;
-  END IF;
-  DROP VIEW IF EXISTS alerting.active_alert, alerting.webhook_public, alerting.webhook_health;
-  CREATE VIEW alerting.active_alert WITH (security_invoker = true, security_barrier = true) AS
+-- Views over the tables. They name no column of the host's tables, so that the host's migrations may
+-- change those freely. A new column of a view that is known goes to its end.
+
+CREATE OR REPLACE FUNCTION alerting.view_queries(OUT name text, OUT query text) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+VALUES
+('active_alert', $query$
     SELECT a.id, r.organization_id, a.rule_id, r.name AS rule_name, r.condition, r.threshold, r.duration,
            a.container_id, alerting.container_name(a.container_id::text) AS container_name,
            a.started_at AS since, a.started_at, a.fired_at, a.value
       FROM alerting.alert a JOIN alerting.alert_rule r ON r.id = a.rule_id
-     WHERE a.status = 'FIRING';
-  CREATE VIEW alerting.webhook_public WITH (security_invoker = true, security_barrier = true) AS
+     WHERE a.status = 'FIRING'$query$),
+('webhook_public', $query$
     SELECT w.id, w.organization_id, substring(w.url FROM '^([A-Za-z]+://)') || substring(w.url FROM '^[A-Za-z]+://(?:[^/?#]*@)?([^/?#@]*)') AS origin,
            w.is_active, w.disabled_reason, w.retry_schedule, w.created_at, w.updated_at
-      FROM alerting.webhook w;
-  CREATE VIEW alerting.webhook_health WITH (security_invoker = true, security_barrier = true) AS
+      FROM alerting.webhook w$query$),
+('webhook_health', $query$
     SELECT w.id AS webhook_id, w.organization_id, w.is_active, w.disabled_reason,
            d.pending, d.oldest_pending_at, d.next_attempt_at, d.failed,
            d.last_success_at, f.at AS last_failure_at, f.error AS last_failure,
@@ -171,12 +167,56 @@ BEGIN
                percentile_disc(0.5) WITHIN GROUP (ORDER BY a.duration_ms) AS p50_ms,
                percentile_disc(0.95) WITHIN GROUP (ORDER BY a.duration_ms) AS p95_ms
           FROM alerting.delivery_attempt a JOIN alerting.delivery e ON e.id = a.delivery_id
-         WHERE e.webhook_id = w.id AND a.at > now() - interval '24 hours') t;
-  RETURN true;
+         WHERE e.webhook_id = w.id AND a.at > now() - interval '24 hours') t$query$);
+$function$;
+
+-- The statements that grant again what was granted on alerting's views.
+CREATE OR REPLACE FUNCTION alerting.view_grants() RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT coalesce(array_agg(format('GRANT %s ON %s TO %s%s', a.privilege_type, c.oid::regclass,
+                          CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+                          CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)), '{}')
+    FROM alerting.view_queries() v JOIN pg_class c ON c.oid = to_regclass(format('alerting.%I', v.name)), aclexplode(c.relacl) a
+   WHERE a.grantee <> c.relowner;
+$function$;
+
+-- Creates the views that are missing; `renew`: gives the others their present definition, too. What
+-- depends on a view stays, but for a view that lost a column, which is made anew.
+CREATE OR REPLACE FUNCTION alerting.create_views(renew boolean) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
+DECLARE
+  options CONSTANT text := 'WITH (security_invoker = true, security_barrier = true)';
+  grants CONSTANT text[] := alerting.view_grants();
+  statement text;
+  done boolean := false;
+  item record;
+BEGIN
+  FOR item IN SELECT format('alerting.%I', v.name) AS name, v.query, to_regclass(format('alerting.%I', v.name)) IS NOT NULL AS is_there
+                FROM alerting.view_queries() v LOOP
+    CONTINUE WHEN item.is_there AND NOT renew;
+    BEGIN
+      -- An extension's script may replace the extension's own objects only.
+      IF item.is_there THEN
+        EXECUTE format('ALTER EXTENSION alerting ADD VIEW %s', item.name);
+      END IF;
+      EXECUTE format('CREATE OR REPLACE VIEW %s %s AS %s', item.name, options, item.query);
+      IF item.is_there THEN
+        EXECUTE format('ALTER EXTENSION alerting DROP VIEW %s', item.name);
+      END IF;
+    EXCEPTION WHEN invalid_table_definition THEN
+      EXECUTE format('DROP VIEW %s', item.name);
+      EXECUTE format('CREATE VIEW %s %s AS %s', item.name, options, item.query);
+      FOREACH statement IN ARRAY grants LOOP
+        EXECUTE statement;
+      END LOOP;
+    END;
+    done := true;
+  END LOOP;
+  RETURN done;
 END
 $function$;
 
-CREATE FUNCTION alerting.container_name(container text) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.container_name(container text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   host record;
@@ -196,7 +236,7 @@ $function$;
 
 -- Gives the tables and the host's tables whatever they lack: defaults, triggers, views. Returns how
 -- many things were missing. Touches nothing when all is there.
-CREATE FUNCTION alerting.repair() RETURNS int
+CREATE OR REPLACE FUNCTION alerting.repair() RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
 DECLARE
   repaired int := 0;
@@ -228,7 +268,7 @@ BEGIN
     repaired := repaired + alerting.ensure_trigger(item.rel, item.trigger_name, item.event, item.called)::int;
   END LOOP;
 
-  repaired := repaired + alerting.create_views()::int;
+  repaired := repaired + alerting.create_views(false)::int;
   PERFORM alerting.comment_tables() WHERE obj_description('alerting.host_binding'::regclass, 'pg_class') IS NULL
                                        OR obj_description('alerting.active_alert'::regclass, 'pg_class') IS NULL;
   PERFORM alerting.disown_tables();
@@ -242,7 +282,7 @@ $function$;
 
 -- Inside CREATE EXTENSION every new object becomes a member of the extension; the tables must not.
 -- Outside of it nothing is a member and nothing is done.
-CREATE FUNCTION alerting.disown_tables() RETURNS void
+CREATE OR REPLACE FUNCTION alerting.disown_tables() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   item record;

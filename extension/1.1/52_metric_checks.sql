@@ -1,6 +1,6 @@
 -- What attach_metrics guesses and checks.
 
-CREATE FUNCTION alerting.check_source_options(max_age interval, stale_after interval, time_zone text, at_unit text, level text)
+CREATE OR REPLACE FUNCTION alerting.check_source_options(max_age interval, stale_after interval, time_zone text, at_unit text, level text)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   IF max_age <= interval '0' THEN
@@ -22,7 +22,7 @@ END
 $function$;
 
 -- Guesses for the readings that are not mapped; '' in `given` means that one is not wanted.
-CREATE FUNCTION alerting.guess_readings(metrics regclass, given jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION alerting.guess_readings(metrics regclass, given jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   result jsonb := '{}';
@@ -60,7 +60,7 @@ END
 $function$;
 
 -- Guesses for the container and the time of a row.
-CREATE FUNCTION alerting.guess_row(metrics regclass, given jsonb, at_unit text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION alerting.guess_row(metrics regclass, given jsonb, at_unit text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   host record;
@@ -82,7 +82,7 @@ END
 $function$;
 
 -- The stored form of a mapping that gives a figure or a flag. Capture casts a figure to double precision.
-CREATE FUNCTION alerting.reading_mapping(rel regclass, what text, expression text, path text) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.reading_mapping(rel regclass, what text, expression text, path text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   described record;
@@ -102,7 +102,7 @@ END
 $function$;
 
 -- The stored form of the mapping that gives a row's time.
-CREATE FUNCTION alerting.time_mapping(rel regclass, expression text, at_unit text, path text) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.time_mapping(rel regclass, expression text, at_unit text, path text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   described record;
@@ -128,7 +128,7 @@ $function$;
 
 -- 'row' where a statement trigger would miss rows: rows written straight into a partition, rows that
 -- logical replication applies, and chunks of a hypertable.
-CREATE FUNCTION alerting.default_level(metrics regclass) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.default_level(metrics regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   is_hypertable boolean := false;
@@ -145,7 +145,7 @@ END
 $function$;
 
 -- Replay after a restart reads what is newer than each container's last judged sample.
-CREATE FUNCTION alerting.warn_of_missing_index(metrics regclass, container text, at text) RETURNS void
+CREATE OR REPLACE FUNCTION alerting.warn_of_missing_index(metrics regclass, container text, at text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   -- Those of the two that are plain columns.

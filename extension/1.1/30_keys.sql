@@ -2,7 +2,7 @@
 
 -- Ends with an error unless `rel` is a table that the current role owns and that may be bound.
 -- `referenced`: foreign keys will point at it.
-CREATE FUNCTION alerting.check_table(rel regclass, what text, referenced boolean) RETURNS void
+CREATE OR REPLACE FUNCTION alerting.check_table(rel regclass, what text, referenced boolean) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   table_row record;
@@ -42,7 +42,7 @@ END
 $function$;
 
 -- How a key of this type is handled: 'text', 'uuid' or 'int8'; NULL when it is not supported.
-CREATE FUNCTION alerting.key_kind(type regtype) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.key_kind(type regtype) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH RECURSIVE base(type) AS (
     SELECT $1::oid UNION ALL SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype = 'd')
@@ -53,7 +53,7 @@ $function$;
 
 -- A column's type as another column must be declared to hold the same values. Of a domain it is
 -- the type beneath: a domain's checks would run with the rights of whoever writes the other column.
-CREATE FUNCTION alerting.declaration_of(rel regclass, column_number int2) RETURNS text
+CREATE OR REPLACE FUNCTION alerting.declaration_of(rel regclass, column_number int2) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH RECURSIVE base(type, modifier, depth) AS (
     SELECT a.atttypid, a.atttypmod, 0 FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum = $2
@@ -71,7 +71,7 @@ $function$;
 
 -- The single column that identifies a row of `rel`: its primary key, else its only unique NOT NULL
 -- column. `declaration` is the type as a referencing column must be declared.
-CREATE FUNCTION alerting.key_of(rel regclass, what text,
+CREATE OR REPLACE FUNCTION alerting.key_of(rel regclass, what text,
   OUT column_name text, OUT type regtype, OUT declaration text, OUT kind text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -102,13 +102,15 @@ END
 $function$;
 
 -- Makes `table_name`.`column_name` refer to the host's key, in the key's own type.
-CREATE FUNCTION alerting.refer(table_name text, column_name text, host regclass, host_column text, declaration text)
+CREATE OR REPLACE FUNCTION alerting.refer(table_name text, column_name text, host regclass, host_column text, declaration text)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
 DECLARE
   rel regclass := format('alerting.%I', table_name)::regclass;
   constraint_name text := format('%s_%s_fkey', table_name, column_name);
   own_number int2 := (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = rel AND a.attname = column_name);
   same_type boolean := declaration = alerting.declaration_of(rel, own_number);
+  grants CONSTANT text[] := alerting.view_grants();
+  statement text;
   present pg_constraint;
 BEGIN
   SELECT c.* INTO present FROM pg_constraint c
@@ -125,6 +127,10 @@ BEGIN
     IF NOT same_type THEN
       DROP VIEW IF EXISTS alerting.active_alert, alerting.webhook_public, alerting.webhook_health;
       EXECUTE format('ALTER TABLE %s ALTER COLUMN %I TYPE %s USING %2$I::text::%3$s', rel, column_name, declaration);
+      PERFORM alerting.create_views(false);
+      FOREACH statement IN ARRAY grants LOOP
+        EXECUTE statement;
+      END LOOP;
     END IF;
     EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (%I) REFERENCES %s (%s) ON DELETE CASCADE ON UPDATE CASCADE',
                    rel, constraint_name, column_name, host, host_column);

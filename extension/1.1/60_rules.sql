@@ -1,6 +1,6 @@
 -- Rules and webhooks by function; plain INSERTs do as well.
 
-CREATE FUNCTION alerting.require_organization(organization text) RETURNS void
+CREATE OR REPLACE FUNCTION alerting.require_organization(organization text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   PERFORM alerting.require_binding();
@@ -12,13 +12,13 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION alerting.organization_type() RETURNS text
+CREATE OR REPLACE FUNCTION alerting.organization_type() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
    WHERE a.attrelid = 'alerting.alert_rule'::regclass AND a.attname = 'organization_id';
 $function$;
 
-CREATE FUNCTION alerting.create_rule(organization text, name text, condition text, threshold float8 DEFAULT NULL,
+CREATE OR REPLACE FUNCTION alerting.create_rule(organization text, name text, condition text, threshold float8 DEFAULT NULL,
   duration int DEFAULT 0, no_data text DEFAULT NULL, enabled boolean DEFAULT true) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -32,7 +32,7 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION alerting.create_webhook(organization text, url text, secret text DEFAULT NULL,
+CREATE OR REPLACE FUNCTION alerting.create_webhook(organization text, url text, secret text DEFAULT NULL,
   retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -47,22 +47,22 @@ END
 $function$;
 
 -- Keys of the other kinds, so that nobody has to write a cast.
-CREATE FUNCTION alerting.create_rule(organization bigint, name text, condition text, threshold float8 DEFAULT NULL,
+CREATE OR REPLACE FUNCTION alerting.create_rule(organization bigint, name text, condition text, threshold float8 DEFAULT NULL,
   duration int DEFAULT 0, no_data text DEFAULT NULL, enabled boolean DEFAULT true) RETURNS text
 LANGUAGE sql VOLATILE
 RETURN alerting.create_rule(organization::text, name, condition, threshold, duration, no_data, enabled);
 
-CREATE FUNCTION alerting.create_rule(organization uuid, name text, condition text, threshold float8 DEFAULT NULL,
+CREATE OR REPLACE FUNCTION alerting.create_rule(organization uuid, name text, condition text, threshold float8 DEFAULT NULL,
   duration int DEFAULT 0, no_data text DEFAULT NULL, enabled boolean DEFAULT true) RETURNS text
 LANGUAGE sql VOLATILE
 RETURN alerting.create_rule(organization::text, name, condition, threshold, duration, no_data, enabled);
 
-CREATE FUNCTION alerting.create_webhook(organization bigint, url text, secret text DEFAULT NULL,
+CREATE OR REPLACE FUNCTION alerting.create_webhook(organization bigint, url text, secret text DEFAULT NULL,
   retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true) RETURNS text
 LANGUAGE sql VOLATILE
 RETURN alerting.create_webhook(organization::text, url, secret, retry_schedule, is_active);
 
-CREATE FUNCTION alerting.create_webhook(organization uuid, url text, secret text DEFAULT NULL,
+CREATE OR REPLACE FUNCTION alerting.create_webhook(organization uuid, url text, secret text DEFAULT NULL,
   retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true) RETURNS text
 LANGUAGE sql VOLATILE
 RETURN alerting.create_webhook(organization::text, url, secret, retry_schedule, is_active);

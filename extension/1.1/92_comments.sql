@@ -59,6 +59,8 @@ COMMENT ON FUNCTION alerting.repair() IS
 'Gives alerting''s and the host''s tables what DROP EXTENSION took from them: defaults, triggers, views. Returns how many things were missing';
 COMMENT ON FUNCTION alerting.bind_host() IS 'What CREATE EXTENSION does at its end: adopts existing tables of alerting, or binds to the usual tables of the host';
 
+COMMENT ON FUNCTION alerting.update_tables() IS 'What ALTER EXTENSION UPDATE does at its end: brings the tables to this version''s layout and repairs them';
+
 COMMENT ON FUNCTION alerting.capture() IS 'Trigger on metrics tables: takes the new rows'' samples and hands them over at COMMIT. Never fails the statement';
 COMMENT ON FUNCTION alerting.container_changed() IS 'Trigger on the containers table: tells the evaluator of deleted and moved containers';
 COMMENT ON FUNCTION alerting.rule_changed() IS 'Trigger on alert_rule: tells the evaluator';

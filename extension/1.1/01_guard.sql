@@ -1,6 +1,3 @@
--- alerting 1.0. The parts of this script, in the order of their names, are one file after the build.
-\echo Use "CREATE EXTENSION alerting" to load this file. \quit
-
 -- Functions of the extension run inside this schema and adopt tables that lie in it, so it must be
 -- nobody's who could put something of their own there.
 DO $do$
@@ -19,5 +16,3 @@ BEGIN
   END IF;
 END
 $do$;
-
-REVOKE ALL ON SCHEMA alerting FROM PUBLIC;

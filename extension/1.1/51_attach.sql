@@ -2,7 +2,7 @@
 
 -- The stored form of a mapping that gives a key. Its type must be of the key's kind (numbers and
 -- uuids also make a text key); everything else is probably a mistake.
-CREATE FUNCTION alerting.key_mapping(rel regclass, alias text, what text, expression text, key_type regtype, path text,
+CREATE OR REPLACE FUNCTION alerting.key_mapping(rel regclass, alias text, what text, expression text, key_type regtype, path text,
   OUT sql text, OUT is_column boolean)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -23,20 +23,20 @@ END
 $function$;
 
 -- One attach at a time.
-CREATE FUNCTION alerting.lock_binding() RETURNS void
+CREATE OR REPLACE FUNCTION alerting.lock_binding() RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT pg_advisory_xact_lock(hashtextextended('alerting.attach', 0));
 $function$;
 
 -- Lines that say what differs between two rows of a binding table, given as JSON.
-CREATE FUNCTION alerting.changes(before jsonb, after jsonb, names text[]) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION alerting.changes(before jsonb, after jsonb, names text[]) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT format('%s: %s, was %s', n.name, coalesce($2 ->> n.name, 'none'), coalesce($1 ->> n.name, 'none'))
     FROM unnest($3) WITH ORDINALITY AS n(name, position)
    WHERE ($1 ->> n.name) IS DISTINCT FROM ($2 ->> n.name) ORDER BY n.position;
 $function$;
 
-CREATE FUNCTION alerting.bind_tables(host_organizations regclass, host_containers regclass, organization_mapping text, name_mapping text, path text)
+CREATE OR REPLACE FUNCTION alerting.bind_tables(host_organizations regclass, host_containers regclass, organization_mapping text, name_mapping text, path text)
 RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   organization_key record;
@@ -149,7 +149,7 @@ END
 $function$;
 
 -- A restored copy of a database holds its deliveries; whoever works on it should know.
-CREATE FUNCTION alerting.warn_of_copy() RETURNS void
+CREATE OR REPLACE FUNCTION alerting.warn_of_copy() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   IF EXISTS (SELECT FROM alerting.host_binding b
@@ -161,14 +161,14 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION alerting.attach(organizations regclass, containers regclass, organization text DEFAULT NULL, name text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION alerting.attach(organizations regclass, containers regclass, organization text DEFAULT NULL, name text DEFAULT NULL)
 RETURNS SETOF text LANGUAGE sql VOLATILE
 BEGIN ATOMIC
   -- The one statement that runs under the caller's search_path: it says where the mapping's names are looked up.
   SELECT alerting.bind_tables(organizations, containers, organization, name, pg_catalog.current_setting('search_path'));
 END;
 
-CREATE FUNCTION alerting.unwatch_containers() RETURNS void
+CREATE OR REPLACE FUNCTION alerting.unwatch_containers() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $function$
   SELECT alerting.remove_trigger(t.tgrelid, t.tgname)
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
@@ -176,7 +176,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $function$
      AND t.tgname IN ('alerting_container_deleted', 'alerting_container_updated', 'alerting_container_truncated');
 $function$;
 
-CREATE FUNCTION alerting.detach() RETURNS SETOF text
+CREATE OR REPLACE FUNCTION alerting.detach() RETURNS SETOF text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   source regclass;
@@ -191,7 +191,7 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION alerting.require_binding() RETURNS void
+CREATE OR REPLACE FUNCTION alerting.require_binding() RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   IF to_regclass('alerting.host_binding') IS NOT NULL THEN

@@ -1,7 +1,7 @@
 -- Triggers on alerting's own tables.
 
 -- Fills what a rule leaves to its condition, and keeps updated_at honest for clients that don't.
-CREATE FUNCTION alerting.rule_defaults() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.rule_defaults() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   IF NEW.no_data IS NULL THEN
@@ -17,7 +17,7 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION alerting.webhook_touched() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.webhook_touched() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   IF NEW.updated_at = OLD.updated_at THEN
@@ -31,7 +31,7 @@ END
 $function$;
 
 -- Whether the container with this key is (still) there.
-CREATE FUNCTION alerting.container_exists(container text) RETURNS boolean
+CREATE OR REPLACE FUNCTION alerting.container_exists(container text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   host record;
@@ -54,7 +54,7 @@ $function$;
 -- this very transaction has deleted, get nothing: locking the row says so for certain, so that no
 -- foreign key of a delivery can fail later.
 -- (PL/pgSQL keeps its plan, which counts when a host with thousands of alerts is deleted.)
-CREATE FUNCTION alerting.enqueue_resolved(alert text, reason text) RETURNS void
+CREATE OR REPLACE FUNCTION alerting.enqueue_resolved(alert text, reason text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   WITH receiver AS (
@@ -73,7 +73,7 @@ $function$;
 -- An alert that is FIRING goes (with its container, rule or organization, or by itself).
 -- SECURITY DEFINER: whoever may delete a container deletes its alerts by cascade and has no right here;
 -- reachable as a trigger only, on tables whose owner may execute it.
-CREATE FUNCTION alerting.alert_deleted() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.alert_deleted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   reason text;
@@ -88,7 +88,7 @@ END
 $function$;
 
 -- TRUNCATE (also by CASCADE from containers or rules) fires no row trigger.
-CREATE FUNCTION alerting.alert_truncated() RETURNS trigger
+CREATE OR REPLACE FUNCTION alerting.alert_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   PERFORM alerting.enqueue_resolved(a.id, 'ALERT_DELETED'),
@@ -101,7 +101,7 @@ $function$;
 -- NOTIFY alerting, for live dashboards. A transaction that notified cannot be prepared (two-phase
 -- commit), and the host's transaction must not fail because of us: where that is possible,
 -- deletions are not notified.
-CREATE FUNCTION alerting.notify_transition(event text, alert text, rule text, container text) RETURNS void
+CREATE OR REPLACE FUNCTION alerting.notify_transition(event text, alert text, rule text, container text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   message text := jsonb_build_object('event', event, 'alertId', alert, 'ruleId', rule, 'containerId', container);

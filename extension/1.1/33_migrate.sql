@@ -1,0 +1,104 @@
+-- How tables of an older version become those of this one: the same way for ALTER EXTENSION UPDATE and
+-- for tables that CREATE EXTENSION finds (of a dump, or left by DROP EXTENSION).
+--
+-- The layout's number is the default of host_binding.layout: a dump carries it, detach() leaves it.
+
+CREATE OR REPLACE FUNCTION alerting.table_names() RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT ARRAY['host_binding', 'metric_source', 'series_state', 'alert_rule', 'alert', 'webhook', 'delivery', 'delivery_attempt'];
+$function$;
+
+CREATE OR REPLACE FUNCTION alerting.count_tables() RETURNS int
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT count(*)::int FROM unnest(alerting.table_names()) AS t(name) WHERE to_regclass(format('alerting.%I', t.name)) IS NOT NULL;
+$function$;
+
+-- The layout of the tables that are there.
+CREATE OR REPLACE FUNCTION alerting.tables_layout() RETURNS int
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT coalesce(max(pg_get_expr(d.adbin, d.adrelid)::int), 1)
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+   WHERE d.adrelid = to_regclass('alerting.host_binding') AND a.attname = 'layout';
+$function$;
+
+-- Locks alerting's tables until the transaction ends, all or none: whoever holds one of them and waits
+-- for another is let through, so that no deadlock comes of it, and nobody else waits for long.
+CREATE OR REPLACE FUNCTION alerting.lock_tables() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $function$
+DECLARE
+  tables text := (SELECT string_agg(format('alerting.%I', t.name), ', ') FROM unnest(alerting.table_names()) AS t(name)
+                   WHERE to_regclass(format('alerting.%I', t.name)) IS NOT NULL);
+  give_up CONSTANT timestamptz := clock_timestamp() + interval '1 minute';
+BEGIN
+  LOOP
+    BEGIN
+      EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', tables);
+      RETURN;
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+      IF clock_timestamp() > give_up THEN
+        RAISE EXCEPTION 'could not lock alerting''s tables within a minute'
+          USING ERRCODE = 'lock_not_available', DETAIL = SQLERRM,
+                HINT = 'A transaction that has been using them is still open: end it (see pg_locks and pg_stat_activity), then try again.';
+      END IF;
+      PERFORM pg_sleep(0.1);
+    END;
+  END LOOP;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION alerting.ensure_constraint(table_name text, constraint_name text, definition text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_constraint c
+                  WHERE c.conrelid = format('alerting.%I', table_name)::regclass AND c.conname = constraint_name) THEN
+    EXECUTE format('ALTER TABLE alerting.%I ADD CONSTRAINT %I %s', table_name, constraint_name, definition);
+  END IF;
+END
+$function$;
+
+-- Brings the tables to this version's layout. A step may find its work done (a table made anew among
+-- older ones passes through all steps): ADD COLUMN IF NOT EXISTS, ensure_constraint(), to_regclass().
+-- `anew`: some table was just created.
+CREATE OR REPLACE FUNCTION alerting.migrate_tables(anew boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
+DECLARE
+  newest CONSTANT int := 2;
+  present CONSTANT int := alerting.tables_layout();
+BEGIN
+  IF present > newest THEN
+    RAISE EXCEPTION 'alerting''s tables have layout %, but this version of the extension knows layouts up to %', present, newest
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'They come from a newer version: install that one''s package, then ALTER EXTENSION alerting UPDATE.';
+  ELSIF present = newest AND NOT anew THEN
+    RETURN;
+  END IF;
+  PERFORM alerting.lock_tables();
+
+  -- Layout 2: version 1.1.
+
+  -- What repair() makes from the functions' present definitions.
+  PERFORM alerting.drop_trigger(t.tgrelid, t.tgname)
+     FROM pg_trigger t
+    WHERE t.tgrelid IN (SELECT to_regclass(format('alerting.%I', n.name)) FROM unnest(alerting.table_names()) AS n(name))
+      AND NOT t.tgisinternal AND t.tgname LIKE 'alerting\_%';
+  IF present < newest THEN
+    PERFORM alerting.create_views(true);
+    COMMENT ON TABLE alerting.host_binding IS NULL;
+  END IF;
+  EXECUTE format('ALTER TABLE alerting.host_binding ALTER COLUMN layout SET DEFAULT %s', newest);
+  UPDATE alerting.host_binding SET layout = newest;
+END
+$function$;
+
+-- What ALTER EXTENSION UPDATE does to the tables at its end. The host's tables may be gone by now.
+CREATE OR REPLACE FUNCTION alerting.update_tables() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF to_regclass('alerting.host_binding') IS NOT NULL THEN
+    PERFORM alerting.migrate_tables(false);
+    PERFORM alerting.repair();
+    -- Says to the binding's trigger that the workers have to start, or to start anew.
+    UPDATE alerting.host_binding b SET updated_at = b.updated_at;
+  END IF;
+END
+$function$;

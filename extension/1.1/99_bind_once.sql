@@ -1,0 +1,1 @@
+SELECT alerting.bind_host();

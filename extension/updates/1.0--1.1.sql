@@ -1,0 +1,4 @@
+-- 1.0 to 1.1: what the parts, run again, do not do by themselves: functions that are gone or whose
+-- arguments or result changed are dropped here. Columns and tables are steps of migrate_tables().
+
+DROP FUNCTION alerting.create_views();
