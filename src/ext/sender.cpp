@@ -75,6 +75,7 @@ int Sender::MostPerWebhook() const {
 
 void Sender::ApplySettings() {
   client_->SetCaFile(SettingText(pg::guc_ca_file));
+  client_->SetMaxConnections(pg::guc_max_concurrent_deliveries);
   std::string networks = SettingText(pg::guc_allowed_networks);
   if (networks == networks_) return;
   networks_ = std::move(networks);

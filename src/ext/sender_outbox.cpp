@@ -151,7 +151,7 @@ void Sender::SettleOutcome(const Outcome& outcome) {
   WebhookQueue* queue = found->second.get();
   --queue->unrecorded;
   if (outcome.status == DeliveryStatus::kPending) {
-    queue->next_due = std::min(queue->next_due, outcome.next_attempt_at);
+    queue->WaitFor(outcome.next_attempt_at);
   }
   if (std::exchange(queue->blocked, false)) queue->next_due = kNoTime;
 }
@@ -200,7 +200,7 @@ void Sender::UpdateQueue(const PendingWebhook& webhook) {
   }
   queue->active = true;
   queue->next_due = webhook.first_due;
-  queue->from = kNoTime;
+  queue->from = webhook.first_due;
   queue->from_sequence = 0;
 }
 
@@ -233,11 +233,8 @@ void Sender::Fetch(Micros now) {
   for (const auto& [id, queue] : queues_) {
     if (requests.size() == kMostQueuesFetched) break;
     if (!queue->NeedsFetch(now, most)) continue;
-    // Each claimed delivery may be a FIRING whose RESOLVED stands first and cannot go yet.
-    const size_t claimed =
-        queue->ready.size() + queue->unrecorded + static_cast<size_t>(queue->endpoint.in_flight());
-    requests.push_back({id, queue->Target(now, most) + static_cast<int>(claimed), queue->from,
-                        queue->from_sequence});
+    requests.push_back(
+        {id, queue->Target(now, most) + queue->skip, queue->from, queue->from_sequence});
   }
   if (requests.empty()) return;
   std::unordered_map<std::string, std::vector<PendingDelivery>> fetched;
@@ -261,11 +258,21 @@ void Sender::TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched
   const auto target = static_cast<size_t>(queue->Target(now, MostPerWebhook()));
   queue->next_due = kNever;
   queue->blocked = false;
-  if (!fetched.empty()) {
-    queue->from = fetched.front().due;
-    queue->from_sequence = fetched.front().sequence;
-  }
+  queue->skip = 0;
+  bool left = false;  // one that comes again, at `from`
+  const auto leave = [&](const PendingDelivery& delivery) {
+    if (!std::exchange(left, true)) {
+      queue->from = delivery.due;
+      queue->from_sequence = delivery.sequence;
+    }
+  };
+  int blocked = 0;
+  bool more = fetched.size() > static_cast<size_t>(limit);  // perhaps, behind them
   for (PendingDelivery& delivery : fetched) {
+    if (!left) {
+      queue->from = delivery.due;
+      queue->from_sequence = delivery.sequence + 1;
+    }
     if (delivery.waits_until != kNoTime) {
       if (delivery.waits_until > delivery.due) {
         // Its FIRING comes later in the table's order: stand behind it.
@@ -273,17 +280,21 @@ void Sender::TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched
         until->push_back(delivery.waits_until);
         queue->next_due = std::min(queue->next_due, delivery.waits_until);
       } else {
-        queue->blocked = true;
+        ++blocked;
+        leave(delivery);
       }
     } else if (delivery.due <= now && queue->ready.size() < target) {
       queue->ready.push_back(std::move(delivery));
     } else {
       queue->next_due = std::min(queue->next_due, delivery.due);
+      leave(delivery);
+      more = false;  // these are next
     }
   }
-  // As many as asked for, and none of them left over: there may be more behind.
-  if (fetched.size() > static_cast<size_t>(limit) && queue->next_due == kNever) {
-    queue->next_due = AddTime(now, kLockedPause);
+  queue->blocked = blocked > 0;
+  if (more) {
+    queue->skip = blocked;
+    queue->next_due = kNoTime;
   }
   if (was_empty && !queue->ready.empty()) turns_.push_back(queue);
 }

@@ -3,6 +3,7 @@
 #ifndef ALERTING_EXT_SENDER_QUEUE_H_
 #define ALERTING_EXT_SENDER_QUEUE_H_
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 #include <string>
@@ -29,7 +30,16 @@ struct WebhookQueue {
   Micros from = kNoTime;              // with from_sequence: see FetchRequest
   int64_t from_sequence = 0;
   bool blocked = false;  // something due waits for a FIRING that is claimed here
+  int skip = 0;          // so many of those are known to stand first
 
+  // A delivery of it has become due at this time.
+  void WaitFor(Micros due) {
+    next_due = std::min(next_due, due);
+    if (due < from) {
+      from = due;
+      from_sequence = 0;
+    }
+  }
   // How many deliveries to have at hand: what may start now, and as much again so that connections
   // don't idle while a transaction runs.
   int Target(Micros now, int most) const {

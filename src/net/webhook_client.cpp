@@ -88,7 +88,12 @@ WebhookClient::WebhookClient(ClientOptions options)
   curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
   curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &WebhookClient::OnTimer);
   curl_multi_setopt(multi, CURLMOPT_TIMERDATA, this);
-  curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, options_.max_idle_connections);
+  SetMaxConnections(options_.max_connections);
+}
+
+void WebhookClient::SetMaxConnections(long count) {
+  options_.max_connections = count;
+  curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, count);
 }
 
 WebhookClient::~WebhookClient() {
@@ -181,8 +186,8 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::TakeIdle() {
   return nullptr;
 }
 
+// Blocks no signals: libcurl makes no thread before OnReady runs the request.
 void WebhookClient::Start(Request request) {
-  const SignalBlock block;
   const uint64_t tag = request.tag;
   std::unique_ptr<Transfer> transfer = TakeIdle();
   if (transfer == nullptr) transfer = MakeTransfer();

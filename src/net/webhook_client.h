@@ -56,7 +56,9 @@ struct Response {
 
 struct ClientOptions {
   AddressPolicy policy;
-  long max_idle_connections = 128;
+  // Beyond it the oldest idle ones are closed. With fewer than there are requests at a time, most
+  // would need a new connection.
+  long max_connections = 256;
   std::string ca_file;  // certificate authorities instead of the system's; empty: the system's
   // For tests: answers of the resolver, as "host:port:address[,address]".
   std::vector<std::string> resolve;
@@ -75,6 +77,8 @@ class WebhookClient {
   void SetPolicy(AddressPolicy policy) { options_.policy = std::move(policy); }
   // For requests started from now on.
   void SetCaFile(std::string ca_file) { options_.ca_file = std::move(ca_file); }
+
+  void SetMaxConnections(long count);
 
   void Start(Request request);
   // Readable when OnReady has something to do.
