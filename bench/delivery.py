@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
-"""Latency from COMMIT to a local endpoint, and deliveries a second from a backlog, beside their floors.
+"""How soon, how fast and how undisturbed webhooks leave, each beside its floor in the same run.
 
-Usage: delivery.py [alerts=300] [backlog=20000]
+Usage: delivery.py [latency|throughput|isolation|all] [quick]
 
-The latency's floor is a NOTIFY wake-up plus one libcurl request; the throughput's is raw libcurl
-multi with the same bodies and an HMAC per request (curlbench.cpp) against the same sink.
+latency     COMMIT of the breaching insert to arrival at a local endpoint, in turns with the floor: a
+            LISTEN wake-up and one libcurl request over a kept connection.
+throughput  webhooks a second from a backlog of 100,000 with the log of attempts, beside raw libcurl
+            multi with the same bodies, headers and HMACs against the same sink; the evaluator works
+            meanwhile, and its CPU a sample is taken with and without.
+isolation   latency of a healthy endpoint beside 1, 10 and 100 bad ones (hanging, refusing, resetting,
+            dripping, endless, failing) with 10,000 webhooks queued for each.
 """
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -16,70 +22,178 @@ import urllib.request
 import fleet
 from pgtemp import Cluster
 
-ALERTS = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-BACKLOG = int(sys.argv[2]) if len(sys.argv) > 2 else 20000
+PARTS = ("latency", "throughput", "isolation")
+QUICK = "quick" in sys.argv
+chosen = [part for part in sys.argv[1:] if part in PARTS] or PARTS
+ROUNDS = 100 if QUICK else 500
+BACKLOG = 30_000 if QUICK else 100_000
+QUEUED = 1000 if QUICK else 10_000
+ENDPOINTS = 8
+CONCURRENT = 256
+SAMPLES = 50_000
+KEY = "a secret of some length, as random ones are"
 HERE = os.path.dirname(os.path.abspath(__file__))
-CONCURRENT = 64
 
 
-def compile_into(folder, name, *libraries):
+def compile_into(folder, name, *options):
     include = subprocess.check_output(["pg_config", "--includedir"], text=True).strip()
-    subprocess.run(["g++", "-O2", "-w", "-I" + include, "-o", f"{folder}/{name}", f"{HERE}/{name}.cpp", *libraries], check=True)
+    subprocess.run(["g++", "-O2", "-w", "-I" + include, "-o", f"{folder}/{name}", f"{HERE}/{name}.cpp", *options], check=True)
     return f"{folder}/{name}"
 
 
-def get(path):
-    return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}").read().decode()
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
-def delivered():
-    return int(re.search(r'"count":(\d+)', get("/stats")).group(1))
+def wait_for(condition, seconds=300):
+    deadline = time.time() + seconds
+    while not condition():
+        if time.time() > deadline:
+            raise RuntimeError(f"not in {seconds} s")
+        time.sleep(0.02)
 
 
-cluster = Cluster(["fsync=off"])
-sink = None
-try:
-    sink = subprocess.Popen([compile_into(cluster.dir, "sink")], stdout=subprocess.PIPE, text=True)
-    port = int(sink.stdout.readline())
-    latency = compile_into(cluster.dir, "latency", "-lpq")
-    curlbench = compile_into(cluster.dir, "curlbench", "-lcurl", "-lcrypto")
-    with open(cluster.data + "/postgresql.conf", "a") as conf:
-        conf.write(f"\nalerting.allowed_networks = '127.0.0.0/8'\nalerting.max_concurrent_deliveries = {CONCURRENT}\n")
-    cluster.sql(f"""select pg_reload_conf(); set client_min_messages = error;
-      create table organizations(id int primary key, name text);
-      create table containers(id int primary key, organization_id int not null references organizations, name text);
-      create table container_metrics(container_id int not null references containers, at timestamptz not null, cpu_percent float8);
-      insert into organizations values (1, 'one'), (2, 'two');
-      insert into containers select i, 1, 'c' || i from generate_series(0, {ALERTS}) i;
-      insert into containers select i, 2, 'c' || i from generate_series(1000000, {1000000 + BACKLOG - 1}) i;
-      create extension alerting;
-      select alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90);
-      select alerting.create_rule(2, 'cpu', 'CPU_USAGE', 90);
-      select alerting.create_webhook(1, 'http://127.0.0.1:{port}/a', 'a secret of some length');""")
-    cluster.sql("select alerting.flush('30s')")
-    environment = dict(cluster.env)
-    print("## Latency, microseconds")
-    print("NOTIFY wake-up\n" + subprocess.check_output([latency, "notify", str(ALERTS)], env=environment, text=True), end="")
-    print("alerting\n" + subprocess.check_output([latency, "alerting", str(ALERTS), str(port)], env=environment, text=True), end="")
+class Bench:
+    def __init__(self, containers):
+        self.cluster = Cluster(["fsync=off"])
+        self.children = []
+        with open(self.cluster.data + "/postgresql.conf", "a") as conf:
+            conf.write(f"\nalerting.allowed_networks = '127.0.0.0/8'\nalerting.max_concurrent_deliveries = {CONCURRENT}\n")
+        self.sql = self.cluster.sql
+        self.sql(f"""select pg_reload_conf(); set client_min_messages = error;
+          create table organizations(id int primary key, name text);
+          create table containers(id int primary key, organization_id int not null references organizations, name text);
+          create table container_metrics(container_id int not null, at timestamptz not null, cpu_percent float8);
+          insert into organizations select i, 'organization ' || i from generate_series(1, 3) i;
+          insert into containers select i, 1, 'container-' || i from generate_series(1, {containers}) i;
+          create extension alerting;
+          select alerting.create_rule(1, 'CPU above 90 %', 'CPU_USAGE', 90);
+          select alerting.flush('30s')""")
 
-    # Eight endpoints share the backlog, so that no single one's window is what is measured.
-    cluster.sql(f"insert into alerting.webhook(organization_id, url, secret)"
-                f" select 2, 'http://127.0.0.1:{port}/' || i, 'a secret of some length' from generate_series(1, 8) i")
-    get("/reset")
-    started = time.time()
-    cluster.sql(f"insert into container_metrics select i, now(), 99 from generate_series(1000000, {1000000 + BACKLOG // 8 - 1}) i")
-    total = BACKLOG // 8 * 8
-    while delivered() < total:
-        if time.time() - started > 300:
-            raise RuntimeError(f"{delivered()} of {total} delivered")
-        time.sleep(0.05)
-    seconds = time.time() - started
-    raw, bad = subprocess.check_output([curlbench, f"http://127.0.0.1:{port}/", str(total), str(CONCURRENT)], text=True).split()
-    print("## Throughput, webhooks a second")
-    print(f"alerting, from the INSERT that breaches to the last arrival: {total / seconds:,.0f}")
-    print(f"raw libcurl, {CONCURRENT} at a time: {float(raw):,.0f} ({bad} failed)")
-    print(f"ratio: {total / seconds / float(raw):.2f}")
-finally:
-    if sink:
-        sink.kill()
-    cluster.stop()
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for child in self.children:
+            child.kill()
+        self.cluster.stop()
+
+    def build(self, name, *options):
+        return compile_into(self.cluster.dir, name, *options)
+
+    def start(self, *command):
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.children.append(child)
+        return int(re.search(r"(\d+)", child.stdout.readline()).group(1))
+
+    def run(self, *command, **options):
+        return subprocess.run([str(word) for word in command], env=self.cluster.env, text=True, check=True,
+                              stdout=subprocess.PIPE, **options).stdout
+
+    def pid(self, worker):
+        return self.sql(f"select pid from pg_stat_activity where backend_type = 'alerting {worker}'")
+
+    def queue(self, organization, url, webhooks, count):
+        """A backlog of as large payloads as real ones, for webhooks that are switched off yet."""
+        self.sql(f"""insert into alerting.webhook (id, organization_id, url, secret, is_active)
+            select '{organization}-' || i, {organization}, {url}, '{KEY}', false from generate_series(1, {webhooks}) i;
+          insert into alerting.delivery (webhook_id, alert_id, event, payload)
+            select '{organization}-' || i, alerting.cuid(), 'alert.firing', alerting.firing_payload(alerting.cuid(), alerting.cuid(),
+              'CPU above 90 %', 'CPU_USAGE', 90, 0, n::text, 'container-' || n, '2', 'organization 2', now(), now(), 97.2)
+              from generate_series(1, {count}) n, generate_series(1, {webhooks}) i;
+          vacuum analyze alerting.delivery;""")
+
+
+def report(line):
+    print(line, flush=True)
+
+
+def latency():
+    report("## Latency: microseconds from COMMIT sent to arrival, in turns\n\n| what | p50 | p99 |\n|---|---|---|")
+    with Bench(ROUNDS) as bench:
+        port = free_port()
+        bench.sql(f"select alerting.create_webhook(1, 'http://127.0.0.1:{port}/a', '{KEY}')")
+        program = bench.build("latency", "-pthread", "-lpq", "-lcurl")
+        results = dict(line.split(" ", 1) for line in bench.run(program, ROUNDS, port, 1).splitlines())
+        floor, ours = (list(map(float, results[name].split())) for name in ("floor", "alerting"))
+        report(f"| LISTEN wake-up and one libcurl request | {floor[0]:,.0f} | {floor[1]:,.0f} |")
+        report(f"| alerting | {ours[0]:,.0f} | {ours[1]:,.0f} |")
+        report(f"| ratio | {ours[0] / floor[0]:.2f} | {ours[1] / floor[1]:.2f} |")
+
+
+def throughput():
+    report(f"\n## Throughput: a backlog of {BACKLOG:,}, {ENDPOINTS} webhooks, {CONCURRENT} requests at a time\n")
+    with Bench(SAMPLES) as bench:
+        port = bench.start(bench.build("sink"))
+        curlbench = bench.build("curlbench", "-lcurl", "-lcrypto")
+
+        def stats():
+            answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/stats").read().decode()
+            return {name: int(value) for name, value in re.findall(r'"(\w+)":(\d+)', answer)}
+
+        def judge(minute):
+            """CPU of the evaluator for a round of samples that breach nothing, microseconds each."""
+            before = fleet.cpu_nanoseconds(evaluator)
+            bench.sql(f"insert into container_metrics select i, now() - interval '{minute} minutes', 20 from generate_series(1, {SAMPLES}) i;"
+                      " select alerting.flush('60s')")
+            return (fleet.cpu_nanoseconds(evaluator) - before) / SAMPLES / 1000
+
+        bench.queue(2, f"'http://127.0.0.1:{port}/' || i", ENDPOINTS, BACKLOG // ENDPOINTS)
+        bodies = bench.sql("select id || E'\\t' || payload from alerting.delivery")
+        evaluator, sender = bench.pid("evaluator"), bench.pid("sender")
+        judge(9)
+        alone = judge(8)
+        raw = [bench.run(curlbench, f"http://127.0.0.1:{port}/", CONCURRENT, KEY, input=bodies).split()]
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/reset").read()
+        before = fleet.cpu_nanoseconds(sender)
+        bench.sql("update alerting.webhook set is_active = true")
+        wait_for(lambda: stats()["count"] >= BACKLOG)
+        arrived = stats()
+        if bench.sql("select alerting.flush('60s', deliveries => true)") != "t":
+            raise RuntimeError("not all recorded")
+        cpu = (fleet.cpu_nanoseconds(sender) - before) / 1e9
+        rate = BACKLOG / ((arrived["last_ns"] - arrived["first_ns"]) / 1e9)
+        raw.append(bench.run(curlbench, f"http://127.0.0.1:{port}/", CONCURRENT, KEY, input=bodies).split())
+        logged = int(bench.sql("select count(*) from alerting.delivery_attempt where error is null"))
+        if arrived["count"] != BACKLOG or logged != BACKLOG:
+            raise RuntimeError(f"{arrived['count']} arrived and {logged} were logged")
+        raw_rate = sum(float(run[0]) for run in raw) / len(raw)
+        raw_cpu = sum(float(run[1]) for run in raw) / len(raw)
+        report("| what | webhooks a second | CPU, µs a webhook |\n|---|---|---|")
+        report(f"| raw libcurl multi (mean of before and after) | {raw_rate:,.0f} | {raw_cpu / BACKLOG * 1e6:.1f} |")
+        report(f"| alerting, each attempt logged | {rate:,.0f} | {cpu / BACKLOG * 1e6:.1f} |")
+        report(f"| ratio | {rate / raw_rate:.2f} | {raw_cpu / cpu:.2f} |")
+
+        bench.sql("update alerting.delivery set status = 'PENDING', attempts = 0")
+        wait_for(lambda: stats()["count"] >= BACKLOG + BACKLOG // 10)
+        busy = judge(7)
+        unfinished = int(bench.sql("select count(*) from alerting.delivery where status = 'PENDING'"))
+        report(f"\nThe evaluator's CPU a sample: {alone:.2f} µs alone, {busy:.2f} µs while webhooks leave"
+               f" ({unfinished:,} still to go).")
+
+
+def isolation():
+    report(f"\n## Isolation: microseconds from COMMIT to arrival at a healthy endpoint, {QUEUED:,} queued for each bad one\n")
+    report("| bad endpoints | p50 | p99 | attempts at the bad ones meanwhile |\n|---|---|---|---|")
+    with Bench(4 * ROUNDS) as bench:
+        bad = bench.start("python3", HERE + "/../test/receiver/receiver.py", "--log", "/dev/null")
+        nobody = free_port()
+        port = free_port()
+        bench.sql(f"select alerting.create_webhook(1, 'http://127.0.0.1:{port}/a', '{KEY}')")
+        program = bench.build("latency", "-pthread", "-lpq", "-lcurl")
+        paths = ("/hang", "/reset", "/drip", "/endless", "/status/500")
+        urls = [f"http://127.0.0.1:{bad}{path}" for path in paths] + [f"http://127.0.0.1:{nobody}/refused"]
+        listed = "(array[" + ", ".join(f"'{url}'" for url in urls) + f"])[i % {len(urls)} + 1] || '?' || i"
+        bench.queue(2, listed, 100, QUEUED)
+        for step, count in enumerate((0, 1, 10, 100)):
+            bench.sql(f"update alerting.webhook set is_active = true where organization_id = 2 and substr(id, 3)::int <= {count}")
+            started = int(bench.sql("select count(*) from alerting.delivery_attempt"))
+            results = bench.run(program, ROUNDS, port, 1 + step * ROUNDS, "alone").split()
+            attempts = int(bench.sql("select count(*) from alerting.delivery_attempt")) - started - ROUNDS
+            report(f"| {count} | {float(results[1]):,.0f} | {float(results[2]):,.0f} | {attempts:,} |")
+
+
+for part in chosen:
+    globals()[part]()

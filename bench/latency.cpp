@@ -1,11 +1,17 @@
-// Latency from COMMIT to a local webhook endpoint, and its floor. Prints p50 and p99 in
-// microseconds, from COMMIT sent and from COMMIT returned. Built by bench/delivery.py:
-//   g++ -O2 -I$(pg_config --includedir) -o latency latency.cpp -lpq
-//   latency notify N            BEGIN; INSERT; NOTIFY; COMMIT -> wake-up of a LISTENing connection
-//   latency alerting N PORT     a metric row that breaches a rule -> arrival of its webhook at the
-//   sink
+// Latency from COMMIT to a local webhook endpoint, beside its floor, taken in turns. Built by
+// bench/delivery.py:
+//   g++ -O2 -pthread -I$(pg_config --includedir) -o latency latency.cpp -lpq -lcurl
+//   latency N PORT FIRST [alone]
+// It listens on PORT and answers 204. Each of N rounds takes one of both:
+//   floor     BEGIN; INSERT; NOTIFY; COMMIT -> a LISTENing connection wakes -> one libcurl request
+//             over a kept connection -> arrival. With "alone" it is left out.
+//   alerting  BEGIN; INSERT of a metric row of container FIRST + i that breaches; COMMIT -> arrival
+//             of its webhook.
+// Prints "name p50 p99 max", in microseconds from the moment COMMIT is sent.
 #include <arpa/inet.h>
+#include <curl/curl.h>
 #include <libpq-fe.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,132 +21,158 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
+#include <thread>
 #include <vector>
+
+static int arrivals[2];  // a pipe of the times at which requests were complete
 
 static long NowNanos() {
   timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
+  clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1000000000L + t.tv_nsec;
+}
+
+static void Die(const char* what) {
+  fprintf(stderr, "latency: %s\n", what);
+  exit(1);
 }
 
 static void Run(PGconn* connection, const std::string& sql) {
   PGresult* result = PQexec(connection, sql.c_str());
   const auto status = PQresultStatus(result);
-  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-    fprintf(stderr, "%s: %s", sql.c_str(), PQerrorMessage(connection));
-    exit(1);
-  }
+  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) Die(PQerrorMessage(connection));
   PQclear(result);
 }
 
 static PGconn* Connect() {
   PGconn* connection = PQconnectdb("");
-  if (PQstatus(connection) != CONNECTION_OK) {
-    fputs(PQerrorMessage(connection), stderr);
-    exit(1);
-  }
+  if (PQstatus(connection) != CONNECTION_OK) Die(PQerrorMessage(connection));
   return connection;
+}
+
+// True: `bytes` holds a whole request.
+static bool IsWhole(const std::string& bytes) {
+  const size_t head = bytes.find("\r\n\r\n");
+  if (head == std::string::npos) return false;
+  const char* length = strcasestr(bytes.c_str(), "\r\ncontent-length:");
+  return bytes.size() >= head + 4 + (length != nullptr ? strtoul(length + 17, nullptr, 10) : 0);
+}
+
+static int Listen(int port) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  const int one = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) Die("bind");
+  if (listen(listener, 64) != 0) Die("listen");
+  return listener;
+}
+
+static void Serve(int listener) {
+  std::vector<pollfd> waits = {{listener, POLLIN, 0}};
+  std::map<int, std::string> bytes;
+  char buffer[65536];
+  for (;;) {
+    poll(waits.data(), waits.size(), -1);
+    if (waits[0].revents != 0) {
+      const int peer = accept(listener, nullptr, nullptr);
+      const int one = 1;
+      setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+      waits.push_back({peer, POLLIN, 0});
+    }
+    for (size_t i = 1; i < waits.size(); ++i) {
+      if (waits[i].revents == 0) continue;
+      const int peer = waits[i].fd;
+      const ssize_t size = read(peer, buffer, sizeof buffer);
+      if (size <= 0) {
+        close(peer);
+        bytes.erase(peer);
+        waits.erase(waits.begin() + static_cast<long>(i));
+        break;
+      }
+      if (!IsWhole(bytes[peer].append(buffer, static_cast<size_t>(size)))) continue;
+      const long now = NowNanos();
+      bytes[peer].clear();
+      constexpr char kAnswer[] = "HTTP/1.1 204 No Content\r\n\r\n";
+      if (write(peer, kAnswer, sizeof kAnswer - 1) < 0 ||
+          write(arrivals[1], &now, sizeof now) < 0) {
+        Die("write");
+      }
+    }
+  }
+}
+
+static void ListenAndPost(int port) {
+  PGconn* listener = Connect();
+  Run(listener, "listen latency_floor");
+  CURL* easy = curl_easy_init();
+  const std::string url = "http://127.0.0.1:" + std::to_string(port) + "/floor";
+  const std::string body(800, 'x');
+  curl_easy_setopt(easy, CURLOPT_URL, url.c_str());
+  curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, static_cast<long>(body.size()));
+  curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body.c_str());
+  if (curl_easy_perform(easy) != CURLE_OK) Die("floor's request failed");  // "ready"
+  for (;;) {
+    pollfd wait{PQsocket(listener), POLLIN, 0};
+    poll(&wait, 1, -1);
+    PQconsumeInput(listener);
+    while (PGnotify* notification = PQnotifies(listener)) {
+      PQfreemem(notification);
+      if (curl_easy_perform(easy) != CURLE_OK) Die("floor's request failed");
+    }
+  }
+}
+
+static long Arrival() {
+  pollfd wait{arrivals[0], POLLIN, 0};
+  if (poll(&wait, 1, 30000) != 1) Die("no request in 30 s");
+  long at = 0;
+  if (read(arrivals[0], &at, sizeof at) != sizeof at) Die("read");
+  return at;
 }
 
 static void Report(const char* name, std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const size_t n = values.size();
-  printf("%s p50=%.0f p99=%.0f min=%.0f max=%.0f us\n", name, values[n / 2],
-         values[static_cast<size_t>(static_cast<double>(n) * .99)], values[0], values[n - 1]);
-}
-
-// The arrival time of the newest request at the sink, 0 when there was none since the reset.
-static std::string Get(int port, const char* path) {
-  const int socket_fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (connect(socket_fd, reinterpret_cast<sockaddr*>(&address), sizeof address)) exit(1);
-  const std::string request = std::string("GET ") + path + " HTTP/1.1\r\n\r\n";
-  if (write(socket_fd, request.data(), request.size()) < 0) exit(1);
-  char bytes[8192];
-  const ssize_t size = read(socket_fd, bytes, sizeof bytes - 1);
-  close(socket_fd);
-  bytes[size > 0 ? size : 0] = 0;
-  const char* body = strstr(bytes, "\r\n\r\n");
-  return body != nullptr ? body + 4 : "";
-}
-
-static void Notify(int n, std::vector<double>* sent, std::vector<double>* returned) {
-  int ready[2], arrivals[2];
-  if (pipe(ready) || pipe(arrivals)) exit(1);
-  if (fork() == 0) {
-    PGconn* listener = Connect();
-    Run(listener, "listen alerts");
-    if (write(ready[1], "x", 1) < 1) _exit(1);
-    for (int got = 0; got < n;) {
-      pollfd wait{PQsocket(listener), POLLIN, 0};
-      poll(&wait, 1, -1);
-      PQconsumeInput(listener);
-      while (PGnotify* notification = PQnotifies(listener)) {
-        const long now = NowNanos();
-        PQfreemem(notification);
-        ++got;
-        if (write(arrivals[1], &now, sizeof now) < 0) _exit(1);
-      }
-    }
-    _exit(0);
-  }
-  char go;
-  if (read(ready[0], &go, 1) < 1) exit(1);
-  PGconn* writer = Connect();
-  Run(writer, "create table if not exists lat(id bigserial primary key, v text)");
-  for (int i = 0; i < n; ++i) {
-    Run(writer, "begin");
-    Run(writer, "insert into lat(v) values ('x')");
-    Run(writer, "notify alerts");
-    const long before = NowNanos();
-    Run(writer, "commit");
-    const long after = NowNanos();
-    long arrival;
-    if (read(arrivals[0], &arrival, sizeof arrival) < 8) exit(1);
-    sent->push_back(static_cast<double>(arrival - before) / 1e3);
-    returned->push_back(static_cast<double>(arrival - after) / 1e3);
-    usleep(2000);
-  }
-}
-
-static void Alerting(int n, int port, std::vector<double>* sent, std::vector<double>* returned) {
-  PGconn* writer = Connect();
-  for (int i = 0; i < n; ++i) {
-    (void)Get(port, "/reset");
-    usleep(static_cast<useconds_t>(5000 + rand() % 10000));
-    Run(writer, "begin");
-    Run(writer, "insert into container_metrics(container_id, at, cpu_percent) values (" +
-                    std::to_string(i) + ", now(), 99)");
-    const long before = NowNanos();
-    Run(writer, "commit");
-    const long after = NowNanos();
-    long arrival = 0;
-    for (int k = 0; k < 5000 && arrival == 0; ++k) {
-      usleep(1000);
-      arrival = atol(Get(port, "/last").c_str());
-    }
-    if (arrival == 0) {
-      puts("lost");
-      continue;
-    }
-    sent->push_back(static_cast<double>(arrival - before) / 1e3);
-    returned->push_back(static_cast<double>(arrival - after) / 1e3);
-  }
+  printf("%s %.0f %.0f %.0f\n", name, values[n / 2], values[n - 1 - n / 100], values[n - 1]);
 }
 
 int main(int argc, char** argv) {
-  if (argc < 3) return 2;
-  std::vector<double> sent, returned;
-  if (strcmp(argv[1], "notify") == 0) {
-    Notify(atoi(argv[2]), &sent, &returned);
-  } else {
-    Alerting(atoi(argv[2]), atoi(argv[3]), &sent, &returned);
+  if (argc < 4) return 2;
+  const int rounds = atoi(argv[1]), port = atoi(argv[2]), first = atoi(argv[3]);
+  const bool with_floor = argc == 4;
+  if (pipe(arrivals) != 0) Die("pipe");
+  curl_global_init(CURL_GLOBAL_ALL);
+  std::thread(Serve, Listen(port)).detach();
+  PGconn* writer = Connect();
+  if (with_floor) {
+    Run(writer, "create table if not exists latency_floor(id bigserial primary key, v text)");
+    std::thread(ListenAndPost, port).detach();
+    (void)Arrival();
   }
-  if (sent.empty()) return 1;
-  Report("from COMMIT sent    ", sent);
-  Report("from COMMIT returned", returned);
+  const auto sample = [&](const std::string& insert) {
+    usleep(static_cast<useconds_t>(5000 + rand() % 10000));
+    Run(writer, "begin; " + insert);
+    const long before = NowNanos();
+    Run(writer, "commit");
+    return static_cast<double>(Arrival() - before) / 1e3;
+  };
+  std::vector<double> floor, alerting;
+  for (int i = 0; i < rounds; ++i) {
+    if (with_floor) {
+      floor.push_back(sample("insert into latency_floor(v) values ('x'); notify latency_floor"));
+    }
+    alerting.push_back(
+        sample("insert into container_metrics(container_id, at, cpu_percent) values (" +
+               std::to_string(first + i) + ", clock_timestamp(), 99)"));
+  }
+  if (with_floor) Report("floor", floor);
+  Report("alerting", alerting);
+  fflush(stdout);
+  _exit(0);  // the threads wait for ever
 }
