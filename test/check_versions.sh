@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One version everywhere: the control file, META.json, the changelog's newest entry, the library and
+# One version everywhere: the control file, META.json, the changelogs' newest entries, the library and
 # the SQL scripts. META.json wants three numbers where the control file has two.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -58,6 +58,10 @@ except OSError:
 entries = re.findall(r"^## \[?([0-9][^\]\s]*)", open("CHANGELOG.md").read(), re.M)
 if not entries or entries[0] != full:
     problems.append(f"CHANGELOG.md: newest entry {entries[:1]}, expected {full}")
+
+packaged = re.match(r"postgresql-alerting \((.*)-\d+\)", open("debian/changelog").read())
+if not packaged or packaged.group(1) != full:
+    problems.append(f"debian/changelog: newest entry is not {full}-1")
 
 print("\n".join(problems), end="\n" if problems else "")
 sys.exit(bool(problems))
