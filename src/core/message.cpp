@@ -48,13 +48,11 @@ size_t NumbersSize(MessageKind kind, uint8_t present) noexcept {
   return sizeof(double) * static_cast<size_t>(doubles + (HasTime(kind) ? 1 : 0));
 }
 
-constexpr size_t Padded(size_t size) { return (size + 7) / 8 * 8; }
-
 }  // namespace
 
 size_t MessageSize(const Message& message) noexcept {
   return sizeof(Header) + NumbersSize(message.kind, PresentOf(message)) +
-         Padded(KeyOf(message).size());
+         PaddedKeySize(KeyOf(message).size());
 }
 
 size_t WriteMessage(const Message& message, char* out) noexcept {
@@ -70,11 +68,7 @@ size_t WriteMessage(const Message& message, char* out) noexcept {
   char* place = out;
   std::memcpy(place, &header, sizeof header);
   place += sizeof header;
-  if (!key.empty()) {
-    std::memset(place + Padded(key.size()) - 8, 0, 8);
-    std::memcpy(place, key.data(), key.size());
-    place += Padded(key.size());
-  }
+  place = PutKey(key.data(), key.size(), place);
   return static_cast<size_t>(place - out);
 }
 
@@ -98,7 +92,7 @@ bool MessageReader::Next(Message* message) noexcept {
   if ((header.present & ~kAllReadings) != 0 || key_size > kMaxKeyBytes) return false;
   if (kind != MessageKind::kSample && header.present != 0) return false;
   if (!HasKey(kind) && key_size != 0) return false;
-  if (left < NumbersSize(kind, header.present) + Padded(key_size)) return false;
+  if (left < NumbersSize(kind, header.present) + PaddedKeySize(key_size)) return false;
 
   *message = Message{};
   message->kind = kind;
@@ -115,7 +109,7 @@ bool MessageReader::Next(Message* message) noexcept {
     if ((header.present & numeric.bit) != 0) get(&(sample.*numeric.value), sizeof(double));
   }
   sample.container = {place, key_size};
-  place += Padded(key_size);
+  place += PaddedKeySize(key_size);
   position_ = static_cast<size_t>(place - bytes_.data());
   malformed_ = false;
   return true;

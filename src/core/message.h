@@ -4,6 +4,7 @@
 #ifndef ALERTING_CORE_MESSAGE_H_
 #define ALERTING_CORE_MESSAGE_H_
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -41,9 +42,33 @@ static_assert(sizeof(MessageHeader) == 8);
 inline constexpr uint16_t kRunningKeyBit = 0x8000;
 static_assert(kMaxKeyBytes < kRunningKeyBit);
 
+constexpr size_t PaddedKeySize(size_t size) { return (size + 7) / 8 * 8; }
+
 // The most bytes that a sample can take.
 inline constexpr size_t kMaxSampleBytes =
-    sizeof(MessageHeader) + sizeof(Micros) + 5 * sizeof(double) + (kMaxKeyBytes + 7) / 8 * 8;
+    sizeof(MessageHeader) + sizeof(Micros) + 5 * sizeof(double) + PaddedKeySize(kMaxKeyBytes);
+
+// Writes a key padded with zeros to 8 bytes; returns where it ends. Keys are short: words are
+// copied rather than memcpy called.
+inline char* PutKey(const char* key, size_t size, char* out) noexcept {
+  constexpr size_t kWord = sizeof(uint64_t);
+  uint64_t word = 0;
+  size_t done = 0;
+  for (; done + kWord <= size; done += kWord) {
+    std::memcpy(&word, key + done, kWord);
+    std::memcpy(out + done, &word, kWord);
+  }
+  if (done == size) return out + size;
+  word = 0;
+  if (size > kWord && std::endian::native == std::endian::little) {
+    std::memcpy(&word, key + size - kWord, kWord);
+    word >>= 8 * (kWord - size % kWord);
+  } else {
+    std::memcpy(&word, key + done, size - done);
+  }
+  std::memcpy(out + done, &word, kWord);
+  return out + done + kWord;
+}
 
 // Writes a sample whose key is no longer than kMaxKeyBytes: header, time, a double for each numeric
 // reading that is present, the key padded to 8. Inline, since an insert pays for it with every row.
@@ -64,12 +89,7 @@ inline size_t WriteSample(const Sample& sample, char* out) noexcept {
   if ((sample.present & kMemoryUsed) != 0) put(sample.memory_used);
   if ((sample.present & kMemoryLimit) != 0) put(sample.memory_limit);
   if ((sample.present & kRestarts) != 0) put(sample.restarts);
-  if (key_size > 0) {
-    const size_t padded = (key_size + 7) / 8 * 8;
-    std::memset(place + padded - 8, 0, 8);  // the padding, before the key covers its part
-    std::memcpy(place, sample.container.data(), key_size);
-    place += padded;
-  }
+  place = PutKey(sample.container.data(), key_size, place);
   return static_cast<size_t>(place - out);
 }
 

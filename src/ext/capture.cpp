@@ -17,34 +17,11 @@ namespace {
 
 constexpr int kRowsPerReset = 1000;
 
-// Where the new rows are: the transition table of a statement trigger or the row of a row trigger.
-// Trivial; its calls may ereport.
-struct NewRows {
-  const TriggerData* trigger_data;
-  TupleTableSlot* slot;
-  bool is_row_level;
-  bool row_done;
-
-  void Open() {
-    is_row_level = TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event) != 0;
-    row_done = false;
-    if (is_row_level) {
-      slot = TRIGGER_FIRED_BY_UPDATE(trigger_data->tg_event) ? trigger_data->tg_newslot
-                                                             : trigger_data->tg_trigslot;
-    } else {
-      slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger_data->tg_relation),
-                                      &TTSOpsMinimalTuple);
-      tuplestore_rescan(trigger_data->tg_newtable);
-    }
-  }
-  bool Next() {
-    if (!is_row_level) return tuplestore_gettupleslot(trigger_data->tg_newtable, true, false, slot);
-    return !std::exchange(row_done, true);
-  }
-  void Close() {
-    if (!is_row_level) ExecDropSingleTupleTableSlot(slot);
-  }
-};
+// The row of a row trigger.
+TupleTableSlot* NewRow(const TriggerData* trigger_data) {
+  return TRIGGER_FIRED_BY_UPDATE(trigger_data->tg_event) ? trigger_data->tg_newslot
+                                                         : trigger_data->tg_trigslot;
+}
 
 // Adds samples of one statement; opened and closed around them. Trivial code.
 struct SampleWriter {
@@ -55,15 +32,17 @@ struct SampleWriter {
     space = OpenSampleSpace();
     skipped = 0;
   }
+  void MakeRoom() noexcept {
+    if (space.HasRoom()) return;
+    CloseSampleSpace(space);
+    space = OpenSampleSpace();
+  }
   void Add(const Sample& sample) noexcept {
     if (sample.container.size() > kMaxKeyBytes) {
       ++skipped;
       return;
     }
-    if (!space.HasRoom()) {
-      CloseSampleSpace(space);
-      space = OpenSampleSpace();
-    }
+    MakeRoom();
     if (space.next != nullptr) {
       space.next += WriteSample(sample, space.next);
       return;
@@ -72,42 +51,78 @@ struct SampleWriter {
     message.sample = sample;
     AddMessage(message);
   }
+  // As RowWriter::Write.
+  void AddRow(const RowWriter& row, const TupleTableSlot* slot) {
+    MakeRoom();
+    if (space.next != nullptr) {
+      const size_t size = row.Write(slot, space.next);
+      space.next += size;
+      skipped += size == 0 ? 1 : 0;
+      return;
+    }
+    AddMark(row, slot);
+  }
+  // Of a row that has no room.
+  void AddMark(const RowWriter& row, const TupleTableSlot* slot) {
+    char bytes[kMaxSampleBytes];
+    Message message;
+    if (MessageReader({bytes, row.Write(slot, bytes)}).Next(&message)) {
+      AddMessage(message);
+    } else {
+      ++skipped;
+    }
+  }
   void Close() noexcept {
     CloseSampleSpace(space);
     CountSkipped(skipped);
   }
 };
 
-void CaptureDirect(const TriggerData* trigger_data, const CaptureSource* source) {
+// A row whose reading raises no error needs no guard, which would cost as much as the reading.
+void CaptureDirectRow(const TriggerData* trigger_data, const CaptureSource* source) {
+  TupleTableSlot* slot = NewRow(trigger_data);
+  const auto capture = [&] {
+    SampleWriter writer;
+    writer.Open();
+    writer.AddRow(source->writer(), slot);
+    writer.Close();
+  };
+  slot_getsomeattrs(slot, source->writer().last_column());
+  if (source->writer().IsSafe(slot)) {
+    capture();
+  } else {
+    pg::Call(capture);
+  }
+}
+
+void CaptureDirect(const TriggerData* trigger_data, CaptureSource* source) {
   pg::Call([&] {
-    NewRows rows{trigger_data, nullptr, false, false};
-    rows.Open();
+    const RowWriter& row = source->writer();
+    Tuplestorestate* rows = trigger_data->tg_newtable;
+    TupleTableSlot* slot = source->OpenSlot();
     MemoryContext scratch = nullptr;
     MemoryContext outer = CurrentMemoryContext;
-    if (source->has_numeric() && !rows.is_row_level) {
+    if (row.has_numeric()) {
       scratch = AllocSetContextCreate(outer, "alerting capture", ALLOCSET_SMALL_SIZES);
     }
     SampleWriter writer;
     writer.Open();
     int since_reset = 0;
-    while (rows.Next()) {
-      slot_getsomeattrs(rows.slot, source->last_column());
-      Sample sample;
-      KeyBytes key;
-      if (scratch != nullptr) MemoryContextSwitchTo(scratch);
-      const bool readable = source->ReadSlot(rows.slot, &key, &sample);
-      if (scratch != nullptr) MemoryContextSwitchTo(outer);
-      if (readable) {
-        writer.Add(sample);
-      } else {
-        ++writer.skipped;
+    tuplestore_rescan(rows);
+    while (tuplestore_gettupleslot(rows, true, false, slot)) {
+      slot_getsomeattrs(slot, row.last_column());
+      if (scratch == nullptr) {
+        writer.AddRow(row, slot);
+        continue;
       }
-      if (scratch != nullptr && ++since_reset >= kRowsPerReset) {
-        MemoryContextReset(scratch);
-        since_reset = 0;
-      }
+      MemoryContextSwitchTo(scratch);
+      writer.AddRow(row, slot);
+      MemoryContextSwitchTo(outer);
+      if (++since_reset < kRowsPerReset) continue;
+      MemoryContextReset(scratch);
+      since_reset = 0;
     }
-    rows.Close();
+    source->CloseSlot();
     if (scratch != nullptr) MemoryContextDelete(scratch);
     writer.Close();
   });
@@ -190,31 +205,41 @@ void WarnOfRow(CaptureSource* source, Relation relation, int sqlstate) {
   });
 }
 
-// Row after row, each in its own savepoint, so that only those that fail are missing.
-void CaptureRowByRow(const TriggerData* trigger_data, CaptureSource* source) {
-  NewRows rows{trigger_data, nullptr, false, false};
-  pg::Call([&] { rows.Open(); });
-  while (pg::Call([&] { return rows.Next(); })) {
-    try {
-      CaptureRow(source, pg::Call([&] { return ExecFetchSlotHeapTupleDatum(rows.slot); }));
-    } catch (pg::Error& error) {
-      RethrowCancel(error);
-      CountSkipped(1);
-      WarnOfRow(source, trigger_data->tg_relation, error.sqlstate());
-    }
+// In a savepoint of its own, so that only a row that fails is missing.
+void CaptureRowAlone(const TriggerData* trigger_data, CaptureSource* source, TupleTableSlot* slot) {
+  try {
+    CaptureRow(source, pg::Call([&] { return ExecFetchSlotHeapTupleDatum(slot); }));
+  } catch (pg::Error& error) {
+    RethrowCancel(error);
+    CountSkipped(1);
+    WarnOfRow(source, trigger_data->tg_relation, error.sqlstate());
   }
-  pg::Call([&] { rows.Close(); });
+}
+
+void CaptureRowByRow(const TriggerData* trigger_data, CaptureSource* source) {
+  Tuplestorestate* rows = trigger_data->tg_newtable;
+  TupleTableSlot* slot = pg::Call([&] {
+    tuplestore_rescan(rows);
+    return MakeSingleTupleTableSlot(RelationGetDescr(trigger_data->tg_relation),
+                                    &TTSOpsMinimalTuple);
+  });
+  while (pg::Call([&] { return tuplestore_gettupleslot(rows, true, false, slot); })) {
+    CaptureRowAlone(trigger_data, source, slot);
+  }
+  pg::Call([&] { ExecDropSingleTupleTableSlot(slot); });
 }
 
 void CaptureByQuery(TriggerData* trigger_data, CaptureSource* source) {
   const pg::UserScope user(source->owner(), true);
-  if (!TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
-    try {
-      CaptureByTransitionTable(trigger_data, source);
-      return;
-    } catch (pg::Error& error) {
-      RethrowCancel(error);
-    }
+  if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
+    CaptureRowAlone(trigger_data, source, NewRow(trigger_data));
+    return;
+  }
+  try {
+    CaptureByTransitionTable(trigger_data, source);
+    return;
+  } catch (pg::Error& error) {
+    RethrowCancel(error);
   }
   CaptureRowByRow(trigger_data, source);
 }
@@ -243,7 +268,11 @@ Datum Capture(FunctionCallInfo fcinfo) {
   if (pg::guc_enabled && OpenTransactionBuffer()) {
     CaptureSource* source = CaptureSource::For(trigger_data);
     if (source != nullptr && source->is_direct()) {
-      CaptureDirect(trigger_data, source);
+      if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
+        CaptureDirectRow(trigger_data, source);
+      } else {
+        CaptureDirect(trigger_data, source);
+      }
     } else if (source != nullptr) {
       CaptureByQuery(trigger_data, source);
     }
