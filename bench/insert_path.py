@@ -58,7 +58,7 @@ try:
       create unlogged table m({TYPES}); create unlogged table mp({TYPES}, primary key(container_id, at));
       create unlogged table src(k int primary key, {TYPES});
       insert into src select i, 'ctr-' || (100000 + i * 7919 % 10000), now() - interval '30 minutes' + make_interval(mins => i / 10000),
-        20 + i % 50, 30 + i % 40, true, i % 3 from generate_series(0, 99999) i;
+        20 + i % 5000 / 100.0, 30 + i % 4000 / 100.0, true, i % 3 from generate_series(0, 99999) i;
       vacuum analyze src;
       copy (select {COLUMNS} from src) to '{cluster.dir}/src.copy';
       create extension alerting;

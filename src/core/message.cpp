@@ -1,34 +1,29 @@
-// The messages' bytes: an 8-byte header, the time where the kind has one, a double for each
-// numeric reading present, the key padded to 8. Written by any backend, read by the evaluator of
-// the same server, hence in the machine's own byte order.
+// The messages' bytes: a 4-byte header; of a sample its source and time where they differ from the
+// sample before, and its figures; the key. Written by any backend, read by the evaluator of the
+// same server, hence in the machine's own byte order. Nothing is aligned.
 #include "core/message.h"
-
-#include <cstring>
 
 namespace alerting {
 namespace {
 
-using Header = MessageHeader;
-constexpr uint16_t kRunningBit = kRunningKeyBit;
+constexpr uint8_t kFigures = kCpu | kMemory | kMemoryUsed | kMemoryLimit | kRestarts;
+constexpr uint8_t kAllReadings = kFigures | kRunning;
 
-constexpr uint8_t kAllReadings = kCpu | kMemory | kMemoryUsed | kMemoryLimit | kRunning | kRestarts;
-
-// The numeric readings, in the order in which they are written.
-struct Numeric {
+// In the order in which they are written.
+struct Figure {
   Reading bit;
   double Sample::*value;
 };
-constexpr Numeric kNumeric[] = {{kCpu, &Sample::cpu},
-                                {kMemory, &Sample::memory},
-                                {kMemoryUsed, &Sample::memory_used},
-                                {kMemoryLimit, &Sample::memory_limit},
-                                {kRestarts, &Sample::restarts}};
+constexpr Figure kFigureList[] = {{kCpu, &Sample::cpu},
+                                  {kMemory, &Sample::memory},
+                                  {kMemoryUsed, &Sample::memory_used},
+                                  {kMemoryLimit, &Sample::memory_limit},
+                                  {kRestarts, &Sample::restarts}};
 
 bool HasKey(MessageKind kind) {
   return kind == MessageKind::kSample || kind == MessageKind::kContainerChanged ||
          kind == MessageKind::kContainerDeleted;
 }
-bool HasTime(MessageKind kind) { return kind == MessageKind::kSample; }
 
 // A key that no container can have is written as the empty one, which none has either.
 std::string_view KeyOf(const Message& message) noexcept {
@@ -36,40 +31,36 @@ std::string_view KeyOf(const Message& message) noexcept {
   return HasKey(message.kind) && key.size() <= kMaxKeyBytes ? key : std::string_view{};
 }
 
-uint8_t PresentOf(const Message& message) noexcept {
-  return message.kind == MessageKind::kSample
-             ? static_cast<uint8_t>(message.sample.present & kAllReadings)
-             : uint8_t{0};
-}
-
-// What follows the header, without the key.
-size_t NumbersSize(MessageKind kind, uint8_t present) noexcept {
-  const int doubles = __builtin_popcount(static_cast<unsigned>(present & ~kRunning));
-  return sizeof(double) * static_cast<size_t>(doubles + (HasTime(kind) ? 1 : 0));
-}
+size_t Bits(unsigned bits) { return static_cast<size_t>(__builtin_popcount(bits)); }
 
 }  // namespace
 
 size_t MessageSize(const Message& message) noexcept {
-  return sizeof(Header) + NumbersSize(message.kind, PresentOf(message)) +
-         PaddedKeySize(KeyOf(message).size());
+  if (message.kind == MessageKind::kSample)
+    return kMaxSampleBytes - kMaxKeyBytes + KeyOf(message).size();
+  return sizeof(MessageHeader) + sizeof(uint16_t) + KeyOf(message).size();
 }
 
-size_t WriteMessage(const Message& message, char* out) noexcept {
+size_t WriteMessage(const Message& message, SampleContext* context, char* out) noexcept {
+  const std::string_view key = KeyOf(message);
   if (message.kind == MessageKind::kSample) {
     Sample sample = message.sample;
-    sample.container = KeyOf(message);
-    sample.present = PresentOf(message);
-    return WriteSample(sample, out);
+    sample.container = key;
+    sample.present &= kAllReadings;
+    return WriteSample(sample, context, out);
   }
-  const std::string_view key = KeyOf(message);
-  const Header header = {static_cast<uint8_t>(message.kind), 0, static_cast<uint16_t>(key.size()),
-                         message.sample.source};
-  char* place = out;
-  std::memcpy(place, &header, sizeof header);
-  place += sizeof header;
-  place = PutKey(key.data(), key.size(), place);
-  return static_cast<size_t>(place - out);
+  const MessageHeader header = {static_cast<uint8_t>(message.kind), 0, 0,
+                                static_cast<uint8_t>(std::min<size_t>(key.size(), kLongKey))};
+  std::memcpy(out, &header, sizeof header);
+  char* place = out + sizeof header;
+  if (header.key == kLongKey) {
+    const auto size = static_cast<uint16_t>(key.size());
+    std::memcpy(place, &size, sizeof size);
+    place += sizeof size;
+  }
+  // May be moved within a buffer.
+  if (!key.empty()) std::memmove(place, key.data(), key.size());
+  return static_cast<size_t>(place - out) + key.size();
 }
 
 bool MessageReader::Next(Message* message) noexcept {
@@ -77,40 +68,64 @@ bool MessageReader::Next(Message* message) noexcept {
   malformed_ = true;  // until the whole message was read
   const char* place = bytes_.data() + position_;
   size_t left = bytes_.size() - position_;
-  Header header;
+  MessageHeader header;
   if (left < sizeof header) return false;
-  std::memcpy(&header, place, sizeof header);
-  place += sizeof header;
-  left -= sizeof header;
-
-  if (header.kind < static_cast<uint8_t>(MessageKind::kSample) ||
-      header.kind > static_cast<uint8_t>(MessageKind::kContainersTruncated)) {
+  const auto get = [&](auto* value) {
+    std::memcpy(value, place, sizeof *value);
+    place += sizeof *value;
+    left -= sizeof *value;
+  };
+  get(&header);
+  const unsigned kind_number = header.kind & kKindBits;
+  if (kind_number < static_cast<unsigned>(MessageKind::kSample) ||
+      kind_number > static_cast<unsigned>(MessageKind::kContainersTruncated)) {
     return false;
   }
-  const auto kind = static_cast<MessageKind>(header.kind);
-  const size_t key_size = header.key & ~kRunningBit;
-  if ((header.present & ~kAllReadings) != 0 || key_size > kMaxKeyBytes) return false;
-  if (kind != MessageKind::kSample && header.present != 0) return false;
-  if (!HasKey(kind) && key_size != 0) return false;
-  if (left < NumbersSize(kind, header.present) + PaddedKeySize(key_size)) return false;
-
+  const auto kind = static_cast<MessageKind>(kind_number);
+  const bool is_sample = kind == MessageKind::kSample;
+  constexpr unsigned kFlags = kKindBits | kSameSource | kSameTime | kIsRunning;
+  if ((header.kind & ~(is_sample ? kFlags : kKindBits)) != 0) return false;
+  if ((header.present & ~(is_sample ? kAllReadings : 0U)) != 0) return false;
+  if ((header.narrow & ~(header.present & kFigures)) != 0) return false;
+  if (!HasKey(kind) && header.key != 0) return false;
+  size_t key_size = header.key;
+  if (header.key == kLongKey) {
+    uint16_t size = 0;
+    if (left < sizeof size) return false;
+    get(&size);
+    key_size = size;
+    if (key_size > kMaxKeyBytes) return false;
+  }
   *message = Message{};
   message->kind = kind;
   Sample& sample = message->sample;
-  sample.source = header.source;
-  sample.present = header.present;
-  sample.running = (header.key & kRunningBit) != 0;
-  const auto get = [&place](void* value, size_t size) {
-    std::memcpy(value, place, size);
-    place += size;
-  };
-  if (HasTime(kind)) get(&sample.at, sizeof sample.at);
-  for (const Numeric& numeric : kNumeric) {
-    if ((header.present & numeric.bit) != 0) get(&(sample.*numeric.value), sizeof(double));
+  if (is_sample) {
+    const bool has_source = (header.kind & kSameSource) == 0;
+    const bool has_time = (header.kind & kSameTime) == 0;
+    const size_t needed =
+        (has_source ? sizeof sample.source : 0) + (has_time ? sizeof sample.at : 0) +
+        Bits(header.present & kFigures) * sizeof(double) - Bits(header.narrow) * sizeof(float);
+    if (left < needed) return false;
+    if (has_source) get(&before_.source);
+    if (has_time) get(&before_.at);
+    sample.source = before_.source;
+    sample.at = before_.at;
+    sample.present = header.present;
+    sample.running = (header.kind & kIsRunning) != 0;
+    for (const Figure& figure : kFigureList) {
+      if ((header.present & figure.bit) == 0) continue;
+      if ((header.narrow & figure.bit) != 0) {
+        float half = 0;
+        get(&half);
+        sample.*figure.value = static_cast<double>(half);
+      } else {
+        get(&(sample.*figure.value));
+      }
+    }
   }
+  if (left < key_size) return false;
   sample.container = {place, key_size};
-  place += PaddedKeySize(key_size);
-  position_ = static_cast<size_t>(place - bytes_.data());
+  position_ = static_cast<size_t>(place - bytes_.data()) + key_size;
   malformed_ = false;
   return true;
 }

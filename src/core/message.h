@@ -4,6 +4,7 @@
 #ifndef ALERTING_CORE_MESSAGE_H_
 #define ALERTING_CORE_MESSAGE_H_
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -31,72 +32,133 @@ struct Message {
 // Longest container key that fits a message; capture treats a longer one as an unknown container.
 inline constexpr size_t kMaxKeyBytes = 1024;
 
-// What every message begins with.
+// What every message begins with. Small, since each row of an insert pays for its bytes several
+// times: written, copied to the queue, read, and mostly into memory not touched before.
 struct MessageHeader {
-  uint8_t kind;
+  uint8_t kind;     // MessageKind, and the bits below
   uint8_t present;  // Reading bits
-  uint16_t key;     // length; the highest bit holds `running`
-  uint32_t source;
+  uint8_t narrow;   // those of figures that are stored as float, being the same number
+  uint8_t key;      // its length; kLongKey: 16 bits with the length follow
 };
-static_assert(sizeof(MessageHeader) == 8);
-inline constexpr uint16_t kRunningKeyBit = 0x8000;
-static_assert(kMaxKeyBytes < kRunningKeyBit);
+static_assert(sizeof(MessageHeader) == 4);
+inline constexpr uint8_t kKindBits = 0x07;
+inline constexpr uint8_t kSameSource = 0x08;  // as the sample before
+inline constexpr uint8_t kSameTime = 0x10;
+inline constexpr uint8_t kIsRunning = 0x20;
+inline constexpr uint8_t kLongKey = 255;
 
-constexpr size_t PaddedKeySize(size_t size) { return (size + 7) / 8 * 8; }
+// What a sample need not repeat: the source and time of the one before. A reader starts with the
+// defaults; a writer that does not know what stands before is not `known`.
+struct SampleContext {
+  Micros at = kNoTime;
+  uint32_t source = 0;
+  bool known = true;
+};
 
-// The most bytes that a sample can take.
-inline constexpr size_t kMaxSampleBytes =
-    sizeof(MessageHeader) + sizeof(Micros) + 5 * sizeof(double) + PaddedKeySize(kMaxKeyBytes);
+// The most bytes that a message can take, and that writing it may touch.
+inline constexpr size_t kMaxSampleBytes = sizeof(MessageHeader) + sizeof(uint16_t) +
+                                          sizeof(uint32_t) + sizeof(Micros) + 5 * sizeof(double) +
+                                          kMaxKeyBytes + sizeof(uint64_t);
 
-// Writes a key padded with zeros to 8 bytes; returns where it ends. Keys are short: words are
-// copied rather than memcpy called.
-inline char* PutKey(const char* key, size_t size, char* out) noexcept {
-  constexpr size_t kWord = sizeof(uint64_t);
-  uint64_t word = 0;
-  size_t done = 0;
-  for (; done + kWord <= size; done += kWord) {
-    std::memcpy(&word, key + done, kWord);
-    std::memcpy(out + done, &word, kWord);
+// Puts a sample's bytes one after another: Begin, then the figures that are present in the order
+// cpu, memory, memory_used, memory_limit, restarts, then Finish. Inline, for an insert does this
+// with every row.
+class SampleBytes {
+ public:
+  explicit SampleBytes(char* out) : out_(out), place_(out + sizeof(MessageHeader)) {}
+
+  void Begin(uint32_t source, Micros at, size_t key_size, SampleContext* context) noexcept {
+    if (key_size >= kLongKey) Put(static_cast<uint16_t>(key_size));
+    if (context->known && source == context->source) {
+      flags_ |= kSameSource;
+    } else {
+      Put(source);
+    }
+    if (context->known && at == context->at) {
+      flags_ |= kSameTime;
+    } else {
+      Put(at);
+    }
+    *context = {at, source, true};
+    key_size_ = key_size;
   }
-  if (done == size) return out + size;
-  word = 0;
-  if (size > kWord && std::endian::native == std::endian::little) {
-    std::memcpy(&word, key + size - kWord, kWord);
-    word >>= 8 * (kWord - size % kWord);
-  } else {
-    std::memcpy(&word, key + done, size - done);
+  void PutFigure(Reading reading, double value) noexcept {
+    const auto half = static_cast<float>(value);
+    const bool is_narrow = static_cast<double>(half) == value;
+    constexpr int kShift = std::endian::native == std::endian::big ? 32 : 0;
+    // Without a branch: which figures are round is up to the data.
+    const uint64_t word = is_narrow ? uint64_t{std::bit_cast<uint32_t>(half)} << kShift
+                                    : std::bit_cast<uint64_t>(value);
+    std::memcpy(place_, &word, sizeof word);
+    place_ += is_narrow ? sizeof(float) : sizeof(double);
+    narrow_ |= is_narrow ? unsigned{reading} : 0U;
+    present_ |= reading;
   }
-  std::memcpy(out + done, &word, kWord);
-  return out + done + kWord;
+  void PutRunning(bool running) noexcept {
+    present_ |= kRunning;
+    if (running) flags_ |= kIsRunning;
+  }
+  // Writes up to 7 bytes more than it returns.
+  size_t Finish(const char* key) noexcept {
+    const MessageHeader header = {
+        static_cast<uint8_t>(static_cast<unsigned>(MessageKind::kSample) | flags_),
+        static_cast<uint8_t>(present_), static_cast<uint8_t>(narrow_),
+        static_cast<uint8_t>(std::min<size_t>(key_size_, kLongKey))};
+    std::memcpy(out_, &header, sizeof header);
+    PutKey(key);
+    return static_cast<size_t>(place_ - out_) + key_size_;
+  }
+
+ private:
+  template <typename T>
+  void Put(const T& value) noexcept {
+    std::memcpy(place_, &value, sizeof value);
+    place_ += sizeof value;
+  }
+  // Keys are short: words are copied rather than memcpy called.
+  void PutKey(const char* key) noexcept {
+    constexpr size_t kWord = sizeof(uint64_t);
+    uint64_t word = 0;
+    size_t done = 0;
+    for (; done + kWord <= key_size_; done += kWord) {
+      std::memcpy(&word, key + done, kWord);
+      std::memcpy(place_ + done, &word, kWord);
+    }
+    if (done == key_size_) return;
+    if (key_size_ > kWord) {
+      std::memcpy(&word, key + key_size_ - kWord, kWord);
+      std::memcpy(place_ + key_size_ - kWord, &word, kWord);
+    } else {
+      std::memcpy(place_ + done, key + done, key_size_ - done);
+    }
+  }
+
+  char* const out_;
+  char* place_;
+  size_t key_size_ = 0;
+  // Wider than what they become: no partial registers.
+  unsigned flags_ = 0;
+  unsigned present_ = 0;
+  unsigned narrow_ = 0;
+};
+
+// Writes a sample whose key is no longer than kMaxKeyBytes, in at most kMaxSampleBytes.
+inline size_t WriteSample(const Sample& sample, SampleContext* context, char* out) noexcept {
+  SampleBytes bytes(out);
+  bytes.Begin(sample.source, sample.at, sample.container.size(), context);
+  if ((sample.present & kCpu) != 0) bytes.PutFigure(kCpu, sample.cpu);
+  if ((sample.present & kMemory) != 0) bytes.PutFigure(kMemory, sample.memory);
+  if ((sample.present & kMemoryUsed) != 0) bytes.PutFigure(kMemoryUsed, sample.memory_used);
+  if ((sample.present & kMemoryLimit) != 0) bytes.PutFigure(kMemoryLimit, sample.memory_limit);
+  if ((sample.present & kRestarts) != 0) bytes.PutFigure(kRestarts, sample.restarts);
+  if ((sample.present & kRunning) != 0) bytes.PutRunning(sample.running);
+  return bytes.Finish(sample.container.data());
 }
 
-// Writes a sample whose key is no longer than kMaxKeyBytes: header, time, a double for each numeric
-// reading that is present, the key padded to 8. Inline, since an insert pays for it with every row.
-inline size_t WriteSample(const Sample& sample, char* out) noexcept {
-  const size_t key_size = sample.container.size();
-  MessageHeader header = {static_cast<uint8_t>(MessageKind::kSample), sample.present,
-                          static_cast<uint16_t>(key_size), sample.source};
-  if ((sample.present & kRunning) != 0 && sample.running) header.key |= kRunningKeyBit;
-  char* place = out;
-  const auto put = [&place](const auto& value) {
-    std::memcpy(place, &value, sizeof value);
-    place += sizeof value;
-  };
-  put(header);
-  put(sample.at);
-  if ((sample.present & kCpu) != 0) put(sample.cpu);
-  if ((sample.present & kMemory) != 0) put(sample.memory);
-  if ((sample.present & kMemoryUsed) != 0) put(sample.memory_used);
-  if ((sample.present & kMemoryLimit) != 0) put(sample.memory_limit);
-  if ((sample.present & kRestarts) != 0) put(sample.restarts);
-  place = PutKey(sample.container.data(), key_size, place);
-  return static_cast<size_t>(place - out);
-}
-
-// Bytes that WriteMessage will write: a multiple of 8.
+// Bytes that WriteMessage may touch.
 size_t MessageSize(const Message& message) noexcept;
-// Writes to `out`, which has MessageSize bytes; returns that size.
-size_t WriteMessage(const Message& message, char* out) noexcept;
+// Writes to `out`, which has MessageSize bytes; returns the bytes that are the message.
+size_t WriteMessage(const Message& message, SampleContext* context, char* out) noexcept;
 
 // Reads messages one after another; views point into the given bytes.
 class MessageReader {
@@ -109,6 +171,7 @@ class MessageReader {
  private:
   std::string_view bytes_;
   size_t position_ = 0;
+  SampleContext before_;
   bool malformed_ = false;
 };
 

@@ -29,13 +29,13 @@ struct SampleWriter {
   uint64_t skipped;
 
   void Open() noexcept {
-    space = OpenSampleSpace();
+    OpenSampleSpace(&space);
     skipped = 0;
   }
   void MakeRoom() noexcept {
     if (space.HasRoom()) return;
     CloseSampleSpace(space);
-    space = OpenSampleSpace();
+    OpenSampleSpace(&space);
   }
   void Add(const Sample& sample) noexcept {
     if (sample.container.size() > kMaxKeyBytes) {
@@ -44,7 +44,7 @@ struct SampleWriter {
     }
     MakeRoom();
     if (space.next != nullptr) {
-      space.next += WriteSample(sample, space.next);
+      space.next += WriteSample(sample, space.context, space.next);
       return;
     }
     Message message;
@@ -55,7 +55,7 @@ struct SampleWriter {
   void AddRow(const RowWriter& row, const TupleTableSlot* slot) {
     MakeRoom();
     if (space.next != nullptr) {
-      const size_t size = row.Write(slot, space.next);
+      const size_t size = row.Write(slot, space.context, space.next);
       space.next += size;
       skipped += size == 0 ? 1 : 0;
       return;
@@ -66,7 +66,8 @@ struct SampleWriter {
   void AddMark(const RowWriter& row, const TupleTableSlot* slot) {
     char bytes[kMaxSampleBytes];
     Message message;
-    if (MessageReader({bytes, row.Write(slot, bytes)}).Next(&message)) {
+    SampleContext context;
+    if (MessageReader({bytes, row.Write(slot, &context, bytes)}).Next(&message)) {
       AddMessage(message);
     } else {
       ++skipped;

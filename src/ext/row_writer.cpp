@@ -14,12 +14,6 @@ Oid ColumnType(TupleDesc descriptor, int16_t column) {
   return TupleDescAttr(descriptor, column)->atttypid;
 }
 
-template <typename T>
-char* Put(const T& value, char* out) {
-  memcpy(out, &value, sizeof value);
-  return out + sizeof value;
-}
-
 }  // namespace
 
 bool RowWriter::Build(const SourceMapping& mapping, TupleDesc descriptor) {
@@ -161,55 +155,45 @@ inline bool RowWriter::ReadTime(Datum value, Micros* at) const {
   return !__builtin_sub_overflow(micros, kEpochOffset, at);
 }
 
-// Returns the key's length, -1 when it is none. Inline, as all else that each row meets.
-inline int RowWriter::PutKeyOf(Datum value, char* out) const {
+// The key's bytes, in the row or in `room`.
+inline RowWriter::Key RowWriter::ReadKey(const Datum& value, char* room) const {
   if (key_form_ == Form::kKeyText) {
     const text* key = DatumGetTextPP(value);
-    const auto size = static_cast<int>(VARSIZE_ANY_EXHDR(key));
-    if (size > static_cast<int>(kMaxKeyBytes)) return -1;
-    PutKey(VARDATA_ANY(key), static_cast<size_t>(size), out);
-    return size;
+    return {VARDATA_ANY(key), static_cast<size_t>(VARSIZE_ANY_EXHDR(key))};
   }
   if (key_form_ == Form::kKeyUuid) {
-    PutKey(reinterpret_cast<const char*>(DatumGetUUIDP(value)->data), UUID_LEN, out);
-    return UUID_LEN;
+    return {reinterpret_cast<const char*>(DatumGetUUIDP(value)->data), UUID_LEN};
   }
   const int64 number = key_form_ == Form::kKeyInt2   ? DatumGetInt16(value)
                        : key_form_ == Form::kKeyInt4 ? DatumGetInt32(value)
                                                      : DatumGetInt64(value);
-  Put(number, out);
-  return sizeof number;
+  memcpy(room, &number, sizeof number);
+  return {room, sizeof number};
 }
 
-size_t RowWriter::Write(const TupleTableSlot* slot, char* out) const {
+size_t RowWriter::Write(const TupleTableSlot* slot, SampleContext* context, char* out) const {
   const Datum* values = slot->tts_values;
   const bool* nulls = slot->tts_isnull;
   Micros at;
   if (nulls[key_column_] || nulls[time_column_] || !ReadTime(values[time_column_], &at)) return 0;
-  char* place = Put(at, out + sizeof(MessageHeader));
-  unsigned present = 0;
-  unsigned running = 0;
+  char room[sizeof(int64)];
+  const Key key = ReadKey(values[key_column_], room);
+  if (key.size > kMaxKeyBytes) return 0;
+  SampleBytes bytes(out);
+  bytes.Begin(source_, at, key.size, context);
   for (const Figure *figure = figures_.data(), *end = figure + figure_count_; figure != end;
        ++figure) {
     if (nulls[figure->column]) continue;
     const Datum value = values[figure->column];
     if (figure->form == Form::kBool) {
-      running = DatumGetBool(value) ? kRunningKeyBit : 0;
-    } else {
-      const double number =
-          figure->form == Form::kFloat8 ? DatumGetFloat8(value) : Number(figure->form, value);
-      if (!std::isfinite(number)) continue;
-      place = Put(number, place);
+      bytes.PutRunning(DatumGetBool(value));
+      continue;
     }
-    present |= figure->reading;
+    const double number =
+        figure->form == Form::kFloat8 ? DatumGetFloat8(value) : Number(figure->form, value);
+    if (std::isfinite(number)) bytes.PutFigure(figure->reading, number);
   }
-  const int key = PutKeyOf(values[key_column_], place);
-  if (key < 0) return 0;
-  const MessageHeader header = {
-      static_cast<uint8_t>(MessageKind::kSample), static_cast<uint8_t>(present),
-      static_cast<uint16_t>(static_cast<unsigned>(key) | running), source_};
-  Put(header, out);
-  return static_cast<size_t>(place - out) + PaddedKeySize(static_cast<size_t>(key));
+  return bytes.Finish(key.bytes);
 }
 
 }  // namespace alerting::ext

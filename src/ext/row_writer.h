@@ -31,7 +31,7 @@ class RowWriter {
 
   // Writes the row's sample to `out`, which has room for kMaxSampleBytes, and returns its size; 0
   // when the row is none. PostgreSQL code without nontrivial locals.
-  size_t Write(const TupleTableSlot* slot, char* out) const;
+  size_t Write(const TupleTableSlot* slot, SampleContext* context, char* out) const;
 
  private:
   enum class Form : uint8_t {
@@ -63,7 +63,11 @@ class RowWriter {
   bool BuildTime(const SourceMapping& mapping, TupleDesc descriptor);
   bool BuildFigure(const std::string& expression, Reading reading, TupleDesc descriptor);
   bool ReadTime(Datum value, Micros* at) const;
-  int PutKeyOf(Datum value, char* out) const;
+  struct Key {
+    const char* bytes;
+    size_t size;
+  };
+  Key ReadKey(const Datum& value, char* room) const;
 
   uint32_t source_ = 0;
   AttrNumber last_column_ = 0;

@@ -36,6 +36,7 @@ struct Buffer {
   size_t used;
   size_t capacity;
   size_t limit;
+  SampleContext context;  // of the next sample
   Level levels[kMaxLevels];
   int level_count;
   pg::ReplayMark marks[pg::kMaxReplays];  // rows that were not kept
@@ -49,6 +50,7 @@ constinit Buffer buffer = {};
 void Reset() noexcept {
   buffer.slot = nullptr;
   buffer.used = 0;
+  buffer.context = {};
   buffer.level_count = 0;
   buffer.mark_count = 0;
   buffer.start_workers = buffer.wake_sender = false;
@@ -86,10 +88,11 @@ void ReplaceSamplesByMarks() noexcept {
       Mark(message.sample.source, message.sample.at);
     } else {
       // Never longer than what stood before it, so this never overwrites unread bytes.
-      kept += WriteMessage(message, buffer.data + kept);
+      kept += WriteMessage(message, &buffer.context, buffer.data + kept);
     }
   }
   buffer.used = kept;
+  buffer.context = {};
   // Marks survive a savepoint's rollback (reading a table in vain changes nothing), and so do the
   // control messages that have been moved.
   for (int i = 0; i < buffer.level_count; ++i) buffer.levels[i].start = kept;
@@ -229,6 +232,7 @@ extern "C" void OnSubtransactionEvent(SubXactEvent event, SubTransactionId /*min
   if (top->nest_level < nest_level) return;
   if (event == SUBXACT_EVENT_ABORT_SUB) {
     buffer.used = top->start;
+    buffer.context.known = false;
     --buffer.level_count;
   } else if (event == SUBXACT_EVENT_COMMIT_SUB) {
     top->nest_level = nest_level - 1;
@@ -303,16 +307,17 @@ void AddMessage(const Message& message) noexcept {
       return;
     }
   }
-  buffer.used += WriteMessage(message, buffer.data + buffer.used);
+  buffer.used += WriteMessage(message, &buffer.context, buffer.data + buffer.used);
 }
 
-SampleSpace OpenSampleSpace() noexcept {
-  if (!NoteLevel() || buffer.mark_count > 0) return {nullptr, nullptr};
+void OpenSampleSpace(SampleSpace* space) noexcept {
+  space->next = space->end = nullptr;
+  space->context = &buffer.context;
+  if (!NoteLevel() || buffer.mark_count > 0) return;
   const size_t needed = buffer.used + kMaxSampleBytes;
-  if (needed > buffer.limit || (needed > buffer.capacity && !Grow(needed))) {
-    return {nullptr, nullptr};
-  }
-  return {buffer.data + buffer.used, buffer.data + std::min(buffer.capacity, buffer.limit)};
+  if (needed > buffer.limit || (needed > buffer.capacity && !Grow(needed))) return;
+  space->next = buffer.data + buffer.used;
+  space->end = buffer.data + std::min(buffer.capacity, buffer.limit);
 }
 
 void CloseSampleSpace(const SampleSpace& space) noexcept {

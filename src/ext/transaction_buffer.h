@@ -28,11 +28,12 @@ void AddMessage(const Message& message) noexcept;
 struct SampleSpace {
   char* next;
   char* end;
+  SampleContext* context;  // to write with
   bool HasRoom() const {
     return next != nullptr && end - next >= static_cast<ptrdiff_t>(kMaxSampleBytes);
   }
 };
-SampleSpace OpenSampleSpace() noexcept;
+void OpenSampleSpace(SampleSpace* space) noexcept;
 void CloseSampleSpace(const SampleSpace& space) noexcept;
 
 // Counts rows that cannot be samples.

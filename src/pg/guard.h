@@ -110,7 +110,7 @@ template <typename F>
 auto Entry(F&& function) -> std::invoke_result_t<F> {
   ErrorData* postgres_error = nullptr;
   bool out_of_memory = false;
-  char message[256] = "unknown exception";
+  char message[256];  // written only when it is needed: this runs for every row of a row trigger
   try {
     return function();
   } catch (Error& error) {
@@ -120,7 +120,7 @@ auto Entry(F&& function) -> std::invoke_result_t<F> {
   } catch (const std::exception& error) {
     strlcpy(message, error.what(), sizeof(message));
   } catch (...) {
-    // `message` says what is known.
+    strlcpy(message, "unknown exception", sizeof(message));
   }
   if (postgres_error != nullptr) ReThrowError(postgres_error);
   if (out_of_memory) {

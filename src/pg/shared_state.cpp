@@ -96,6 +96,7 @@ SharedRoot* Root() {
       static_cast<SharedRoot*>(ShmemInitStruct(kRootName, SharedRootSize(), &found));
   if (!found) {
     MemSet(shared, 0, sizeof(SharedRoot));
+    shared->format = kSharedFormat;
     shared->tranche = LWLockNewTrancheId();
     LWLockInitialize(&shared->lock, shared->tranche);
     for (DatabaseSlot& slot : shared->slots) {
@@ -104,6 +105,12 @@ SharedRoot* Root() {
     }
   }
   LWLockRelease(AddinShmemInitLock);
+  if (shared->format != kSharedFormat) {
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("alerting: the shared memory is that of another version of this library"),
+             errhint("Restart the server.")));
+  }
   LWLockRegisterTranche(shared->tranche, kTrancheName);
   root = shared;
   return root;

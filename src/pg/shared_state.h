@@ -89,8 +89,13 @@ struct DatabaseSlot {
   pg_atomic_uint64 evaluator_started;  // when it last started (Micros): silence counts from then
 };
 
+// Of what lies in shared memory, the queue's messages included. An older library, which a server
+// without preloading may still hold memory of, left 0.
+inline constexpr uint32 kSharedFormat = 2;
+
 struct SharedRoot {
   LWLock lock;
+  uint32 format;  // kSharedFormat of the library that made it
   int tranche;
   pid_t launcher_pid;
   int launcher_procno;

@@ -15,7 +15,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Message message;
   while (reader.Next(&message)) {
     std::string again(MessageSize(message), '\0');
-    if (WriteMessage(message, again.data()) != again.size()) std::abort();
+    alerting::SampleContext context;
+    const size_t written = WriteMessage(message, &context, again.data());
+    if (written > again.size()) std::abort();
+    again.resize(written);
     MessageReader second(again);
     Message back;
     if (!second.Next(&back) || second.malformed()) std::abort();

@@ -40,6 +40,8 @@ gives("BEGIN; SAVEPOINT a; SELECT s(C, 1, 95); SAVEPOINT b; SELECT s(C, 2, 5); R
 	'a released savepoint goes with the outer one');
 gives("BEGIN; SAVEPOINT a; SELECT s(C, 1, 95); ROLLBACK TO a; SELECT s(C, 2, 95); RELEASE a; COMMIT", 'FIRING 2>2',
 	'a savepoint used again after its rollback');
+gives("BEGIN; SELECT s(C, 1, 5); SAVEPOINT a; SELECT s(C, 2, 5); ROLLBACK TO a; SELECT s(C, 2, 95); COMMIT", 'FIRING 2>2',
+	'a row at the time of one rolled back');
 gives("BEGIN; SAVEPOINT a; SELECT s(C, 1, 95); RELEASE a; SAVEPOINT b; SELECT s(C, 2, 5); ROLLBACK; SELECT 1", '',
 	'everything rolled back');
 
