@@ -17,6 +17,10 @@ SET search_path = pg_catalog, pg_temp;
 CREATE OR REPLACE FUNCTION alerting.exclude_workers() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_exclude_workers';
 
+-- NOTIFY alerting, when this transaction commits. One that is prepared instead notifies nobody.
+CREATE OR REPLACE FUNCTION alerting.notify_at_commit(payload text) RETURNS void
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'alerting_notify_at_commit';
+
 -- Trigger functions. They touch no table; a role that may write the table needs no right on them.
 CREATE OR REPLACE FUNCTION alerting.capture() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_capture';

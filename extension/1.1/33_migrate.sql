@@ -1,5 +1,6 @@
--- How tables of an older version become those of this one: the same way for ALTER EXTENSION UPDATE and
--- for tables that CREATE EXTENSION finds (of a dump, or left by DROP EXTENSION).
+-- How tables of an older version become those of this one: the same way for ALTER EXTENSION UPDATE, for
+-- tables that DROP EXTENSION left, and for those of a dump, which come after CREATE EXTENSION and are
+-- noticed by the evaluator when it starts.
 --
 -- The layout's number is the default of host_binding.layout: a dump carries it, detach() leaves it.
 
@@ -11,6 +12,11 @@ $function$;
 CREATE OR REPLACE FUNCTION alerting.count_tables() RETURNS int
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT count(*)::int FROM unnest(alerting.table_names()) AS t(name) WHERE to_regclass(format('alerting.%I', t.name)) IS NOT NULL;
+$function$;
+
+CREATE OR REPLACE FUNCTION alerting.newest_layout() RETURNS int
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT 2;
 $function$;
 
 -- The layout of the tables that are there.
@@ -58,11 +64,11 @@ $function$;
 
 -- Brings the tables to this version's layout. A step may find its work done (a table made anew among
 -- older ones passes through all steps): ADD COLUMN IF NOT EXISTS, ensure_constraint(), to_regclass().
--- `anew`: some table was just created.
-CREATE OR REPLACE FUNCTION alerting.migrate_tables(anew boolean) RETURNS void
+-- `anew`: some table was just created. Returns whether there was something to do; repair() has to follow then.
+CREATE OR REPLACE FUNCTION alerting.migrate_tables(anew boolean) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
 DECLARE
-  newest CONSTANT int := 2;
+  newest CONSTANT int := alerting.newest_layout();
   present CONSTANT int := alerting.tables_layout();
 BEGIN
   IF present > newest THEN
@@ -70,7 +76,7 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'They come from a newer version: install that one''s package, then ALTER EXTENSION alerting UPDATE.';
   ELSIF present = newest AND NOT anew THEN
-    RETURN;
+    RETURN false;
   END IF;
   PERFORM alerting.lock_tables();
 
@@ -87,6 +93,17 @@ BEGIN
   END IF;
   EXECUTE format('ALTER TABLE alerting.host_binding ALTER COLUMN layout SET DEFAULT %s', newest);
   UPDATE alerting.host_binding SET layout = newest;
+  RETURN true;
+END
+$function$;
+
+-- Called by the evaluator, with the rights of the tables' owner, before it reads tables of another layout.
+CREATE OR REPLACE FUNCTION alerting.adopt_layout() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF alerting.migrate_tables(false) THEN
+    PERFORM alerting.repair();
+  END IF;
 END
 $function$;
 

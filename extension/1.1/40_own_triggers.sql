@@ -99,17 +99,14 @@ END
 $function$;
 
 -- NOTIFY alerting, for live dashboards. A transaction that notified cannot be prepared (two-phase
--- commit), and the host's transaction must not fail because of us: where that is possible,
--- deletions are not notified.
+-- commit), and the host's transaction must not fail because of us: hence at its commit.
 CREATE OR REPLACE FUNCTION alerting.notify_transition(event text, alert text, rule text, container text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   message text := jsonb_build_object('event', event, 'alertId', alert, 'ruleId', rule, 'containerId', container);
 BEGIN
-  IF current_setting('max_prepared_transactions') = '0' THEN
-    -- 8000 bytes is NOTIFY's limit; ids are short unless a client is strange.
-    PERFORM pg_notify('alerting', CASE WHEN octet_length(message) < 7900 THEN message
-                                       ELSE jsonb_build_object('event', event)::text END);
-  END IF;
+  -- 8000 bytes is NOTIFY's limit; ids are short unless a client is strange.
+  PERFORM alerting.notify_at_commit(CASE WHEN octet_length(message) < 7900 THEN message
+                                         ELSE jsonb_build_object('event', event)::text END);
 END
 $function$;

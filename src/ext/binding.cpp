@@ -146,6 +146,19 @@ std::optional<Binding> LoadBinding() {
   return binding;
 }
 
+void AdoptLayout() {
+  const Oid owner = TablesOwner();
+  if (!OidIsValid(owner) || !OidIsValid(OwnTable("host_binding"))) return;
+  {
+    // Whoever the tables' owner is, and whichever role the database's settings name.
+    const pg::UserScope user(BOOTSTRAP_SUPERUSERID, false);
+    const std::string differs = "SELECT WHERE alerting.tables_layout() <> alerting.newest_layout()";
+    if (pg::Execute(differs).size() == 0) return;
+  }
+  const pg::UserScope user(owner, false);
+  (void)pg::Execute("SELECT alerting.adopt_layout()");
+}
+
 bool HasSameTables(const Binding& binding) {
   return OidIsValid(binding.state_table) && OwnTable("series_state") == binding.state_table;
 }

@@ -53,6 +53,8 @@ Oid TablesOwner();
 
 // nullopt: there is no binding (yet).
 std::optional<Binding> LoadBinding();
+// Brings tables of an older version, which a dump has brought, to the present layout. Workers only.
+void AdoptLayout();
 
 // False when alerting's tables were dropped since, perhaps made anew: what is known of the old ones
 // does not belong there.

@@ -149,8 +149,9 @@ Datum ContainerChanged(FunctionCallInfo fcinfo) {
 Datum DeliveryChanged(FunctionCallInfo fcinfo) {
   RequireTrigger(fcinfo, "delivery_changed");
   // The sender's own writes tell it nothing new.
-  pg::DatabaseSlot* slot = pg::MySlot();
-  if (slot != nullptr && slot->workers[pg::kSender].pid != MyProcPid) WakeSenderAtCommit();
+  const bool is_sender =
+      MyBgworkerEntry != nullptr && strcmp(MyBgworkerEntry->bgw_type, "alerting sender") == 0;
+  if (!is_sender) WakeSenderAtCommit();
   return PointerGetDatum(nullptr);
 }
 
@@ -211,6 +212,7 @@ Datum OnDropExtension(FunctionCallInfo fcinfo) {
   // The workers look whether the extension is still there.
   Tell(MessageKind::kBindingChanged);
   WakeSenderAtCommit();
+  ForgetStopAtCommit();
   return PointerGetDatum(nullptr);
 }
 

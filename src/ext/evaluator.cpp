@@ -27,7 +27,8 @@ constexpr char kServedVersion[] = "1.1";
 
 using Batch = std::vector<OutgoingTransition*>;
 
-bool ServesVersion(Oid extension) {
+// The extension's version in this database, "" when it has none any more.
+std::string VersionOf(Oid extension) {
   const char* version = pg::Call([&]() -> const char* {
     Relation relation = table_open(ExtensionRelationId, AccessShareLock);
     ScanKeyData key;
@@ -35,7 +36,7 @@ bool ServesVersion(Oid extension) {
                 ObjectIdGetDatum(extension));
     SysScanDesc scan = systable_beginscan(relation, ExtensionOidIndexId, true, nullptr, 1, &key);
     HeapTuple tuple = systable_getnext(scan);
-    const char* found = nullptr;
+    const char* found = "";
     if (HeapTupleIsValid(tuple)) {
       bool is_null = false;
       const Datum value =
@@ -46,15 +47,26 @@ bool ServesVersion(Oid extension) {
     table_close(relation, AccessShareLock);
     return found;
   });
-  if (version != nullptr && strcmp(version, kServedVersion) == 0) return true;
+  return version;
+}
+
+// Both workers wait until the versions agree. Nothing is lost meanwhile: what is inserted is read
+// from the tables afterwards.
+void TellOutdated(pg::DatabaseSlot* slot, const std::string& version) {
+  const bool is_older = strverscmp(version.c_str(), kServedVersion) < 0;
+  const char* hint = is_older ? "Run ALTER EXTENSION alerting UPDATE in this database."
+                              : "Restart the server, so that it loads the new library.";
+  const std::string problem = "extension \"alerting\" has version " + version +
+                              ", but the library version " + kServedVersion + ": ";
+  pg::SetProblem(slot, pg::kEvaluator, (problem + hint).c_str());
   pg::Call([&] {
-    ereport(LOG, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                  errmsg("alerting: the extension's version \"%s\" is not served by this library",
-                         version == nullptr ? "?" : version),
-                  errhint("Run ALTER EXTENSION alerting UPDATE; after installing a new package "
-                          "with alerting preloaded, restart the server.")));
+    ereport(WARNING,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("alerting: nothing is judged or sent in database \"%s\": its extension has "
+                    "version %s, but the library version %s",
+                    get_database_name(MyDatabaseId), version.c_str(), kServedVersion),
+             errdetail("What is inserted meanwhile is read afterwards."), errhint("%s", hint)));
   });
-  return false;
 }
 
 // Whether a transition, or what it refers to, can be the cause of an error: then it is worth while
@@ -78,9 +90,12 @@ bool IsAboutRows(int sqlstate) {
 ExtensionTransaction::ExtensionTransaction(pg::DatabaseSlot* slot, const char* activity)
     : transaction_(activity) {
   const Oid extension = pg::LockExtension();
-  if (OidIsValid(extension) && ServesVersion(extension)) return;
+  const std::string version = OidIsValid(extension) ? VersionOf(extension) : "";
+  if (version == kServedVersion) return;
   // Unless somebody asked again meanwhile, there is nothing to run here.
-  (void)pg::ChangeWish(slot, {pg::Wish::kProbing, pg::Wish::kRun}, pg::Wish::kNothing);
+  const pg::Wish wish = version.empty() ? pg::Wish::kNothing : pg::Wish::kOutdated;
+  const bool changed = pg::ChangeWish(slot, {pg::Wish::kProbing, pg::Wish::kRun}, wish);
+  if (changed && wish == pg::Wish::kOutdated) TellOutdated(slot, version);
   throw pg::WorkerExit();
 }
 

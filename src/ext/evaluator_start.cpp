@@ -32,6 +32,7 @@ void Evaluator::Load() {
   pg_atomic_write_u64(&slot_->evaluator_started, static_cast<uint64_t>(started));
   {
     ExtensionTransaction transaction(slot_, "loading rules and state");
+    AdoptLayout();
     std::optional<Binding> binding = LoadBinding();
     if (!binding) {
       (void)pg::ChangeWish(slot_, {pg::Wish::kProbing, pg::Wish::kRun}, pg::Wish::kNothing);

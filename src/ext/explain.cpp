@@ -80,9 +80,11 @@ EvaluatorView LookAtEvaluator(const Binding& binding, Micros now) {
   pg::DatabaseSlot* slot = pg::Call([] { return pg::FindSlot(MyDatabaseId); });
   view.runs = slot != nullptr && pg::WorkerRuns(slot, pg::kEvaluator);
   if (!view.runs) {
+    const pg::Wish wish = slot != nullptr ? slot->wish : pg::Wish::kNothing;
     view.hints.push_back(
-        slot != nullptr && slot->wish == pg::Wish::kStopped
-            ? "the evaluator is stopped until alerting.start()"
+        wish == pg::Wish::kStopped ? "the evaluator is stopped until alerting.start()"
+        : wish == pg::Wish::kOutdated
+            ? "the evaluator waits for ALTER EXTENSION alerting UPDATE, see alerting.status()"
             : "the evaluator does not run; the next sample or alerting.start() starts it");
     return view;
   }

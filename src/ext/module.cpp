@@ -1,5 +1,6 @@
 // The library's entry: settings, hooks, and the shared memory that is asked for when preloaded.
 // Runs in the postmaster (preloaded) or in the first backend function call.
+#include "ext/commit_notices.h"
 #include "ext/database_hooks.h"
 #include "ext/transaction_buffer.h"
 #include "pg/guc.h"
@@ -48,5 +49,6 @@ void _PG_init(void) {
     ext::RegisterLauncherAtBoot();
   }
   ext::RegisterTransactionCallbacks();
+  ext::RegisterNoticeCallbacks();
   ext::InstallDatabaseHooks();
 }

@@ -42,6 +42,7 @@ struct Buffer {
   pg::ReplayMark marks[pg::kMaxReplays];  // rows that were not kept
   int mark_count;
   bool start_workers;
+  bool forget_stop;
   bool wake_sender;
 };
 
@@ -53,7 +54,7 @@ void Reset() noexcept {
   buffer.context = {};
   buffer.level_count = 0;
   buffer.mark_count = 0;
-  buffer.start_workers = buffer.wake_sender = false;
+  buffer.start_workers = buffer.forget_stop = buffer.wake_sender = false;
   if (buffer.capacity > kKeptBytes) {
     free(buffer.data);
     buffer.data = nullptr;
@@ -175,9 +176,10 @@ void HandOver() noexcept {
   }
   // A worker that looked before this commit has found nothing: it shall look again.
   using pg::Wish;
+  if (buffer.forget_stop) (void)pg::ChangeWish(slot, {Wish::kStopped}, Wish::kNothing);
   const bool changed =
       buffer.start_workers
-          ? pg::ChangeWish(slot, {Wish::kNothing, Wish::kProbing, Wish::kStopped}, Wish::kProbe)
+          ? pg::ChangeWish(slot, {Wish::kNothing, Wish::kProbing, Wish::kOutdated}, Wish::kProbe)
           : slot->wish == Wish::kNothing && pg::ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
   if (buffer.start_workers) pg::CountRequest(slot);
   if (changed || buffer.start_workers) pg::WakeLauncher();
@@ -331,7 +333,15 @@ void CountSkipped(uint64_t rows) noexcept {
 }
 
 void StartWorkersAtCommit() {
-  if (OpenTransactionBuffer()) buffer.start_workers = true;
+  if (!OpenTransactionBuffer()) return;
+  buffer.start_workers = true;
+  if (buffer.slot->wish == pg::Wish::kOutdated && !RecoveryInProgress()) {
+    pg::Call([] { (void)pg::EnsureLauncher(); });
+  }
+}
+
+void ForgetStopAtCommit() {
+  if (OpenTransactionBuffer()) buffer.forget_stop = true;
 }
 
 void WakeSenderAtCommit() {

@@ -39,8 +39,10 @@ void CloseSampleSpace(const SampleSpace& space) noexcept;
 // Counts rows that cannot be samples.
 void CountSkipped(uint64_t rows) noexcept;
 
-// After COMMIT: start this database's workers; wake its sender.
+// After COMMIT: start this database's workers, unless alerting.stop() keeps them; forget that
+// stop(); wake the sender.
 void StartWorkersAtCommit();
+void ForgetStopAtCommit();
 void WakeSenderAtCommit();
 
 }  // namespace alerting::ext

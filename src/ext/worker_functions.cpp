@@ -94,6 +94,8 @@ bool WaitFor(DatabaseSlot* slot, pg_atomic_uint64* done, uint64_t ticket, pg::Wo
 Datum Flush(FunctionCallInfo fcinfo) {
   DatabaseSlot* slot = RequireSlot();
   {
+    // Its rollback gives back the locks: the evaluator may be about to alter those tables.
+    const pg::Subtransaction savepoint;
     const pg::SpiConnection connection;
     RequireBinding();
   }
@@ -115,6 +117,8 @@ const char* StateName(const DatabaseSlot* slot) {
   switch (slot->wish) {
     case pg::Wish::kStopped:
       return "stopped";
+    case pg::Wish::kOutdated:
+      return "outdated";
     case pg::Wish::kNothing:
       return "not attached";
     case pg::Wish::kProbe:
@@ -179,7 +183,8 @@ Datum Status(FunctionCallInfo fcinfo) {
 Datum Start() {
   DatabaseSlot* slot = RequireSlot();
   // For the present, and again at COMMIT for what this transaction has made.
-  (void)pg::ChangeWish(slot, {pg::Wish::kStopped, pg::Wish::kNothing}, pg::Wish::kProbe);
+  using pg::Wish;
+  (void)pg::ChangeWish(slot, {Wish::kStopped, Wish::kNothing, Wish::kOutdated}, Wish::kProbe);
   pg::CountRequest(slot);
   pg::Call([&] { pg::EnsureWorkers(slot); });
   StartWorkersAtCommit();

@@ -267,7 +267,8 @@ void SetProblem(DatabaseSlot* slot, WorkerKind kind, const char* problem) noexce
 
 void EnsureWorkers(DatabaseSlot* slot) {
   if (slot->workers[kEvaluator].pid != 0 && slot->workers[kSender].pid != 0) return;
-  if (slot->wish == Wish::kStopped || RecoveryInProgress() || IsBinaryUpgrade) return;
+  if (slot->wish == Wish::kStopped || slot->wish == Wish::kOutdated) return;
+  if (RecoveryInProgress() || IsBinaryUpgrade) return;
   (void)ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
   if (EnsureLauncher()) WakeLauncher();
 }

@@ -24,11 +24,12 @@ inline constexpr int kWorkerKinds = 2;
 
 // What the launcher should do with a database's workers.
 enum class Wish : int {
-  kProbe,    // start the evaluator: it finds out whether there is something to do
-  kProbing,  // it has been started for that
-  kRun,      // keep both workers running
-  kNothing,  // no extension, no binding, or incompatible; until somebody asks again
-  kStopped,  // by alerting.stop(); until alerting.start()
+  kProbe,     // start the evaluator: it finds out whether there is something to do
+  kProbing,   // it has been started for that
+  kRun,       // keep both workers running
+  kNothing,   // no extension or no binding; until somebody asks again
+  kOutdated,  // extension and library are of different versions; until one is updated
+  kStopped,   // by alerting.stop(); until alerting.start() or DROP EXTENSION
 };
 
 struct WorkerSlot {

@@ -130,6 +130,20 @@ gives("BEGIN; UPDATE alerting.alert_rule SET enabled = false; UPDATE containers 
 is(alerts($node, 'postgres', "status = 'FIRING'"), '', 'no alert of the rule fires');
 sql($node, 'postgres', 'UPDATE alerting.alert_rule SET enabled = true; UPDATE containers SET organization_id = 1');
 
+# A deletion is notified when it commits; a transaction that did it can be prepared.
+my $listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN alerting');
+sql($node, 'postgres', 'INSERT INTO containers VALUES (70, 1), (71, 1), (72, 1); SELECT s(n, 1, 95) FROM generate_series(70, 72) n');
+flush($node, 'postgres');
+$listener->query('SELECT 1');
+sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 70; SAVEPOINT a; DELETE FROM containers WHERE id = 71; ROLLBACK TO a; COMMIT");
+sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 71; ROLLBACK");
+sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 72; PREPARE TRANSACTION 'a'; COMMIT PREPARED 'a'");
+my $told = $listener->query('SELECT 1');
+is(join(' ', sort $told =~ /"event": "(alert\.\w+)".*?"containerId": "(\d+)"/g), '70 alert.resolved', 'a deletion is notified at its commit');
+is(alerts($node, 'postgres', 'container_id BETWEEN 70 AND 72'), 'cpu 71 FIRING 1>1', 'a transaction that deletes can be prepared');
+$listener->quit;
+
 # Over a restart, clean and by a crash.
 sql($node, 'postgres', 'INSERT INTO containers VALUES (50, 1), (51, 1), (52, 1)');
 for my $mode (qw(fast immediate))

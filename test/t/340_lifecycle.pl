@@ -80,6 +80,15 @@ for my $preload (0, 1)
 	flush($node, 'postgres', name => "$how: start() starts them");
 	is(alerts($node, 'postgres', "container_id = 11 AND status = 'FIRING'"), 'cpu 11 FIRING 6>6', "$how: what came meanwhile is judged");
 
+	# It is start() that ends a stop(), or DROP EXTENSION; a new binding does not.
+	sql($node, 'postgres', "SELECT alerting.stop(); SELECT alerting.attach('organizations', 'containers', name => 'id');"
+		  . " SELECT alerting.attach('organizations', 'containers')");
+	is(sql($node, 'postgres', 'SELECT state FROM alerting.status()'), 'stopped', "$how: a new binding does not end a stop()");
+	sql($node, 'postgres', 'DROP EXTENSION alerting CASCADE; BEGIN; CREATE EXTENSION alerting; SELECT alerting.stop(); COMMIT');
+	is(sql($node, 'postgres', 'SELECT state FROM alerting.status()'), 'stopped', "$how: nor does the CREATE EXTENSION of its own transaction");
+	sql($node, 'postgres', 'DROP EXTENSION alerting CASCADE; CREATE EXTENSION alerting');
+	flush($node, 'postgres', name => "$how: DROP EXTENSION does");
+
 	# alerting.enabled, by SIGHUP. (Rows inserted meanwhile are read at the next start.)
 	$node->append_conf('postgresql.conf', 'alerting.enabled = off');
 	$node->reload;

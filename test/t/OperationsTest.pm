@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(new_server make_host sql flush alerts worker_pid wait_for_workers
+our @EXPORT = qw(catalog is_catalog new_server make_host sql flush alerts worker_pid wait_for_workers
   wait_for_alerts wait_until);
 
 # A started server. preload => 1: with shared_preload_libraries; conf: more lines; start => 0: not yet.
@@ -32,7 +32,8 @@ sub new_server
 # The host's tables, helpers that tests call in SQL, the extension and its binding.
 #   s(container, minute, cpu, memory, running, restarts)  inserts a sample
 #   rule(id, organization, condition, threshold, duration, no_data)  makes a rule
-# extension => 0 leaves the extension out; attach => '...' replaces the call of attach_metrics.
+# extension => 0 leaves the extension out; version => '...' makes another than the newest; attach => '...'
+# replaces the call of attach_metrics.
 my $tables = <<'SQL';
 CREATE TABLE organizations (id int PRIMARY KEY, name text);
 CREATE TABLE containers (id int PRIMARY KEY,
@@ -64,7 +65,8 @@ sub make_host
 	my $extension = $options{extension} // 1;
 	my $attach = $options{attach} // "SELECT alerting.attach_metrics('container_metrics')";
 	my @parts = ("SET client_min_messages = warning; $tables");
-	push @parts, "SET client_min_messages = warning; CREATE EXTENSION alerting; $attach; $helpers"
+	my $version = $options{version} ? "VERSION '$options{version}'" : '';
+	push @parts, "SET client_min_messages = warning; CREATE EXTENSION alerting $version; $attach; $helpers"
 	  if $extension;
 	for my $part (@parts)
 	{
@@ -102,6 +104,52 @@ SELECT concat_ws(' ', rule_id, container_id, status, concat_ws('>', minute(start
          minute(resolved_at)), resolve_reason)
   FROM alerting.alert WHERE $where ORDER BY length(container_id::text), container_id::text, rule_id, fired_at
 SQL
+}
+
+# All that the extension has made in a database and what was granted on it, a line for each object;
+# `where` picks among objects (classid, objid).
+sub catalog
+{
+	my ($node, $database, $where) = @_;
+	$where //= '';
+	return sql($node, $database, <<"SQL");
+WITH object(classid, objid, line) AS (
+  SELECT 'pg_proc'::regclass, p.oid, format('function %s, %s, granted %s, at first %s', pg_get_functiondef(p.oid), p.proowner::regrole, p.proacl, i.initprivs)
+    FROM pg_proc p LEFT JOIN pg_init_privs i ON i.classoid = 'pg_proc'::regclass AND i.objoid = p.oid
+   WHERE p.pronamespace = 'alerting'::regnamespace
+  UNION ALL SELECT 'pg_depend'::regclass, 0, 'member ' || pg_describe_object(classid, objid, objsubid) FROM pg_depend
+   WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'alerting')
+  UNION ALL SELECT 'pg_class'::regclass, c.oid, format('relation %s %s %s %s, granted %s, at first %s', c.oid::regclass, c.relkind, c.relpersistence,
+         c.reloptions, c.relacl, (SELECT i.initprivs FROM pg_init_privs i WHERE i.classoid = 'pg_class'::regclass AND i.objoid = c.oid))
+    FROM pg_class c WHERE c.relnamespace = 'alerting'::regnamespace AND c.relkind <> 'i'
+  UNION ALL SELECT 'pg_attribute'::regclass, a.attrelid, format('column %s %s %s: %s %s %s %s %s %s', a.attrelid::regclass, a.attnum, a.attname,
+         format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attcollation::regcollation, pg_get_expr(d.adbin, d.adrelid), a.attacl)
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'v') AND c.relnamespace = 'alerting'::regnamespace
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attnum > 0
+  UNION ALL SELECT 'pg_constraint'::regclass, conrelid, format('constraint %s %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid), convalidated)
+    FROM pg_constraint WHERE connamespace IN ('alerting'::regnamespace, 'public'::regnamespace)
+  UNION ALL SELECT 'pg_class'::regclass, indexrelid, 'index ' || pg_get_indexdef(indexrelid) FROM pg_index
+   WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace IN ('alerting'::regnamespace, 'public'::regnamespace))
+  UNION ALL SELECT 'pg_trigger'::regclass, tgrelid, format('trigger %s %s', pg_get_triggerdef(oid), tgenabled) FROM pg_trigger WHERE NOT tgisinternal
+  UNION ALL SELECT 'pg_class'::regclass, c.oid, format('view %s: %s', c.oid::regclass, pg_get_viewdef(c.oid)) FROM pg_class c
+   WHERE c.relkind = 'v' AND c.relnamespace IN ('alerting'::regnamespace, 'public'::regnamespace)
+  UNION ALL SELECT 'pg_event_trigger'::regclass, oid, format('event trigger %s %s %s %s %s', evtname, evtevent, evtenabled, evttags, evtfoid::regproc) FROM pg_event_trigger
+  UNION ALL SELECT 'pg_namespace'::regclass, oid, format('schema %s %s', nspname, nspacl) FROM pg_namespace WHERE nspname = 'alerting'
+  UNION ALL SELECT 'pg_extension'::regclass, oid, format('extension %s %s %s %s', extname, extversion, extrelocatable, extconfig) FROM pg_extension
+  UNION ALL SELECT classoid, objoid, format('comment on %s: %s', pg_describe_object(classoid, objoid, objsubid), description) FROM pg_description
+   WHERE pg_describe_object(classoid, objoid, objsubid) LIKE '%alerting%')
+SELECT line FROM object WHERE true $where ORDER BY line COLLATE "C"
+SQL
+}
+
+# Compares two of these; what differs is shown, without the rest.
+sub is_catalog
+{
+	my ($got, $expected, $name) = @_;
+	my ($missing, $new) = map { my %there = map { $_ => 1 } split /\n/, $_->[1]; join "\n", grep { !$there{$_} } split /\n/, $_->[0] }
+	  [ $expected, $got ], [ $got, $expected ];
+	ok($got eq $expected, $name) or diag("missing:\n$missing\nunexpected:\n$new");
+	return;
 }
 
 # Process of the evaluator or sender of a database ('launcher': of the server), '' when none.
