@@ -34,7 +34,7 @@ CREATE TEMP TABLE section AS
     (1, 'Binding', '{attach,attach_metrics,detach,detach_metrics}'::text[]),
     (2, 'Rules and webhooks', '{create_rule,create_webhook,generate_secret,test_webhook,redeliver,redeliver_failed}'),
     (3, 'Insight', '{preview,explain}'),
-    (4, 'Workers', '{status,flush,start,stop,resume}')) AS v(number, title, names);
+    (4, 'Workers', '{doctor,status,flush,start,stop,resume}')) AS v(number, title, names);
 
 CREATE TEMP VIEW relation AS
   SELECT c.oid, t.name, t.place::int AS place

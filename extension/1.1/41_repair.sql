@@ -234,6 +234,22 @@ BEGIN
 END
 $function$;
 
+-- The triggers of alerting's own tables.
+CREATE OR REPLACE FUNCTION alerting.own_triggers() RETURNS TABLE (tab text, trigger_name text, event text, called text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+  VALUES
+    ('host_binding', 'alerting_binding_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'binding_changed'),
+    ('metric_source', 'alerting_binding_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'binding_changed'),
+    ('alert_rule', 'alerting_rule_defaults', 'BEFORE INSERT OR UPDATE ON %table% FOR EACH ROW', 'rule_defaults'),
+    ('alert_rule', 'alerting_rule_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'rule_changed'),
+    ('alert', 'alerting_alert_deleted', 'AFTER DELETE ON %table% FOR EACH ROW WHEN (OLD.status = ''FIRING'')', 'alert_deleted'),
+    ('alert', 'alerting_alert_truncated', 'BEFORE TRUNCATE ON %table% FOR EACH STATEMENT', 'alert_truncated'),
+    ('webhook', 'alerting_check_webhook', 'BEFORE INSERT OR UPDATE ON %table% FOR EACH ROW', 'check_webhook'),
+    ('webhook', 'alerting_webhook_touched', 'BEFORE UPDATE ON %table% FOR EACH ROW', 'webhook_touched'),
+    ('webhook', 'alerting_delivery_changed', 'AFTER INSERT OR UPDATE OR DELETE ON %table% FOR EACH STATEMENT', 'delivery_changed'),
+    ('delivery', 'alerting_delivery_changed', 'AFTER INSERT OR UPDATE ON %table% FOR EACH STATEMENT', 'delivery_changed');
+$function$;
+
 -- Gives the tables and the host's tables whatever they lack: defaults, triggers, views. Returns how
 -- many things were missing. Touches nothing when all is there.
 CREATE OR REPLACE FUNCTION alerting.repair() RETURNS int
@@ -252,18 +268,7 @@ BEGIN
   END LOOP;
 
   FOR item IN
-    SELECT format('alerting.%I', t.tab)::regclass AS rel, t.* FROM (VALUES
-      ('host_binding', 'alerting_binding_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'binding_changed'),
-      ('metric_source', 'alerting_binding_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'binding_changed'),
-      ('alert_rule', 'alerting_rule_defaults', 'BEFORE INSERT OR UPDATE ON %table% FOR EACH ROW', 'rule_defaults'),
-      ('alert_rule', 'alerting_rule_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'rule_changed'),
-      ('alert', 'alerting_alert_deleted', 'AFTER DELETE ON %table% FOR EACH ROW WHEN (OLD.status = ''FIRING'')', 'alert_deleted'),
-      ('alert', 'alerting_alert_truncated', 'BEFORE TRUNCATE ON %table% FOR EACH STATEMENT', 'alert_truncated'),
-      ('webhook', 'alerting_check_webhook', 'BEFORE INSERT OR UPDATE ON %table% FOR EACH ROW', 'check_webhook'),
-      ('webhook', 'alerting_webhook_touched', 'BEFORE UPDATE ON %table% FOR EACH ROW', 'webhook_touched'),
-      ('webhook', 'alerting_delivery_changed', 'AFTER INSERT OR UPDATE OR DELETE ON %table% FOR EACH STATEMENT', 'delivery_changed'),
-      ('delivery', 'alerting_delivery_changed', 'AFTER INSERT OR UPDATE ON %table% FOR EACH STATEMENT', 'delivery_changed')
-    ) AS t(tab, trigger_name, event, called)
+    SELECT format('alerting.%I', t.tab)::regclass AS rel, t.* FROM alerting.own_triggers() t
   LOOP
     repaired := repaired + alerting.ensure_trigger(item.rel, item.trigger_name, item.event, item.called)::int;
   END LOOP;

@@ -144,26 +144,45 @@ BEGIN
 END
 $function$;
 
+-- Those of a source's two that are plain columns, quoted.
+CREATE OR REPLACE FUNCTION alerting.plain_columns(metrics regclass, mappings text[]) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT ARRAY(SELECT m.mapping FROM unnest(mappings) WITH ORDINALITY AS m(mapping, position)
+                WHERE m.mapping IN (SELECT quote_ident(a.attname) FROM pg_attribute a
+                                     WHERE a.attrelid = metrics AND a.attnum > 0 AND NOT a.attisdropped)
+                ORDER BY m.position);
+$function$;
+
+-- Whether an index finds a container's newest rows, or the newest of all.
+CREATE OR REPLACE FUNCTION alerting.has_replay_index(metrics regclass, container text, at text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT EXISTS (
+    SELECT FROM pg_index i
+     WHERE i.indrelid = metrics AND i.indisvalid AND i.indpred IS NULL
+       AND (pg_get_indexdef(i.indexrelid, 1, true) = at
+            OR (pg_get_indexdef(i.indexrelid, 1, true) = container
+                AND (at <> ALL (alerting.plain_columns(metrics, ARRAY[container, at]))
+                     OR at IN (SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(2, i.indnkeyatts) k)))));
+$function$;
+
+CREATE OR REPLACE FUNCTION alerting.suggested_index(metrics regclass, container text, at text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN c.columns = '{}' THEN 'Consider an index on the columns that container and at are computed from.'
+              -- PostgreSQL makes none CONCURRENTLY on a partitioned table.
+              ELSE format('Consider CREATE INDEX %sON %s (%s);', CASE WHEN r.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END,
+                          metrics, array_to_string(c.columns, ', ')) END
+    FROM pg_class r, alerting.plain_columns(metrics, ARRAY[container, at]) AS c(columns) WHERE r.oid = metrics;
+$function$;
+
 -- Replay after a restart reads what is newer than each container's last judged sample.
 CREATE OR REPLACE FUNCTION alerting.warn_of_missing_index(metrics regclass, container text, at text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-DECLARE
-  -- Those of the two that are plain columns.
-  columns text[] := ARRAY(SELECT m.mapping FROM unnest(ARRAY[container, at]) WITH ORDINALITY AS m(mapping, position)
-                           WHERE m.mapping IN (SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = metrics) ORDER BY m.position);
 BEGIN
-  IF metrics = (SELECT b.containers FROM alerting.host_binding b) OR EXISTS (
-       SELECT FROM pg_index i
-        WHERE i.indrelid = metrics AND i.indisvalid AND i.indpred IS NULL
-          AND (pg_get_indexdef(i.indexrelid, 1, true) = at
-               OR (pg_get_indexdef(i.indexrelid, 1, true) = container
-                   AND (at <> ALL (columns)
-                        OR at IN (SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(2, i.indnkeyatts) k))))) THEN
+  IF metrics = (SELECT b.containers FROM alerting.host_binding b) OR alerting.has_replay_index(metrics, container, at) THEN
     RETURN;
   END IF;
   RAISE WARNING 'table % has no index that finds a container''s newest rows', metrics
     USING DETAIL = 'After a restart the rows since the last judged ones are read again; without an index the whole table is read.',
-          HINT = CASE WHEN columns = '{}' THEN 'Consider an index on the columns that container and at are computed from.'
-                      ELSE format('Consider CREATE INDEX CONCURRENTLY ON %s (%s);', metrics, array_to_string(columns, ', ')) END;
+          HINT = alerting.suggested_index(metrics, container, at);
 END
 $function$;

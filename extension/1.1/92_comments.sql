@@ -22,6 +22,9 @@ COMMENT ON FUNCTION alerting.flush(interval, boolean) IS
 'Waits until everything that was committed before is evaluated and, with deliveries, every webhook of it is delivered or parked. True when done, false when the time ran out';
 COMMENT ON FUNCTION alerting.status() IS
 'Workers, queue, lag and counters of this database, in one row';
+COMMENT ON FUNCTION alerting.doctor() IS
+'Checks what commonly goes wrong, from preloading to failing webhooks, and says what to do. A row for each check: topic; object: the table, webhook or file it is about; status: ok, warning (works, but), error (does not work) or unknown; detail: what was found; hint: what to do. Ask for what is wrong: SELECT * FROM alerting.doctor() WHERE status <> ''ok''. Runs with the rights of the extension''s owner, shows no secret and nothing of a URL but scheme, host and port; waits up to 5 seconds for workers that are starting';
+COMMENT ON FUNCTION alerting.library_version() IS 'Version of the extension that the loaded library serves';
 COMMENT ON FUNCTION alerting.start() IS 'Starts this database''s workers at commit, after stop() or a restart of the server';
 COMMENT ON FUNCTION alerting.stop() IS 'Stops this database''s workers until start(): nothing is judged or sent meanwhile, and rows inserted meanwhile are read afterwards';
 COMMENT ON FUNCTION alerting.resume() IS 'Lets a restored copy of a database send its webhooks: until then it holds them, so that a copy pages nobody';

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ext/cuid.h"
+#include "ext/version.h"
 #include "pg/guc.h"
 
 extern "C" {
@@ -23,7 +24,6 @@ constexpr Micros kLongestPause = kMinute;
 constexpr Micros kSaveInterval = 5 * kSecond;
 constexpr size_t kSaveBytesPerSecond = 1 << 20;
 constexpr Micros kRefreshInterval = 2 * kMinute;
-constexpr char kServedVersion[] = "1.1";
 
 using Batch = std::vector<OutgoingTransition*>;
 

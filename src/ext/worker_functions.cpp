@@ -4,6 +4,7 @@
 #include "core/byte_ring.h"
 #include "ext/binding.h"
 #include "ext/transaction_buffer.h"
+#include "ext/version.h"
 #include "pg/guc.h"
 #include "pg/sample_queue.h"
 #include "pg/spi.h"
@@ -20,6 +21,8 @@ PG_FUNCTION_INFO_V1(alerting_stop);
 PGDLLEXPORT Datum alerting_stop(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_resume);
 PGDLLEXPORT Datum alerting_resume(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_library_version);
+PGDLLEXPORT Datum alerting_library_version(PG_FUNCTION_ARGS);
 }
 
 namespace alerting::ext {
@@ -254,4 +257,10 @@ Datum alerting_stop(PG_FUNCTION_ARGS) {
 Datum alerting_resume(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   return alerting::pg::Entry([] { return alerting::ext::Resume(); });
+}
+Datum alerting_library_version(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  return alerting::pg::Entry([] {
+    return alerting::pg::Call([] { return CStringGetTextDatum(alerting::ext::kServedVersion); });
+  });
 }

@@ -1,0 +1,257 @@
+-- The parts of doctor() that look at the host's tables and at alerting's own.
+
+-- What is wrong with a table's triggers, each with what mends it. `wanted`: their names; `always`: they
+-- must fire for what replication applies, too.
+CREATE OR REPLACE FUNCTION alerting.doctor_triggers(rel regclass, wanted text[], always boolean, remedy text)
+RETURNS TABLE (topic text, object text, status text, detail text, hint text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT 'triggers', rel::text, CASE WHEN p.problem IS NULL THEN 'ok' ELSE 'error' END,
+         coalesce(format('Trigger %I %s.', w.name, p.problem), format('Trigger %I is in place.', w.name)), p.hint
+    FROM unnest(wanted) AS w(name)
+    LEFT JOIN pg_trigger t ON t.tgrelid = rel AND t.tgname = w.name AND NOT t.tgisinternal,
+    LATERAL (
+      SELECT CASE WHEN t.oid IS NULL THEN 'is missing'
+                  WHEN t.tgenabled = 'D' THEN 'is disabled'
+                  WHEN t.tgenabled = 'R' THEN 'fires for replicated changes only'
+                  WHEN always AND t.tgenabled <> 'A' THEN 'does not fire for what logical replication applies' END,
+             CASE WHEN t.oid IS NULL THEN remedy
+                  WHEN always AND t.tgenabled <> 'A' THEN format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I;', rel, w.name)
+                  WHEN t.tgenabled NOT IN ('O', 'A') THEN format('ALTER TABLE %s ENABLE TRIGGER %I;', rel, w.name) END) AS p(problem, hint);
+$function$;
+
+-- Policies that hide rows from the workers, which read as the table's owner.
+CREATE OR REPLACE FUNCTION alerting.doctor_row_security(rel regclass)
+RETURNS TABLE (topic text, object text, status text, detail text, hint text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT 'row security', rel::text, 'warning',
+         format('Its policies hold for its owner %I too, as whom the workers read it: rows that they hide are not judged.', r.rolname),
+         format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or a policy that shows all rows to %I.', rel, r.rolname)
+    FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+   WHERE c.oid = rel AND c.relrowsecurity AND c.relforcerowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls;
+$function$;
+
+CREATE OR REPLACE FUNCTION alerting.doctor_binding()
+RETURNS TABLE (topic text, object text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  host record;
+  held boolean := (SELECT s.held FROM alerting.status() s);
+  waiting bigint := (SELECT count(*) FROM alerting.delivery d WHERE d.status = 'PENDING');
+BEGIN
+  SELECT b.*, o.oid IS NOT NULL AND c.oid IS NOT NULL AS is_there INTO host
+    FROM alerting.host_binding b LEFT JOIN pg_class o ON o.oid = b.organizations LEFT JOIN pg_class c ON c.oid = b.containers;
+  topic := 'binding';
+  IF NOT host.is_there THEN
+    status := 'error';
+    detail := 'The table of organizations or of containers that alerting was attached to is gone.';
+    hint := 'SELECT alerting.attach(organizations => ''...'', containers => ''...'');';
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  object := host.containers::text;
+  BEGIN
+    PERFORM alerting.describe_mapping(host.containers, 'c', 'organization', host.organization, NULL, 'pg_catalog');
+    status := 'ok';
+    detail := format('Organizations in %s, containers in %s.', host.organizations, host.containers);
+  EXCEPTION WHEN OTHERS THEN
+    status := 'error';
+    detail := SQLERRM;
+    hint := format('SELECT alerting.attach(%L, %L, organization => ''...'');', host.organizations, host.containers);
+  END;
+  RETURN NEXT;
+
+  RETURN QUERY SELECT * FROM alerting.doctor_triggers(host.containers,
+      ARRAY['alerting_container_deleted', 'alerting_container_updated'], alerting.is_subscribed(host.containers),
+      format('SELECT alerting.attach(%L, %L, organization => %L);', host.organizations, host.containers, host.organization)) t
+    WHERE t.status <> 'ok';
+  RETURN QUERY SELECT r.* FROM unnest(ARRAY[host.organizations, host.containers]) AS t(rel), alerting.doctor_row_security(t.rel) r;
+
+  topic := 'copy';
+  object := NULL;
+  status := CASE WHEN held THEN 'error' ELSE 'ok' END;
+  detail := CASE WHEN held THEN format('This database is a copy: it holds its webhooks, %s of them now.', waiting)
+                 ELSE 'This database is the original: it sends its webhooks.' END;
+  hint := CASE WHEN held THEN 'If it shall send: DELETE FROM alerting.delivery WHERE status = ''PENDING''; if those are old news, then SELECT alerting.resume();' END;
+  RETURN NEXT;
+END
+$function$;
+
+-- The newest row's time, where that is cheap to find; NULL otherwise.
+CREATE OR REPLACE FUNCTION alerting.newest_time(source int, OUT newest timestamptz, OUT is_known boolean)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  m record;
+  host record;
+  moment text;
+BEGIN
+  SELECT s.*, c.relpages, c.relkind, a.atttypid::regtype::text AS type,
+         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = s.metrics AND i.indisvalid AND i.indpred IS NULL
+                    AND pg_get_indexdef(i.indexrelid, 1, true) = s.at) AS by_time
+    INTO m
+    FROM alerting.metric_source s JOIN pg_class c ON c.oid = s.metrics
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND quote_ident(a.attname) = s.at AND NOT a.attisdropped
+   WHERE s.id = source;
+  is_known := false;
+  moment := CASE WHEN m.type = 'timestamp with time zone' THEN 't.at'
+                 WHEN m.type IN ('timestamp without time zone', 'date') THEN format('t.at::timestamp AT TIME ZONE %L', m.time_zone)
+                 WHEN m.type IN ('smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric')
+                 THEN format('to_timestamp(t.at::float8 / %s)', CASE m.at_unit WHEN 'ms' THEN 1000 WHEN 'us' THEN 1000000 ELSE 1 END) END;
+  IF moment IS NULL THEN
+    RETURN;
+  ELSIF m.by_time OR (m.relkind = 'r' AND m.relpages < 1000) THEN
+    EXECUTE format('SELECT %s FROM (SELECT max(m.%s) AS at FROM %s m) t', moment, m.at, m.metrics) INTO newest;
+    is_known := true;
+  ELSIF alerting.has_replay_index(m.metrics, m.container, m.at) THEN
+    -- By container and time: some containers will do.
+    SELECT b.containers, b.container_key INTO host FROM alerting.host_binding b;
+    EXECUTE format('SELECT max(%s) FROM (SELECT c.%s AS key FROM %s c LIMIT 20) k,
+                      LATERAL (SELECT m.%s AS at FROM %s m WHERE m.%s = k.key AND m.%4$s IS NOT NULL ORDER BY m.%4$s DESC LIMIT 1) t',
+                   moment, host.container_key, host.containers, m.at, m.metrics, m.container) INTO newest;
+    is_known := true;
+  END IF;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION alerting.doctor_time(source int, rel regclass, max_age interval)
+RETURNS TABLE (topic text, object text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  advice CONSTANT text := 'Check the clocks of server and writers, and time_zone and at_unit of alerting.attach_metrics().';
+  latest record;
+BEGIN
+  latest := alerting.newest_time(source);
+  topic := 'time';
+  object := rel::text;
+  IF NOT latest.is_known THEN
+    status := 'unknown';
+    detail := 'The newest row''s time is not looked up: no index finds it, or it is an expression.';
+  ELSIF latest.newest IS NULL THEN
+    status := 'ok';
+    detail := 'There are no rows yet.';
+  ELSIF latest.newest > clock_timestamp() + interval '5 minutes' THEN
+    status := 'error';
+    detail := format('Its newest row is of %s, which is in the future.', latest.newest);
+    hint := advice;
+  ELSIF latest.newest < clock_timestamp() - max_age THEN
+    status := 'warning';
+    detail := format('Its newest row is of %s: older than max_age (%s), such rows are not judged.', latest.newest, max_age);
+    hint := 'Does the writer still run? ' || advice;
+  ELSE
+    status := 'ok';
+    detail := format('Its newest row is of %s.', latest.newest);
+  END IF;
+  RETURN NEXT;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION alerting.doctor_metrics()
+RETURNS TABLE (topic text, object text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  m record;
+  mapped text;
+  waiting text;
+BEGIN
+  IF NOT EXISTS (SELECT FROM alerting.metric_source) THEN
+    RETURN QUERY SELECT 'metrics', NULL, 'error', 'No metrics table is attached: nothing is judged.', 'SELECT alerting.attach_metrics(''...'');';
+  END IF;
+  FOR m IN SELECT s.*, c.relname IS NOT NULL AS is_there FROM alerting.metric_source s LEFT JOIN pg_class c ON c.oid = s.metrics ORDER BY s.id LOOP
+    object := m.metrics::text;
+    hint := NULL;
+    topic := 'metrics';
+    IF NOT m.is_there THEN
+      RETURN QUERY SELECT 'metrics', object, 'error', 'A metrics table that was attached is gone.',
+                          format('DELETE FROM alerting.metric_source WHERE id = %s; and attach what took its place.', m.id);
+      CONTINUE;
+    END IF;
+    BEGIN
+      FOREACH mapped IN ARRAY ARRAY[m.container, m.at, m.cpu, m.memory, m.memory_used, m.memory_limit, m.running, m.restarts] LOOP
+        PERFORM alerting.describe_mapping(m.metrics, 'm', 'mapping', mapped, NULL, 'pg_catalog') WHERE mapped IS NOT NULL;
+      END LOOP;
+      status := 'ok';
+      detail := 'Its mapping is valid.';
+    EXCEPTION WHEN OTHERS THEN
+      status := 'error';
+      detail := format('Its mapping does not fit any more: %s', SQLERRM);
+      hint := format('SELECT alerting.attach_metrics(%L, ...); with the columns as they are now.', m.metrics);
+    END;
+    RETURN NEXT;
+
+    RETURN QUERY SELECT * FROM alerting.doctor_triggers(m.metrics,
+        CASE m.level WHEN 'row' THEN ARRAY['alerting_capture'] ELSE ARRAY['alerting_capture_insert', 'alerting_capture_update'] END,
+        m.level = 'row' AND alerting.is_subscribed(m.metrics), 'SELECT alerting.repair();') t WHERE t.status <> 'ok';
+    RETURN QUERY SELECT 'triggers', object, 'error', 'Logical replication fires no statement triggers: what it brings is not seen.',
+                        format('SELECT alerting.attach_metrics(%L, level => ''row'');', m.metrics)
+                  WHERE m.level = 'statement' AND alerting.is_subscribed(m.metrics);
+    RETURN QUERY SELECT 'index', object, 'warning', 'No index finds a container''s newest rows: after a restart the whole table is read.',
+                        alerting.suggested_index(m.metrics, m.container, m.at)
+                  WHERE m.metrics <> (SELECT b.containers FROM alerting.host_binding b)
+                    AND NOT alerting.has_replay_index(m.metrics, m.container, m.at);
+    RETURN QUERY SELECT * FROM alerting.doctor_row_security(m.metrics);
+    SELECT string_agg(DISTINCT quote_literal(p.gid), ', ') INTO waiting
+      FROM pg_prepared_xacts p
+      JOIN pg_locks x ON x.locktype = 'transactionid' AND x.transactionid = p.transaction AND x.pid IS NULL
+      JOIN pg_locks l ON l.virtualtransaction = x.virtualtransaction AND l.pid IS NULL AND l.relation = m.metrics AND l.mode = 'RowExclusiveLock'
+     WHERE p.database = current_database();
+    RETURN QUERY SELECT 'prepared transactions', object, 'warning', format('Its rows of prepared transaction %s are not judged until that ends.', waiting),
+                        'COMMIT PREPARED or ROLLBACK PREPARED; one that was forgotten also holds up vacuum.' WHERE waiting IS NOT NULL;
+    IF status = 'ok' THEN
+      RETURN QUERY SELECT * FROM alerting.doctor_time(m.id, m.metrics, m.max_age);
+    END IF;
+  END LOOP;
+END
+$function$;
+
+-- Vacuum and statistics, triggers and growth of alerting's tables and of the metrics.
+CREATE OR REPLACE FUNCTION alerting.doctor_tables()
+RETURNS TABLE (topic text, object text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  rel regclass;
+  oldest timestamptz;
+BEGIN
+  RETURN QUERY SELECT 'triggers', t.object, t.status, t.detail, t.hint
+    FROM (SELECT format('alerting.%I', o.tab)::regclass AS rel, array_agg(o.trigger_name) AS names FROM alerting.own_triggers() o GROUP BY 1) own,
+         alerting.doctor_triggers(own.rel, own.names, false, 'SELECT alerting.repair();') t WHERE t.status <> 'ok';
+  FOR rel IN SELECT format('alerting.%I', n.name)::regclass FROM unnest(alerting.table_names()) AS n(name) LOOP
+    RETURN QUERY SELECT * FROM alerting.doctor_row_security(rel);
+  END LOOP;
+
+  topic := 'vacuum';
+  IF NOT current_setting('autovacuum')::boolean OR NOT current_setting('track_counts')::boolean THEN
+    status := 'warning';
+    detail := 'autovacuum or track_counts is off: dead rows of the outbox and of alerts stay, and plans go by old statistics.';
+    hint := 'Switch them on, or vacuum and analyze schema alerting yourself.';
+    RETURN NEXT;
+  END IF;
+  RETURN QUERY
+    SELECT 'vacuum', c.oid::regclass::text, 'warning',
+           CASE WHEN off.value THEN 'autovacuum is off for this table.'
+                WHEN st.last_analyze IS NULL AND st.last_autoanalyze IS NULL AND st.n_live_tup > 10000
+                THEN format('It has about %s rows and was never analyzed.', st.n_live_tup)
+                ELSE format('%s of its rows are dead, %s live.', st.n_dead_tup, st.n_live_tup) END,
+           CASE WHEN off.value THEN format('ALTER TABLE %s RESET (autovacuum_enabled);', c.oid::regclass)
+                ELSE format('VACUUM (ANALYZE) %s; an old transaction, a replication slot or a prepared transaction may hold it up.', c.oid::regclass) END
+      FROM pg_class c LEFT JOIN pg_stat_all_tables st ON st.relid = c.oid,
+           LATERAL (SELECT EXISTS (SELECT FROM unnest(c.reloptions) AS o(option) WHERE o.option ~ '^autovacuum_enabled=(false|off|no|0)')) AS off(value)
+     WHERE c.relkind = 'r'
+       AND (c.relnamespace = 'alerting'::regnamespace OR c.oid IN (SELECT s.metrics FROM alerting.metric_source s))
+       AND (off.value OR (st.last_analyze IS NULL AND st.last_autoanalyze IS NULL AND st.n_live_tup > 10000)
+            OR (c.relnamespace = 'alerting'::regnamespace AND st.n_dead_tup > 100000 AND st.n_dead_tup > st.n_live_tup))
+     ORDER BY c.relname;
+
+  SELECT min(d.created_at) INTO oldest FROM alerting.delivery d;
+  topic := 'retention';
+  object := 'alerting.delivery';
+  status := 'ok';
+  hint := NULL;
+  detail := format('%s, its oldest row is of %s; kept for %s.', pg_size_pretty(pg_total_relation_size('alerting.delivery')),
+                   coalesce(oldest::text, 'no time'), current_setting('alerting.delivery_retention'));
+  IF current_setting('alerting.delivery_retention') = '-1' AND oldest < now() - interval '90 days' THEN
+    status := 'warning';
+    detail := format('Delivered webhooks are kept for ever: %s since %s.', pg_size_pretty(pg_total_relation_size('alerting.delivery')), oldest);
+    hint := 'Set alerting.delivery_retention, or delete what you do not need.';
+  END IF;
+  RETURN NEXT;
+END
+$function$;
