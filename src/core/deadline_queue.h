@@ -22,10 +22,15 @@ class DeadlineQueue {
 
   // Adds the container's entry or moves it.
   void Set(uint32_t container, Micros wall) {
-    if (container >= positions_.size()) positions_.resize(container + size_t{1}, kNil);
+    if (container >= positions_.size()) {
+      MakeRoom(&positions_, container + size_t{1});
+      positions_.resize(container + size_t{1}, kNil);
+    }
     size_t i = positions_[container];
     if (i == kNil) {
       i = walls_.size();
+      MakeRoom(&walls_, i + 1);
+      MakeRoom(&containers_, i + 1);
       walls_.push_back(wall);
       containers_.push_back(container);
       SiftUp(i, wall, container);
@@ -47,6 +52,12 @@ class DeadlineQueue {
 
  private:
   static constexpr size_t kWays = 4;
+
+  // By an eighth at a time: doubling would leave half of it unused in the worst case.
+  template <typename T>
+  static void MakeRoom(std::vector<T>* items, size_t count) {
+    if (count > items->capacity()) items->reserve(count + count / 8);
+  }
 
   // Puts an entry at `i`, or where it belongs from there.
   void Move(size_t i, Micros wall, uint32_t container) {

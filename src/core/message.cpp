@@ -3,6 +3,8 @@
 // same server, hence in the machine's own byte order. Nothing is aligned.
 #include "core/message.h"
 
+#include <array>
+
 namespace alerting {
 namespace {
 
@@ -31,7 +33,15 @@ std::string_view KeyOf(const Message& message) noexcept {
   return HasKey(message.kind) && key.size() <= kMaxKeyBytes ? key : std::string_view{};
 }
 
-size_t Bits(unsigned bits) { return static_cast<size_t>(__builtin_popcount(bits)); }
+// How many of the Reading bits are set: a table, since not every machine can count them at once.
+constexpr auto kCounts = [] {
+  std::array<uint8_t, kAllReadings + 1> counts = {};
+  for (size_t i = 1; i < counts.size(); ++i) {
+    counts[i] = static_cast<uint8_t>(counts[i / 2] + i % 2);
+  }
+  return counts;
+}();
+size_t Bits(unsigned bits) { return kCounts[bits]; }
 
 }  // namespace
 

@@ -69,11 +69,13 @@ class Evaluator final : public pg::WorkerTask {
 
   // evaluator_input.cpp
   bool TakeInput(Micros now);
+  std::vector<ContainerRef> FindContainers(std::string_view chunks);
   void JudgeChunks();
   bool LeaveToReplay(const Sample& sample);
   void LookUpUnknown(const std::vector<std::string_view>& keys);
   void AddUnknown(const std::vector<std::string_view>& keys);
-  void JudgeSamples(std::span<const Sample> samples, Micros arrival);
+  void JudgeSamples(std::span<const Sample> samples, std::span<ContainerRef> containers,
+                    Micros arrival);
   void CountUnknown(uint64_t rows);
   void WarnOfBackfill(const Sample& sample, Micros arrival);
   void ForgetContainers(const std::vector<std::string_view>& keys);

@@ -1,5 +1,6 @@
 // What the evaluator takes in: the queue's chunks in commit order, changed rules and containers.
 #include <algorithm>
+#include <array>
 
 #include "core/chunk.h"
 #include "core/message.h"
@@ -12,6 +13,7 @@ namespace {
 
 constexpr Micros kPreparedPause = kSecond;
 constexpr size_t kKeysPerLookup = 10'000;
+constexpr size_t kSamplesPerSearch = 256;
 
 bool IsUsable(const ContainerInfo& info) { return info.organization.has_value(); }
 
@@ -31,37 +33,64 @@ bool Evaluator::TakeInput(Micros now) {
   return !TakeMarks(now);
 }
 
-void Evaluator::JudgeChunks() {
+// Finds the containers of all samples in the chunks, in their order; one look-up in the database
+// for all that are new.
+std::vector<ContainerRef> Evaluator::FindContainers(std::string_view chunks) {
+  std::vector<ContainerRef> containers;
   std::vector<std::string_view> unknown;
-  std::vector<Sample> samples;
+  std::array<Sample, kSamplesPerSearch> samples;
+  std::array<ContainerRef, kSamplesPerSearch> found;
+  size_t count = 0;
+  const auto search = [&] {
+    world_->engine.FindAll({samples.data(), count}, found);
+    for (size_t i = 0; i < count; ++i) {
+      if (found[i] == kNoContainer) unknown.push_back(samples[i].container);
+    }
+    containers.insert(containers.end(), found.begin(), found.begin() + count);
+    count = 0;
+  };
   ChunkHeader header;
   std::string_view messages;
-  std::string_view rest = std::string_view(drained_).substr(judged_bytes_);
-  // One look-up for all containers that are new in these chunks.
-  for (std::string_view ahead = rest; NextChunk(&ahead, &header, &messages);) {
+  while (NextChunk(&chunks, &header, &messages)) {
     MessageReader reader(messages);
     Message message;
     while (reader.Next(&message)) {
-      if (message.kind == MessageKind::kSample &&
-          world_->engine.Find(message.sample.container) == kNoContainer) {
-        unknown.push_back(message.sample.container);
-      }
+      if (message.kind != MessageKind::kSample) continue;
+      samples[count++] = message.sample;
+      if (count == samples.size()) search();
     }
   }
+  search();
   if (!unknown.empty()) LookUpUnknown(unknown);
+  return containers;
+}
 
+void Evaluator::JudgeChunks() {
+  std::vector<Sample> samples;
+  std::vector<ContainerRef> containers;
+  ChunkHeader header;
+  std::string_view messages;
+  std::string_view rest = std::string_view(drained_).substr(judged_bytes_);
+  const std::vector<ContainerRef> all_containers = FindContainers(rest);
+  auto next_container = all_containers.begin();
+  bool renumbered = false;  // containers have come or gone since
   while (NextChunk(&rest, &header, &messages)) {
     bool rules_changed = false;
     std::vector<std::string> changed_containers;
     std::vector<std::string_view> deleted_containers;
     samples.clear();
+    containers.clear();
     MessageReader reader(messages);
     Message message;
     while (reader.Next(&message)) {
       switch (message.kind) {
-        case MessageKind::kSample:
-          if (!LeaveToReplay(message.sample)) samples.push_back(message.sample);
+        case MessageKind::kSample: {
+          const ContainerRef container = *next_container++;
+          if (LeaveToReplay(message.sample)) break;
+          samples.push_back(message.sample);
+          containers.push_back(container);
           break;
+        }
         case MessageKind::kRulesChanged:
           rules_changed = true;
           break;
@@ -82,10 +111,15 @@ void Evaluator::JudgeChunks() {
           break;
       }
     }
+    renumbered = renumbered || !deleted_containers.empty() || !changed_containers.empty();
     if (!deleted_containers.empty()) ForgetContainers(deleted_containers);
     if (!changed_containers.empty()) RefreshContainers(changed_containers);
     if (rules_changed) ReloadRules();
-    JudgeSamples(samples, header.committed_at);
+    if (renumbered) {
+      containers.resize(samples.size());
+      world_->engine.FindAll(samples, containers);
+    }
+    JudgeSamples(samples, containers, header.committed_at);
     pg_atomic_write_u64(&slot_->evaluated_until, static_cast<uint64_t>(header.committed_at));
     judged_bytes_ = drained_.size() - rest.size();
   }
@@ -124,15 +158,17 @@ void Evaluator::AddUnknown(const std::vector<std::string_view>& keys) {
   }
 }
 
-void Evaluator::JudgeSamples(std::span<const Sample> samples, Micros arrival) {
+// `containers`: those of the samples; what is unknown there may have been added since.
+void Evaluator::JudgeSamples(std::span<const Sample> samples, std::span<ContainerRef> containers,
+                             Micros arrival) {
   if (samples.empty()) return;
-  std::vector<ContainerRef> containers;
-  containers.reserve(samples.size());
   uint64_t unknown = 0;
-  for (const Sample& sample : samples) {
-    containers.push_back(world_->engine.Find(sample.container));
-    if (containers.back() == kNoContainer) ++unknown;
-    WarnOfBackfill(sample, arrival);
+  for (size_t i = 0; i < samples.size(); ++i) {
+    if (containers[i] == kNoContainer) {
+      containers[i] = world_->engine.Find(samples[i].container);
+      if (containers[i] == kNoContainer) ++unknown;
+    }
+    WarnOfBackfill(samples[i], arrival);
   }
   CountUnknown(unknown);
   world_->engine.Judge(samples, containers, arrival);

@@ -1,5 +1,6 @@
 // Many containers, rules and organizations: the engine at scale means the same as one at a time.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <random>
@@ -67,6 +68,47 @@ TEST(EngineScale, FindAllFindsWhatFindFinds) {
     std::vector<ContainerRef> refs(count, 77);
     engine.FindAll(samples, refs);
     for (size_t i = 0; i < count; ++i) EXPECT_EQ(refs[i], engine.Find(samples[i].container)) << i;
+  }
+}
+
+// What the engine allocates for a container whose four rules are OK: 200 bytes and its key.
+TEST(EngineScale, AContainerIsSmall) {
+  const auto allocated = [] {
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  constexpr size_t kKeySize = 25;
+  for (const size_t count : {10'000u, 100'000u}) {
+    Engine engine(0);
+    engine.SetSource(1, SourceSettings{});
+    std::vector<Rule> rules = {Cpu(90, 0), Memory(90, 300), Down(60, NoData::kFire),
+                               Restarts(3, 600)};
+    for (Rule& rule : rules) {
+      rule.id = ConditionName(rule.condition);
+      rule.organization = "org";
+    }
+    engine.SetRules(rules, 0);
+    const size_t before = allocated();
+    std::vector<Sample> samples(count);
+    std::vector<ContainerRef> refs(count);
+    const size_t own = allocated() - before;
+    for (size_t i = 0; i < count; ++i) {
+      const std::string number = std::to_string(i);
+      const std::string key = std::string(kKeySize - number.size(), 'k') + number;
+      refs[i] = engine.Add(key, "org");
+      samples[i].at = kSecond;
+      samples[i].source = 1;
+      samples[i].running = true;
+      samples[i].cpu = 5;
+      samples[i].present = kCpu | kMemory | kRunning | kRestarts;
+    }
+    constexpr size_t kBatch = 500;
+    for (size_t i = 0; i < count; i += kBatch) {
+      engine.Judge(std::span(samples).subspan(i, kBatch), std::span(refs).subspan(i, kBatch),
+                   kSecond);
+    }
+    engine.TakeChanged();
+    EXPECT_LE((allocated() - before - own) / count, 200 + kKeySize) << count;
   }
 }
 
