@@ -32,7 +32,7 @@ CREATE TEMP VIEW function AS
 CREATE TEMP TABLE section AS
   SELECT * FROM (VALUES
     (1, 'Binding', '{attach,attach_metrics,detach,detach_metrics}'::text[]),
-    (2, 'Rules and webhooks', '{create_rule,create_webhook,generate_secret,test_webhook,redeliver,redeliver_failed}'),
+    (2, 'Rules and webhooks', '{create_rule,import_prometheus_rule,create_webhook,generate_secret,test_webhook,redeliver,redeliver_failed}'),
     (3, 'Insight', '{preview,explain}'),
     (4, 'Workers', '{doctor,status,flush,start,stop,resume}')) AS v(number, title, names);
 
