@@ -2,7 +2,7 @@
 #
 #   make demo                    on a fresh Debian machine: install what is missing, build, show it at work
 #   make test                    likewise: all tests; the last line reads "N passed, N failed"
-#   make test-all                that, the packages, and the tests on PostgreSQL 17 and 18 in chroots of Debian
+#   make test-all                that beside other extensions, the packages, and all on PostgreSQL 17 and 18
 #   make && make install         build and install (PG_CONFIG=/path/to/pg_config picks a server)
 #   make installcheck            regression, isolation and TAP tests against the installed extension
 #   make dist                    the archive for PGXN, from the last commit
@@ -104,9 +104,12 @@ bench bench-quick: all
 	@$(MAKE) --no-print-directory -s install
 	@bench/run $(if $(filter %-quick,$@),quick)
 
-# The packages, and other versions of PostgreSQL, each in a chroot of the Debian suite that has it.
-test-all: test
-	@scripts/install-dependencies packages
+# Also beside other extensions, the packages, and other versions of PostgreSQL, each in a chroot of the
+# Debian suite that has it.
+test-all:
+	@scripts/install-dependencies test
+	@scripts/install-dependencies test-all
+	@PG_TEST_EXTRA=neighbours test/run
 	@test/packages/run
 	@scripts/test-on-suite trixie 17
 	@scripts/test-on-suite forky 18

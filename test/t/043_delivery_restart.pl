@@ -30,7 +30,7 @@ webhook($node, 'later', $receiver->url('/status/500,200'), retry_schedule => "'{
 deliver($node, 'later');
 ok($node->poll_query_until('postgres', q{SELECT attempts = 1 FROM alerting.delivery WHERE webhook_id = 'later'}), 'failed once');
 my $deadline = $node->safe_psql('postgres', q{SELECT next_attempt_at FROM alerting.delivery WHERE webhook_id = 'later'});
-$node->restart('fast');
+$node->restart;
 deliver($node, 'ok');
 is($node->safe_psql('postgres', q{SELECT alerting.start()}), '', 'started') if $node->safe_psql('postgres', $sender) eq '';
 like(wait_settled($node, 'ok'), qr/^DELIVERED 1 200\nDELIVERED 1 200$/, 'the sender runs after a restart');
