@@ -60,6 +60,21 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
                  OR s.srrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = $1));
 $function$;
 
+-- Whether TimescaleDB keeps this table in chunks.
+CREATE OR REPLACE FUNCTION alerting.is_hypertable(rel regclass) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  result boolean := false;
+BEGIN
+  IF to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL THEN
+    EXECUTE 'SELECT EXISTS (SELECT FROM _timescaledb_catalog.hypertable h
+               JOIN pg_class c ON c.relname = h.table_name JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = h.schema_name
+              WHERE c.oid = $1)' INTO result USING rel;
+  END IF;
+  RETURN result;
+END
+$function$;
+
 -- The triggers on the containers table: deleted and moved containers are told to the evaluator at once.
 CREATE OR REPLACE FUNCTION alerting.watch_containers(force boolean) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
@@ -118,9 +133,10 @@ BEGIN
   IF s.level = 'row' THEN
     done := alerting.remove_trigger(s.metrics, 'alerting_capture_insert');
     done := alerting.remove_trigger(s.metrics, 'alerting_capture_update') OR done;
-    -- ALWAYS from the start, so that a subscription made later finds it right.
+    -- ALWAYS from the start, so that a subscription made later finds it right. Hypertables, which
+    -- nothing can be replicated into, refuse it.
     RETURN alerting.ensure_trigger(s.metrics, 'alerting_capture',
-             'AFTER INSERT OR UPDATE ON %table% FOR EACH ROW', 'capture', arguments, true) OR done;
+             'AFTER INSERT OR UPDATE ON %table% FOR EACH ROW', 'capture', arguments, NOT alerting.is_hypertable(s.metrics)) OR done;
   END IF;
   done := alerting.remove_trigger(s.metrics, 'alerting_capture');
   done := alerting.ensure_trigger(s.metrics, 'alerting_capture_insert',

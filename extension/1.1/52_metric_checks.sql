@@ -129,19 +129,10 @@ $function$;
 -- 'row' where a statement trigger would miss rows: rows written straight into a partition, rows that
 -- logical replication applies, and chunks of a hypertable.
 CREATE OR REPLACE FUNCTION alerting.default_level(metrics regclass) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-DECLARE
-  is_hypertable boolean := false;
-BEGIN
-  IF to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL THEN
-    EXECUTE 'SELECT EXISTS (SELECT FROM _timescaledb_catalog.hypertable h
-               JOIN pg_class c ON c.relname = h.table_name JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = h.schema_name
-              WHERE c.oid = $1)' INTO is_hypertable USING metrics;
-  END IF;
-  RETURN CASE WHEN is_hypertable OR alerting.is_subscribed(metrics)
-                   OR (SELECT c.relkind = 'p' OR c.relispartition FROM pg_class c WHERE c.oid = metrics)
-              THEN 'row' ELSE 'statement' END;
-END
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN alerting.is_hypertable(metrics) OR alerting.is_subscribed(metrics) OR c.relkind = 'p' OR c.relispartition
+              THEN 'row' ELSE 'statement' END
+    FROM pg_class c WHERE c.oid = metrics;
 $function$;
 
 -- Those of a source's two that are plain columns, quoted.
