@@ -7,6 +7,7 @@
 #   make installcheck            regression, isolation and TAP tests against the installed extension
 #   make dist                    the archive for PGXN, from the last commit
 #   make bench, bench-quick      benchmarks against the installed extension, beside their floors and peers
+#   make docs                    the site of docs/, into build/site (needs mkdocs)
 #   make format-check            clang-format's opinion; make format applies it
 #
 # Settings: WERROR=1 (implied by CI=1, and by "make test") turns warnings into errors.
@@ -114,9 +115,14 @@ test-all:
 	@scripts/test-on-suite trixie 17
 	@scripts/test-on-suite forky 18
 
-.PHONY: test test-all demo bench bench-quick format format-check dist
+.PHONY: test test-all demo bench bench-quick docs format format-check dist
 dist:
 	git archive --format=zip --prefix=alerting-$(DISTVERSION)/ -o alerting-$(DISTVERSION).zip HEAD
+
+docs:
+	@command -v mkdocs >/dev/null || { echo "mkdocs is not installed: apt-get install mkdocs" >&2; exit 1; }
+	mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 format:
 	$(CLANG_FORMAT) -i $(FORMATTED)
