@@ -9,6 +9,9 @@ namespace alerting::ext {
 
 namespace {
 
+// Deliveries are enqueued for so many alerts at a time: then sorting them, rendered, fits work_mem.
+constexpr size_t kAlertsPerStatement = 400;
+
 constexpr char kLockRules[] =
     "SELECT id, organization_id::text FROM alerting.alert_rule WHERE id = ANY ($1)"
     " FOR KEY SHARE SKIP LOCKED";
@@ -325,17 +328,27 @@ std::vector<size_t> AlertStore::InsertAlerts(std::span<OutgoingTransition* const
 
 void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
                                const std::vector<size_t>& fires) {
-  std::vector<std::string> ids, rules, keys;
   std::vector<std::string> organizations;
-  std::vector<std::optional<std::string>> names, organization_names;
-  std::vector<int64_t> started, fired;
-  std::vector<double> values;
   std::unordered_set<std::string> seen;
   for (const size_t i : fires) {
     const auto& organization = containers_[batch[i]->transition.container_key].organization;
     if (organization && seen.insert(*organization).second) organizations.push_back(*organization);
   }
   const auto known_names = directory_->OrganizationNames(organizations);
+  const std::span<const size_t> all(fires);
+  for (size_t first = 0; first < all.size(); first += kAlertsPerStatement) {
+    const size_t count = std::min(kAlertsPerStatement, all.size() - first);
+    EnqueueFiring(batch, all.subspan(first, count), known_names);
+  }
+}
+
+void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
+                               std::span<const size_t> fires,
+                               const std::unordered_map<std::string, std::string>& known_names) {
+  std::vector<std::string> ids, rules, keys;
+  std::vector<std::optional<std::string>> names, organization_names;
+  std::vector<int64_t> started, fired;
+  std::vector<double> values;
   for (const size_t i : fires) {
     const Transition& transition = batch[i]->transition;
     const ContainerInfo& info = containers_[transition.container_key];
@@ -416,17 +429,20 @@ void AlertStore::WriteResolves(std::span<OutgoingTransition* const> batch,
   const pg::UserScope user(binding_.owner, false);
   resolves = LockAlerts(batch, std::move(resolves), results);
   if (resolves.empty()) return;
-  std::vector<std::string> resolved_ids, reasons;
-  std::vector<int64_t> resolved_at;
-  for (const size_t i : resolves) {
-    resolved_ids.push_back(batch[i]->alert_id);
-    resolved_at.push_back(batch[i]->transition.resolved_at);
-    reasons.emplace_back(ResolveReasonName(batch[i]->transition.reason));
+  for (size_t first = 0; first < resolves.size(); first += kAlertsPerStatement) {
+    std::vector<std::string> resolved_ids, reasons;
+    std::vector<int64_t> resolved_at;
+    for (size_t k = first; k < std::min(first + kAlertsPerStatement, resolves.size()); ++k) {
+      const OutgoingTransition& outgoing = *batch[resolves[k]];
+      resolved_ids.push_back(outgoing.alert_id);
+      resolved_at.push_back(outgoing.transition.resolved_at);
+      reasons.emplace_back(ResolveReasonName(outgoing.transition.reason));
+    }
+    const pg::Params params =
+        pg::Params().TextArray(resolved_ids).TimestampArray(resolved_at).TextArray(reasons);
+    (void)resolve_alerts_.Run(params);
+    (void)enqueue_resolved_.Run(params);
   }
-  const pg::Params params =
-      pg::Params().TextArray(resolved_ids).TimestampArray(resolved_at).TextArray(reasons);
-  (void)resolve_alerts_.Run(params);
-  (void)enqueue_resolved_.Run(params);
   Notify(batch, resolves, "alert.resolved");
 }
 

@@ -78,6 +78,8 @@ class AlertStore {
   std::vector<size_t> InsertAlerts(std::span<OutgoingTransition* const> batch,
                                    const std::vector<size_t>& fires);
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& fires);
+  void EnqueueFiring(std::span<OutgoingTransition* const> batch, std::span<const size_t> fires,
+                     const std::unordered_map<std::string, std::string>& known_names);
   void Notify(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& indexes,
               const char* event);
 

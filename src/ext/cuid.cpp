@@ -2,6 +2,7 @@
 #include "ext/cuid.h"
 
 #include <cstdint>
+#include <iterator>
 
 #include "pg/guard.h"
 
@@ -28,25 +29,38 @@ void AppendBase36(uint64_t value, int digits, std::string* out) {
   }
 }
 
+// Random bytes, taken from a store that is filled now and then: a call into the crypto library for
+// each id would cost more than all else about it. A forked process begins with an empty one.
+uint64_t NextNoise() {
+  static constinit uint64_t store[64] = {};
+  static constinit size_t left = 0;
+  static constinit pid_t owner = 0;
+  if (left == 0 || owner != MyProcPid) {
+    if (!pg_strong_random(store, sizeof(store))) {
+      pg::Throw([] {
+        ereport(ERROR,
+                (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random bytes")));
+      });
+    }
+    left = std::size(store);
+    owner = MyProcPid;
+  }
+  return store[--left];
+}
+
 }  // namespace
 
 std::string NewCuid() {
   // Ids of one process and millisecond are told apart, and ordered, by the counter.
   static constinit uint64_t counter = 0;
-  uint64_t noise[2];
-  if (!pg_strong_random(noise, sizeof(noise))) {
-    pg::Throw([] {
-      ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random bytes")));
-    });
-  }
   const TimestampTz now = GetCurrentTimestamp();
   constexpr int64 kEpochOffsetMs =
       int64{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * SECS_PER_DAY * 1000;
   std::string id = "c";
   AppendBase36(static_cast<uint64_t>(now / 1000 + kEpochOffsetMs), kTimeDigits, &id);
   AppendBase36(counter++ % kCounterLimit, kCounterDigits, &id);
-  AppendBase36(noise[0], kRandomDigits / 2, &id);
-  AppendBase36(noise[1], kRandomDigits / 2, &id);
+  AppendBase36(NextNoise(), kRandomDigits / 2, &id);
+  AppendBase36(NextNoise(), kRandomDigits / 2, &id);
   return id;
 }
 

@@ -16,7 +16,7 @@ namespace alerting::ext {
 namespace {
 
 // The first transaction of a storm is small, so that its webhooks leave at once; the others grow.
-constexpr size_t kFirstTransaction = 100;
+constexpr size_t kFirstTransaction = 25;
 constexpr size_t kTransitionsPerTransaction = 20'000;
 constexpr size_t kOutboxLimit = 200'000;  // with more, the queue waits
 constexpr Micros kLockedPause = kSecond / 2;

@@ -181,7 +181,10 @@ size_t StateStore::SaveChunks(const std::set<uint32_t>& chunks,
                               const std::vector<const OutgoingTransition*>& outgoing) {
   OutgoingByKey by_key;
   for (const OutgoingTransition* transition : outgoing) {
-    by_key[transition->transition.container_key].push_back(transition);
+    // A storm leaves many, of which few belong to the chunks of a small transaction.
+    const std::string& key = transition->transition.container_key;
+    const ContainerRef container = engine_.Find(key);
+    if (chunks.contains(container / kContainersPerChunk)) by_key[key].push_back(transition);
   }
   const pg::UserScope user(binding_.owner, false);
   size_t bytes = 0;
