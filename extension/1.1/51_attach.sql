@@ -46,6 +46,7 @@ DECLARE
   host_name text;
   guessed text;
   repaired int;
+  former regclass;
   before jsonb;
   after jsonb;
   differences text[];
@@ -92,6 +93,7 @@ BEGIN
   END IF;
   host_name := alerting.guess_column(host_organizations, ARRAY['name', 'organizationname', 'displayname', 'title', 'slug']);
 
+  former := (SELECT c.confrelid FROM pg_constraint c WHERE c.conrelid = to_regclass('alerting.alert') AND c.conname = 'alert_container_id_fkey');
   PERFORM alerting.create_tables(host_organizations, host_containers);
   SELECT to_jsonb(b)
          || CASE WHEN o.oid IS NULL THEN jsonb_build_object('organizations', 'a table that is gone') ELSE '{}' END
@@ -104,6 +106,10 @@ BEGIN
        'container_key', container_key.column_name, 'container_key_kind', container_key.kind,
        'organization_key', organization_key.column_name) THEN
     repaired := alerting.repair();
+    -- After a detach() another containers table is about others, though keys may be the same.
+    IF before IS NULL AND former IS DISTINCT FROM host_containers THEN
+      DELETE FROM alerting.series_state;
+    END IF;
     IF before IS NOT NULL AND (before ->> 'containers') <> host_containers::text THEN
       PERFORM alerting.unwatch_containers();
     END IF;

@@ -121,7 +121,8 @@ std::optional<Binding> LoadBinding() {
   const pg::Rows rows = pg::Execute(
       "SELECT organizations::oid, containers::oid, organization, organization_is_column,"
       " container_key, container_key_kind, organization_key, coalesce(name, ''),"
-      " coalesce(organization_name, ''), database_oid, alert_oid FROM alerting.host_binding");
+      " coalesce(organization_name, ''), database_oid, alert_oid, created_at FROM "
+      "alerting.host_binding");
   if (rows.size() == 0) return std::nullopt;
   const Oid organizations = rows.OidValue(0, 0);
   const Oid containers = rows.OidValue(0, 1);
@@ -134,6 +135,7 @@ std::optional<Binding> LoadBinding() {
   binding.organization_name = rows.Text(0, 8);
   binding.is_copy =
       rows.OidValue(0, 9) != MyDatabaseId || rows.OidValue(0, 10) != OwnTable("alert");
+  binding.created_at = rows.Timestamp(0, 11);
   binding.containers_oid = containers;
   binding.organizations_oid = organizations;
   binding.state_table = OwnTable("series_state");

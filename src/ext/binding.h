@@ -42,6 +42,7 @@ struct Binding {
   std::string name;               // quoted column of containers, "" for none
   std::string organization_name;  // quoted column of organizations, "" for none
   Oid state_table = InvalidOid;   // alerting.series_state
+  Micros created_at = kNoTime;    // anew after a detach()
   bool is_copy = false;           // restored or copied: identity differs from the recorded one
   std::vector<Source> sources;
 

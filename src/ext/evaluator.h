@@ -94,7 +94,11 @@ class Evaluator final : public pg::WorkerTask {
   void WarnOfSource(const Source& source, const pg::Error& error);
 
   // evaluator_start.cpp
+  void NoteForgotten(std::string_view chunks);
+  void TakeForgotten();
+  bool IsOtherBinding() const;
   void RestoreStates();
+  void LeaveOutForgotten(std::vector<SavedContainer>* saved);
   void RestoreAlerts(const std::unordered_set<std::string>& resolving);
 
   pg::DatabaseSlot* const slot_;
@@ -107,6 +111,11 @@ class Evaluator final : public pg::WorkerTask {
   std::string reloaded_for_;  // the problem that has led to the last reload
   bool forget_all_ = false;   // with reload_: the containers in memory are gone, their state counts
                               // for nothing
+
+  // Hashes of the keys of containers that were deleted while nobody looked. One that is there again
+  // is another container: it has no saved state, and rows up to here, by source, are not its own.
+  std::unordered_set<uint64_t> forgotten_;
+  std::unordered_map<uint32_t, std::unordered_map<std::string, Micros>> rows_of_forgotten_;
 
   Micros state_saved_at_ = kNoTime;
   Micros save_interval_ = 0;

@@ -84,6 +84,17 @@ ReadRange Evaluator::RangeToReplay(const Source& source, Micros from, Micros now
     // At the very time of the last reading only a correction would count.
     range.container_after.push_back(judged - 1);
   }
+  const auto of_forgotten = rows_of_forgotten_.find(source.mapping.id);
+  if (of_forgotten != rows_of_forgotten_.end()) {
+    for (const auto& [key, judged] : of_forgotten->second) {
+      const ContainerRef ref = world_->engine.Find(key);
+      const bool has_rows =
+          ref != kNoContainer && world_->engine.JudgedUntil(ref, readings) > judged;
+      if (has_rows || judged <= range.after) continue;
+      range.containers.push_back(key);
+      range.container_after.push_back(judged);
+    }
+  }
   // A row from the future was taken at its arrival; taking it again would judge it at a new time.
   range.until = now + kFutureLimit;
   return range;

@@ -1,16 +1,23 @@
 // The evaluator's start: binding, saved states, FIRING alerts, and the rows since.
+#include "core/chunk.h"
 #include "ext/evaluator.h"
+#include "ext/transaction_buffer.h"
 #include "pg/guc.h"
 #include "pg/sample_queue.h"
 
 namespace alerting::ext {
 
 void Evaluator::Load() {
-  if (world_ != nullptr && !forget_all_) SaveState(GetCurrentTimestamp(), true);
+  if (world_ != nullptr && !forget_all_ && !IsOtherBinding()) {
+    SaveState(GetCurrentTimestamp(), true);
+  }
   reload_ = true;  // until all of this has succeeded
   outbox_.clear();
   corrections_.clear();
-  drained_.clear();  // all that was committed is read from the tables below
+  // All that was committed is read from the tables below; but which containers were deleted is said
+  // here alone.
+  NoteForgotten(std::string_view(drained_).substr(judged_bytes_));
+  drained_.clear();
   judged_bytes_ = 0;
   marks_.clear();
   to_replay_.clear();
@@ -21,12 +28,10 @@ void Evaluator::Load() {
   ring_ = pg::OpenQueue(slot_, static_cast<size_t>(pg::guc_queue_size_kb) * 1024);
   // What waits in it since a stop is in the tables, in its last form: an earlier form, judged after
   // that, would look like a correction of it.
-  ring_->Discard();
-  LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
-  slot_->replay_count = 0;
-  slot_->replay_all = false;
-  slot_->rules_changed = slot_->binding_changed = slot_->containers_changed = false;
-  LWLockRelease(&slot_->lock);
+  std::string waiting;
+  ring_->Drain(&waiting);
+  NoteForgotten(waiting);
+  TakeForgotten();
 
   const Micros started = GetCurrentTimestamp();
   pg_atomic_write_u64(&slot_->evaluator_started, static_cast<uint64_t>(started));
@@ -61,11 +66,70 @@ void Evaluator::Load() {
   marks_.push_back({0, kNoTime});
   CatchUp(GetCurrentTimestamp());
   reload_ = forget_all_ = false;
+  forgotten_.clear();
+}
+
+// Which containers the messages tell to have been deleted.
+void Evaluator::NoteForgotten(std::string_view chunks) {
+  ChunkHeader header;
+  std::string_view messages;
+  while (NextChunk(&chunks, &header, &messages)) {
+    MessageReader reader(messages);
+    Message message;
+    while (reader.Next(&message)) {
+      if (message.kind == MessageKind::kContainersTruncated) forget_all_ = true;
+      if (message.kind == MessageKind::kContainerDeleted) {
+        forgotten_.insert(KeyHash(message.sample.container));
+      }
+    }
+  }
+}
+
+// Clears what writers left because the queue could not take it, for all is read from the tables.
+void Evaluator::TakeForgotten() {
+  LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
+  slot_->replay_count = 0;
+  slot_->replay_all = false;
+  slot_->rules_changed = slot_->binding_changed = slot_->containers_changed = false;
+  forget_all_ = std::exchange(slot_->containers_truncated, false) || forget_all_;
+  std::array<uint64, pg::kMaxForgotten> hashes;
+  const auto end = std::copy_n(slot_->forgotten, slot_->forgotten_count, hashes.begin());
+  slot_->forgotten_count = 0;
+  LWLockRelease(&slot_->lock);
+  forgotten_.insert(hashes.begin(), end);
+}
+
+// Whether alerting was detached and attached to other containers: what is known of the former ones
+// must not be saved among theirs.
+bool Evaluator::IsOtherBinding() const {
+  ExtensionTransaction transaction(slot_, "looking at the binding");
+  const std::optional<Binding> binding = LoadBinding();
+  transaction.Commit();
+  return binding && binding->created_at != world_->binding.created_at &&
+         binding->containers_oid != world_->binding.containers_oid;
+}
+
+// Rows that the saved state has brought to judgement are not judged again, as the new container's.
+void Evaluator::LeaveOutForgotten(std::vector<SavedContainer>* saved) {
+  rows_of_forgotten_.clear();
+  if (forgotten_.empty()) return;
+  Engine past(GetCurrentTimestamp());
+  std::erase_if(*saved, [&](const SavedContainer& container) {
+    if (!forgotten_.contains(KeyHash(container.key))) return false;
+    const ContainerRef ref = past.Add(container.key, "");
+    if (!past.Restore(ref, container.state)) return true;
+    for (const Source& source : world_->binding.sources) {
+      rows_of_forgotten_[source.mapping.id][container.key] =
+          past.JudgedUntil(ref, source.readings());
+    }
+    return true;
+  });
 }
 
 void Evaluator::RestoreStates() {
   std::vector<SavedContainer> saved;
   if (!forget_all_) saved = LoadSavedContainers(world_->binding);
+  LeaveOutForgotten(&saved);
   std::vector<std::string> keys;
   for (const SavedContainer& container : saved) keys.push_back(container.key);
   const auto known = world_->directory.Find(keys);

@@ -125,7 +125,6 @@ bool NoteLevel() noexcept {
 void RaiseFlags(DatabaseSlot* slot, MessageKind kind) noexcept {
   if (kind == MessageKind::kRulesChanged) slot->rules_changed = true;
   if (kind == MessageKind::kContainerChanged) slot->containers_changed = true;
-  // Which containers are new ones of an old key cannot be told any more: all are loaded again.
   if (kind == MessageKind::kBindingChanged || kind == MessageKind::kContainerDeleted ||
       kind == MessageKind::kContainersTruncated) {
     slot->binding_changed = true;
@@ -141,6 +140,11 @@ void LeaveMarks(DatabaseSlot* slot) noexcept {
       pg::AddReplayMark(slot, message.sample.source, message.sample.at);
     } else {
       RaiseFlags(slot, message.kind);
+    }
+    if (message.kind == MessageKind::kContainersTruncated) slot->containers_truncated = true;
+    if (message.kind == MessageKind::kContainerDeleted &&
+        slot->forgotten_count < pg::kMaxForgotten) {
+      slot->forgotten[slot->forgotten_count++] = KeyHash(message.sample.container);
     }
   }
 }

@@ -22,6 +22,11 @@ bool OpenTransactionBuffer();
 // calls without a guard.
 void AddMessage(const Message& message) noexcept;
 
+// By which a deleted container's key is remembered where there is no room for it.
+inline uint64_t KeyHash(std::string_view key) noexcept {
+  return std::hash<std::string_view>{}(key);
+}
+
 // Room to write samples of the current (sub)transaction without further checks: at least
 // kMaxSampleBytes from `next` to `end`, or none (next is nullptr) when rows can only be marked,
 // which AddMessage does. What has been written counts once CloseSampleSpace() is told its end.

@@ -43,6 +43,8 @@ void ClearSlot(DatabaseSlot* slot) {
   slot->prepared = false;
   slot->prepared_count = 0;
   slot->rules_changed = slot->binding_changed = slot->containers_changed = false;
+  slot->containers_truncated = false;
+  slot->forgotten_count = 0;
   slot->held = false;
   for (pg_atomic_uint64* counter :
        {&slot->samples, &slot->late, &slot->backfill, &slot->skipped, &slot->unknown,

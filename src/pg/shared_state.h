@@ -18,6 +18,7 @@ inline constexpr int kMaxDatabases = 64;
 inline constexpr int kMaxReplays = 16;
 inline constexpr int kLauncherRestartSeconds = 1;
 inline constexpr int kProblemBytes = 192;
+inline constexpr int kMaxForgotten = 64;
 
 enum WorkerKind : int { kEvaluator = 0, kSender = 1 };
 inline constexpr int kWorkerKinds = 2;
@@ -63,6 +64,9 @@ struct DatabaseSlot {
   bool rules_changed;  // messages that had no room in the queue
   bool binding_changed;
   bool containers_changed;
+  bool containers_truncated;
+  uint64 forgotten[kMaxForgotten];  // hashes of the keys of containers that were deleted
+  int forgotten_count;
 
   // alerting.flush(): requests are numbered; done >= number means fulfilled.
   pg_atomic_uint64 flush_requested;

@@ -1,0 +1,80 @@
+# Another container under the key of one that is gone has no past: not the runs that were pending, not
+# the rows that were judged. Deleted while the evaluator does not run, with and without a queue, or
+# left behind by attaching to other containers.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use OperationsTest;
+use Test::More;
+
+my $node = new_server('recreated');
+make_host($node, 'postgres');
+sql($node, 'postgres', <<'SQL');
+-- Rows of a container that is gone stay.
+ALTER TABLE container_metrics DROP CONSTRAINT container_metrics_container_id_fkey;
+SELECT rule('cpu', 1, 'CPU_USAGE', 80), rule('pending', 1, 'CPU_USAGE', 80, 30), rule('loop', 1, 'RESTART_LOOP', 3, 60);
+SQL
+flush($node, 'postgres');
+
+# An incident that is over, three restarts, and a run that would fire at minute 33.
+my $past = 'SELECT s(10, 0, 95); SELECT s(10, 1, 5, restarts => 1); SELECT s(10, n, 95, restarts => 3) FROM generate_series(3, 20) n;';
+my $again = "DELETE FROM containers WHERE id = 10; INSERT INTO containers VALUES (10, 1, 'another');"
+  . ' SELECT s(10, n, 95, restarts => n - 18) FROM generate_series(22, 38) n';
+my $expected = "cpu 10 FIRING 22>22\nloop 10 FIRING 26>26";
+
+sql($node, 'postgres', $past);
+flush($node, 'postgres');
+is(alerts($node, 'postgres'), "cpu 10 RESOLVED 0>0>1 RECOVERED\ncpu 10 FIRING 3>3", 'the past');
+sql($node, 'postgres', "SELECT alerting.stop(); $again; SELECT alerting.start()");
+flush($node, 'postgres', name => 'deleted and made again while the evaluator is stopped');
+is(alerts($node, 'postgres'), $expected, 'no past, from the queue');
+sql($node, 'postgres', 'SELECT s(10, n, 95, restarts => 20) FROM generate_series(39, 44) n');
+flush($node, 'postgres');
+is(alerts($node, 'postgres', "rule_id = 'pending'"), '', 'nor later');
+
+# No evaluator has run since the server started: there is no queue.
+$node->append_conf('postgresql.conf', 'alerting.enabled = off');
+$node->restart;
+sql($node, 'postgres', "DELETE FROM containers; DELETE FROM container_metrics; INSERT INTO containers VALUES (10, 1, 'web')");
+$node->append_conf('postgresql.conf', 'alerting.enabled = on');
+$node->reload;
+sql($node, 'postgres', "SELECT alerting.start(); $past");
+flush($node, 'postgres', name => 'a past again');
+is(alerts($node, 'postgres'), "cpu 10 RESOLVED 0>0>1 RECOVERED\ncpu 10 FIRING 3>3", 'the same');
+$node->append_conf('postgresql.conf', 'alerting.enabled = off');
+$node->restart;
+sql($node, 'postgres', $again);
+$node->append_conf('postgresql.conf', 'alerting.enabled = on');
+$node->reload;
+sql($node, 'postgres', 'SELECT alerting.start()');
+flush($node, 'postgres', name => 'deleted and made again before there was a queue');
+is(alerts($node, 'postgres'), $expected, 'no past, without a queue');
+
+# Other containers with the same keys, after a detach; the same ones have their past again.
+my $attach = q{SELECT alerting.attach_metrics('%s', container => 'container_id')};
+my $detach = 'SELECT alerting.detach()';
+sql($node, 'postgres', 'DELETE FROM containers; DELETE FROM container_metrics; INSERT INTO containers VALUES (10, 1), (11, 1); TRUNCATE alerting.alert');
+flush($node, 'postgres');
+sql($node, 'postgres', 'SELECT s(10, n, 95) FROM generate_series(0, 20) n');
+flush($node, 'postgres');
+sql($node, 'postgres', "$detach; SELECT alerting.attach('organizations', 'containers'); " . sprintf($attach, 'container_metrics')
+	  . '; SELECT s(10, n, 95) FROM generate_series(21, 30) n');
+flush($node, 'postgres');
+is(alerts($node, 'postgres', "rule_id = 'pending'"), 'pending 10 FIRING 0>30', 'attached to the same containers: their past goes on');
+for my $transaction ('', 'in one transaction')
+{
+	my ($to, $metrics) = $transaction ? qw(containers3 metrics3) : qw(containers2 metrics2);
+	sql($node, 'postgres', "CREATE TABLE $to (LIKE containers INCLUDING ALL); INSERT INTO $to SELECT * FROM containers;"
+		  . " CREATE TABLE $metrics (LIKE container_metrics INCLUDING ALL);"
+		  . ($transaction ? '' : ' INSERT INTO container_metrics SELECT 11, at(n), 95, 5, true, 0 FROM generate_series(0, 20) n'));
+	flush($node, 'postgres');
+	sql($node, 'postgres', ($transaction ? 'BEGIN;' : '') . "$detach; SELECT alerting.attach('organizations', '$to', organization => 'organization_id'); "
+		  . sprintf($attach, $metrics) . ($transaction ? '; COMMIT' : ''));
+	sql($node, 'postgres', "INSERT INTO $metrics SELECT c, at(n), 95, 5, true, 0 FROM generate_series(@{[ $transaction ? '41, 52' : '21, 40' ]}) n, unnest(ARRAY[10, 11]) c");
+	flush($node, 'postgres', name => "attached to other containers $transaction");
+	is(alerts($node, 'postgres', "rule_id = 'pending' AND container_id = 11"), '', "they have no past $transaction");
+}
+
+$node->stop('fast');
+done_testing();
