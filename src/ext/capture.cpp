@@ -268,14 +268,14 @@ Datum Capture(FunctionCallInfo fcinfo) {
   TriggerData* trigger_data = reinterpret_cast<TriggerData*>(fcinfo->context);
   if (pg::guc_enabled && OpenTransactionBuffer()) {
     CaptureSource* source = CaptureSource::For(trigger_data);
-    if (source != nullptr && source->is_direct()) {
-      if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
-        CaptureDirectRow(trigger_data, source);
-      } else {
-        CaptureDirect(trigger_data, source);
-      }
-    } else if (source != nullptr) {
+    if (source == nullptr || !source->IsConcernedBy(trigger_data)) {
+      // Nothing to read.
+    } else if (!source->is_direct()) {
       CaptureByQuery(trigger_data, source);
+    } else if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
+      CaptureDirectRow(trigger_data, source);
+    } else {
+      CaptureDirect(trigger_data, source);
     }
   }
   return PointerGetDatum(nullptr);

@@ -106,7 +106,17 @@ void CaptureSource::MakeSlot(TupleDesc descriptor) {
       AllocSetContextCreate(CacheMemoryContext, "alerting capture slot", ALLOCSET_SMALL_SIZES);
   MemoryContext outer = MemoryContextSwitchTo(slot_context_);
   slot_ = MakeSingleTupleTableSlot(CreateTupleDescCopy(descriptor), &TTSOpsMinimalTuple);
+  columns_ = writer_.Columns();
   MemoryContextSwitchTo(outer);
+}
+
+// An UPDATE that sets none of the columns leaves them as they are, unless a trigger that fires
+// before it sets them.
+bool CaptureSource::IsConcernedBy(const TriggerData* trigger_data) const {
+  return !TRIGGER_FIRED_BY_UPDATE(trigger_data->tg_event) || !is_direct_ ||
+         trigger_data->tg_updatedcols == nullptr ||
+         trigger_data->tg_relation->trigdesc->trig_update_before_row ||
+         bms_overlap(columns_, trigger_data->tg_updatedcols);
 }
 
 TupleTableSlot* CaptureSource::OpenSlot() {

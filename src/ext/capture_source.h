@@ -25,6 +25,8 @@ class CaptureSource {
   bool is_direct() const { return is_direct_; }
   // Direct sources: how a row is written as a sample.
   const RowWriter& writer() const { return writer_; }
+  // Whether the statement may have changed what is read. Does not raise errors.
+  bool IsConcernedBy(const TriggerData* trigger_data) const;
   // A slot for the rows of a transition table, empty; OpenSlot ... CloseSlot. PostgreSQL code.
   TupleTableSlot* OpenSlot();
   void CloseSlot();
@@ -50,9 +52,10 @@ class CaptureSource {
   KeyKind key_kind_ = KeyKind::kText;
   bool is_direct_ = false;
   RowWriter writer_;
-  MemoryContext slot_context_ = nullptr;
+  MemoryContext slot_context_ = nullptr;  // of the slot and the columns
   TupleTableSlot* slot_ = nullptr;
   bool slot_is_open_ = false;
+  Bitmapset* columns_ = nullptr;  // what is read
   std::optional<pg::Statement> transition_;
   std::optional<pg::Statement> row_;
   Oid row_type_ = InvalidOid;

@@ -73,7 +73,8 @@ void Evaluator::JudgeChunks() {
   std::string_view rest = std::string_view(drained_).substr(judged_bytes_);
   const std::vector<ContainerRef> all_containers = FindContainers(rest);
   auto next_container = all_containers.begin();
-  bool renumbered = false;  // containers have come or gone since
+  bool renumbered = false;     // containers have come or gone since
+  bool rules_are_new = false;  // as of a moment when all of these chunks were committed
   while (NextChunk(&rest, &header, &messages)) {
     bool rules_changed = false;
     std::vector<std::string> changed_containers;
@@ -114,7 +115,7 @@ void Evaluator::JudgeChunks() {
     renumbered = renumbered || !deleted_containers.empty() || !changed_containers.empty();
     if (!deleted_containers.empty()) ForgetContainers(deleted_containers);
     if (!changed_containers.empty()) RefreshContainers(changed_containers);
-    if (rules_changed) ReloadRules();
+    if (rules_changed && !std::exchange(rules_are_new, true)) ReloadRules();
     if (renumbered) {
       containers.resize(samples.size());
       world_->engine.FindAll(samples, containers);

@@ -30,6 +30,16 @@ bool RowWriter::Build(const SourceMapping& mapping, TupleDesc descriptor) {
          BuildFigure(mapping.running, kRunning, descriptor);
 }
 
+Bitmapset* RowWriter::Columns() const {
+  const auto member = [](int column) { return column + 1 - FirstLowInvalidHeapAttributeNumber; };
+  Bitmapset* columns = bms_add_member(nullptr, member(key_column_));
+  columns = bms_add_member(columns, member(time_column_));
+  for (int i = 0; i < figure_count_; ++i) {
+    columns = bms_add_member(columns, member(figures_[static_cast<size_t>(i)].column));
+  }
+  return columns;
+}
+
 // The column that an expression names, -1 when it is no plain column.
 int16_t RowWriter::Column(const std::string& expression, TupleDesc descriptor) {
   for (int16_t i = 0; i < descriptor->natts; ++i) {

@@ -19,6 +19,8 @@ class RowWriter {
 
   // A slot's columns up to this one have to be deformed before it is written.
   AttrNumber last_column() const { return last_column_; }
+  // The columns read, as PostgreSQL counts those that an UPDATE sets. Allocates.
+  Bitmapset* Columns() const;
   // Whether rows leave memory behind in the current context.
   bool has_numeric() const { return has_numeric_; }
   // Whether Write() of this row surely raises no error.

@@ -94,6 +94,17 @@ gives("MERGE INTO container_metrics m USING (SELECT C AS c, at(1) AS t, 95 AS v)
 	'RESOLVED 1>1>1 RECOVERED', 'MERGE: inserted, then corrected');
 gives("SELECT s(C, 1, 95); DELETE FROM container_metrics WHERE container_id = C", 'FIRING 1>1', 'a deleted sample is no reading');
 
+# An UPDATE of other columns is not even read, unless a trigger before it may change those that count.
+sql($node, 'postgres', 'ALTER TABLE container_metrics ADD COLUMN note text');
+my $judged = sub { flush($node, 'postgres'); return sql($node, 'postgres', 'SELECT samples FROM alerting.status()') };
+my $before = $judged->();
+gives("SELECT s(C, 1, 5); UPDATE container_metrics SET note = 'n'", '', 'an update of another column');
+is($judged->() - $before, 1, 'which is not read');
+sql($node, 'postgres', "CREATE FUNCTION heat() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.cpu_percent := 95; RETURN NEW; END';"
+	  . ' CREATE TRIGGER heat BEFORE UPDATE ON container_metrics FOR EACH ROW EXECUTE FUNCTION heat()');
+gives("SELECT s(C, 1, 5); UPDATE container_metrics SET note = 'm' WHERE container_id = C", 'FIRING 1>1', 'and one that a trigger makes count');
+sql($node, 'postgres', 'DROP TRIGGER heat ON container_metrics');
+
 # Isolation levels, and a constraint that fails at COMMIT.
 gives("BEGIN ISOLATION LEVEL $_; SELECT s(C, 1, 95); COMMIT", 'FIRING 1>1', lc $_) for 'SERIALIZABLE', 'REPEATABLE READ';
 sql($node, 'postgres', 'ALTER TABLE container_metrics ADD CONSTRAINT late FOREIGN KEY (container_id)'
