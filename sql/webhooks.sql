@@ -55,6 +55,44 @@ UPDATE alerting.webhook SET url = 'ftp://example.com/';
 ROLLBACK;
 SELECT alerting.create_webhook(2, 'https://example.com/', 'hidden');
 
+-- Headers, rate and concurrency.
+SELECT alerting.create_webhook(1, 'https://example.com/', headers => '{"Authorization": "Bearer hidden", "X-Tenant": "a b"}', rate_limit => 60, max_concurrent => 4, is_active => false) AS made \gset
+SELECT headers, rate_limit, max_concurrent FROM alerting.webhook WHERE id = :'made';
+SELECT rate_limit, max_concurrent FROM alerting.webhook_public WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '[]' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '"X-A: hidden"' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = 'null' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"X-A": 1}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"X-A": null}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"X-A": {"hidden": "hidden"}}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"X-A": "hidden\r\nX-Evil: 1"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"X-A\r\nX-Evil": "hidden"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"X-A": "hidden\u00e4"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"X-A": " hidden"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"X A": "hidden"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"": "hidden"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"X-A": "hidden", "x-a": "hidden"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"Webhook-Id": "hidden"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"Host": "hidden"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"content-length": "0"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"Transfer-Encoding": "chunked"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{"Connection": "close"}' WHERE id = :'made';
+UPDATE alerting.webhook SET headers = jsonb_build_object('X-A', repeat('h', 4097)) WHERE id = :'made';
+UPDATE alerting.webhook SET headers = (SELECT jsonb_object_agg('X-' || i, 'hidden') FROM generate_series(1, 21) i) WHERE id = :'made';
+UPDATE alerting.webhook SET headers = (SELECT jsonb_object_agg('X-' || i, repeat('h', 4000)) FROM generate_series(1, 5) i) WHERE id = :'made';
+UPDATE alerting.webhook SET rate_limit = 0 WHERE id = :'made';
+UPDATE alerting.webhook SET max_concurrent = 1001 WHERE id = :'made';
+UPDATE alerting.webhook SET headers = '{}', rate_limit = NULL, max_concurrent = NULL WHERE id = :'made';
+-- The sender's note of a failing endpoint is no change; another URL, or switching on, forgets it.
+UPDATE alerting.webhook SET updated_at = '2026-01-01Z' WHERE id = :'made';
+UPDATE alerting.webhook SET probe_at = '2100-01-01Z' WHERE id = :'made';
+SELECT updated_at = '2026-01-01Z' AS untouched FROM alerting.webhook WHERE id = :'made';
+SELECT breaker, probe_at = '2100-01-01Z' AS as_noted, next_attempt_at FROM alerting.webhook_health WHERE webhook_id = :'made';
+UPDATE alerting.webhook SET probe_at = '2026-01-01Z' WHERE id = :'made';
+SELECT breaker FROM alerting.webhook_health WHERE webhook_id = :'made';
+UPDATE alerting.webhook SET url = 'https://example.com/other' WHERE id = :'made';
+SELECT breaker, probe_at FROM alerting.webhook_health WHERE webhook_id = :'made';
+
 SET client_min_messages = warning;
 DROP EXTENSION alerting CASCADE;
 DROP SCHEMA alerting CASCADE;

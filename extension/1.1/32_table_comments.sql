@@ -82,6 +82,10 @@ BEGIN
   COMMENT ON COLUMN alerting.webhook.is_active IS 'Whether anything is sent; what is pending waits while false';
   COMMENT ON COLUMN alerting.webhook.retry_schedule IS 'Pause before each retry of a failed delivery, instead of the default schedule; after the last one the delivery is FAILED';
   COMMENT ON COLUMN alerting.webhook.disabled_reason IS 'Why alerting switched is_active off (the receiver answered 410 Gone); cleared when it is switched on again';
+  COMMENT ON COLUMN alerting.webhook.headers IS 'More headers of each request: an object of names and values, none of them reserved. Values may be secrets: grant this column to nobody who only reads';
+  COMMENT ON COLUMN alerting.webhook.rate_limit IS 'Requests a minute at most, as many at once as a second brings; NULL: no limit';
+  COMMENT ON COLUMN alerting.webhook.max_concurrent IS 'Requests under way at a time at most; NULL: as many as the endpoint proves to take, 32 at most';
+  COMMENT ON COLUMN alerting.webhook.probe_at IS 'While the endpoint fails all the time: when a single request tests it next. NULL: it does not. Written by the sender; set it to NULL to have the endpoint tried at once';
   COMMENT ON COLUMN alerting.webhook.created_at IS 'When the webhook was made';
   COMMENT ON COLUMN alerting.webhook.updated_at IS 'When the webhook was last changed; kept by a trigger';
 
@@ -107,19 +111,23 @@ BEGIN
   COMMENT ON COLUMN alerting.delivery_attempt.status_code IS 'HTTP status, NULL when none came';
   COMMENT ON COLUMN alerting.delivery_attempt.error IS 'What failed, NULL for a success';
   COMMENT ON COLUMN alerting.delivery_attempt.duration_ms IS 'Milliseconds from the start to the end of the attempt';
+  COMMENT ON COLUMN alerting.delivery_attempt.dns_ms IS 'Milliseconds to resolve the host name; NULL where the phase was not reached or not needed (a kept connection)';
+  COMMENT ON COLUMN alerting.delivery_attempt.connect_ms IS 'Milliseconds to connect after that';
+  COMMENT ON COLUMN alerting.delivery_attempt.tls_ms IS 'Milliseconds of the TLS handshake after that';
+  COMMENT ON COLUMN alerting.delivery_attempt.wait_ms IS 'Milliseconds from the request to the first byte of the answer';
   COMMENT ON COLUMN alerting.delivery_attempt.response IS 'Start of the answer''s body';
 
   COMMENT ON VIEW alerting.active_alert IS 'Alerts that are FIRING, with rule and container; since is started_at. Runs with the reader''s rights, who also needs SELECT on the containers table and host_binding, and EXECUTE on alerting.container_name(text)';
   COMMENT ON COLUMN alerting.active_alert.rule_name IS 'Name of the rule';
   COMMENT ON COLUMN alerting.active_alert.container_name IS 'Name of the container, where attach was told or found a column for it';
   COMMENT ON COLUMN alerting.active_alert.since IS 'The same as started_at';
-  COMMENT ON VIEW alerting.webhook_public IS 'Webhooks without secret, path and query of the URL. Runs with the reader''s rights: SELECT on the columns of webhook other than secret';
+  COMMENT ON VIEW alerting.webhook_public IS 'Webhooks without secret, headers, and path and query of the URL. Runs with the reader''s rights: SELECT on the columns of webhook other than secret and headers';
   COMMENT ON COLUMN alerting.webhook_public.origin IS 'Scheme, host and port of the URL';
   COMMENT ON VIEW alerting.webhook_health IS 'How each webhook fares. Runs with the reader''s rights: SELECT on delivery, delivery_attempt and the columns of webhook shown here';
   COMMENT ON COLUMN alerting.webhook_health.webhook_id IS 'webhook.id';
   COMMENT ON COLUMN alerting.webhook_health.pending IS 'Deliveries that wait';
   COMMENT ON COLUMN alerting.webhook_health.oldest_pending_at IS 'When the oldest of them was made';
-  COMMENT ON COLUMN alerting.webhook_health.next_attempt_at IS 'When the next of them is due';
+  COMMENT ON COLUMN alerting.webhook_health.next_attempt_at IS 'When the next of them is due, not before probe_at';
   COMMENT ON COLUMN alerting.webhook_health.failed IS 'Deliveries that were given up and are kept for redeliver() and redeliver_failed()';
   COMMENT ON COLUMN alerting.webhook_health.last_success_at IS 'When a delivery arrived last';
   COMMENT ON COLUMN alerting.webhook_health.last_failure_at IS 'When an attempt failed last';
@@ -129,5 +137,7 @@ BEGIN
   COMMENT ON COLUMN alerting.webhook_health.success_ratio_24h IS 'Share of them that succeeded';
   COMMENT ON COLUMN alerting.webhook_health.p50_ms_24h IS 'Median of their milliseconds';
   COMMENT ON COLUMN alerting.webhook_health.p95_ms_24h IS '95th percentile of their milliseconds';
+  COMMENT ON COLUMN alerting.webhook_health.breaker IS 'closed; open after ten failures in a row: nothing is sent until probe_at; half-open: a single request is to test the endpoint now';
+  COMMENT ON COLUMN alerting.webhook_health.probe_at IS 'When that request goes out';
 END
 $function$;

@@ -62,6 +62,24 @@ BEGIN
 END
 $function$;
 
+-- Whoever may read one column of a table may read these, which views have come to show: such a view
+-- runs with its reader's rights.
+CREATE OR REPLACE FUNCTION alerting.grant_like(table_name text, granted text, columns text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  reader record;
+BEGIN
+  FOR reader IN
+    SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name, a.is_grantable
+      FROM pg_attribute c, aclexplode(c.attacl) a
+     WHERE c.attrelid = format('alerting.%I', table_name)::regclass AND c.attname = granted AND a.privilege_type = 'SELECT'
+  LOOP
+    EXECUTE format('GRANT SELECT (%s) ON alerting.%I TO %s%s', (SELECT string_agg(quote_ident(n), ', ') FROM unnest(columns) AS n),
+                   table_name, reader.name, CASE WHEN reader.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+  END LOOP;
+END
+$function$;
+
 -- Brings the tables to this version's layout. A step may find its work done (a table made anew among
 -- older ones passes through all steps): ADD COLUMN IF NOT EXISTS, ensure_constraint(), to_regclass().
 -- `anew`: some table was just created. Returns whether there was something to do; repair() has to follow then.
@@ -81,6 +99,25 @@ BEGIN
   PERFORM alerting.lock_tables();
 
   -- Layout 2: version 1.1.
+  ALTER TABLE alerting.webhook
+    ADD COLUMN IF NOT EXISTS headers jsonb,
+    ADD COLUMN IF NOT EXISTS rate_limit int,
+    ADD COLUMN IF NOT EXISTS max_concurrent int,
+    ADD COLUMN IF NOT EXISTS probe_at timestamptz;
+  ALTER TABLE alerting.delivery_attempt
+    ADD COLUMN IF NOT EXISTS dns_ms real,
+    ADD COLUMN IF NOT EXISTS connect_ms real,
+    ADD COLUMN IF NOT EXISTS tls_ms real,
+    ADD COLUMN IF NOT EXISTS wait_ms real;
+  -- A delivery is written twice, as pending and as settled: room for the second index entry spares
+  -- most of the page splits.
+  ALTER INDEX IF EXISTS alerting.delivery_pkey SET (fillfactor = 50);
+  ALTER INDEX IF EXISTS alerting.delivery_alert_id_webhook_id_idx SET (fillfactor = 50);
+  ALTER INDEX IF EXISTS alerting.delivery_webhook_id_seq_idx SET (fillfactor = 50);
+  ALTER INDEX IF EXISTS alerting.delivery_created_at_idx SET (fillfactor = 50);
+  IF present < newest THEN
+    PERFORM alerting.grant_like('webhook', 'is_active', ARRAY['rate_limit', 'max_concurrent', 'probe_at']);
+  END IF;
 
   -- What repair() makes from the functions' present definitions.
   PERFORM alerting.drop_trigger(t.tgrelid, t.tgname)

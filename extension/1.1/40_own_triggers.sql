@@ -20,8 +20,12 @@ $function$;
 CREATE OR REPLACE FUNCTION alerting.webhook_touched() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-  IF NEW.updated_at = OLD.updated_at THEN
+  -- probe_at is the sender's note: no change of the webhook.
+  IF NEW.updated_at = OLD.updated_at AND NEW.probe_at IS NOT DISTINCT FROM OLD.probe_at THEN
     NEW.updated_at := now();
+  END IF;
+  IF NEW.url <> OLD.url OR (NEW.is_active AND NOT OLD.is_active) THEN
+    NEW.probe_at := NULL;
   END IF;
   IF NEW.is_active AND NOT OLD.is_active AND NEW.disabled_reason IS NOT DISTINCT FROM OLD.disabled_reason THEN
     NEW.disabled_reason := NULL;

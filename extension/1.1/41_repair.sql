@@ -160,15 +160,17 @@ VALUES
      WHERE a.status = 'FIRING'$query$),
 ('webhook_public', $query$
     SELECT w.id, w.organization_id, substring(w.url FROM '^([A-Za-z]+://)') || substring(w.url FROM '^[A-Za-z]+://(?:[^/?#]*@)?([^/?#@]*)') AS origin,
-           w.is_active, w.disabled_reason, w.retry_schedule, w.created_at, w.updated_at
+           w.is_active, w.disabled_reason, w.retry_schedule, w.created_at, w.updated_at, w.rate_limit, w.max_concurrent
       FROM alerting.webhook w$query$),
 ('webhook_health', $query$
     SELECT w.id AS webhook_id, w.organization_id, w.is_active, w.disabled_reason,
-           d.pending, d.oldest_pending_at, d.next_attempt_at, d.failed,
+           d.pending, d.oldest_pending_at,
+           CASE WHEN d.pending > 0 THEN greatest(d.next_attempt_at, w.probe_at) END AS next_attempt_at, d.failed,
            d.last_success_at, f.at AS last_failure_at, f.error AS last_failure,
            (SELECT count(*) FROM alerting.delivery_attempt a JOIN alerting.delivery e ON e.id = a.delivery_id
              WHERE e.webhook_id = w.id AND a.error IS NOT NULL AND a.at > coalesce(d.last_success_at, '-infinity')) AS failures_in_a_row,
-           t.attempts AS attempts_24h, t.success_ratio AS success_ratio_24h, t.p50_ms AS p50_ms_24h, t.p95_ms AS p95_ms_24h
+           t.attempts AS attempts_24h, t.success_ratio AS success_ratio_24h, t.p50_ms AS p50_ms_24h, t.p95_ms AS p95_ms_24h,
+           CASE WHEN w.probe_at IS NULL THEN 'closed' WHEN w.probe_at > now() THEN 'open' ELSE 'half-open' END AS breaker, w.probe_at
       FROM alerting.webhook w
       CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE e.status = 'PENDING') AS pending, min(e.created_at) FILTER (WHERE e.status = 'PENDING') AS oldest_pending_at,

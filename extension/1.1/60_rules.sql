@@ -33,15 +33,16 @@ END
 $function$;
 
 CREATE OR REPLACE FUNCTION alerting.create_webhook(organization text, url text, secret text DEFAULT NULL,
-  retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true) RETURNS text
+  retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true, headers jsonb DEFAULT NULL, rate_limit int DEFAULT NULL,
+  max_concurrent int DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   new_id text;
 BEGIN
   PERFORM alerting.require_organization(organization);
-  EXECUTE format('INSERT INTO alerting.webhook (organization_id, url, secret, retry_schedule, is_active)
-                  VALUES ($1::%s, $2, $3, $4, $5) RETURNING id', alerting.organization_type())
-    INTO new_id USING organization, url, secret, retry_schedule, is_active;
+  EXECUTE format('INSERT INTO alerting.webhook (organization_id, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent)
+                  VALUES ($1::%s, $2, $3, $4, $5, $6, $7, $8) RETURNING id', alerting.organization_type())
+    INTO new_id USING organization, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent;
   RETURN new_id;
 END
 $function$;
@@ -58,11 +59,13 @@ LANGUAGE sql VOLATILE
 RETURN alerting.create_rule(organization::text, name, condition, threshold, duration, no_data, enabled);
 
 CREATE OR REPLACE FUNCTION alerting.create_webhook(organization bigint, url text, secret text DEFAULT NULL,
-  retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true) RETURNS text
+  retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true, headers jsonb DEFAULT NULL, rate_limit int DEFAULT NULL,
+  max_concurrent int DEFAULT NULL) RETURNS text
 LANGUAGE sql VOLATILE
-RETURN alerting.create_webhook(organization::text, url, secret, retry_schedule, is_active);
+RETURN alerting.create_webhook(organization::text, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent);
 
 CREATE OR REPLACE FUNCTION alerting.create_webhook(organization uuid, url text, secret text DEFAULT NULL,
-  retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true) RETURNS text
+  retry_schedule interval[] DEFAULT NULL, is_active boolean DEFAULT true, headers jsonb DEFAULT NULL, rate_limit int DEFAULT NULL,
+  max_concurrent int DEFAULT NULL) RETURNS text
 LANGUAGE sql VOLATILE
-RETURN alerting.create_webhook(organization::text, url, secret, retry_schedule, is_active);
+RETURN alerting.create_webhook(organization::text, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent);

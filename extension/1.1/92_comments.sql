@@ -17,10 +17,10 @@ COMMENT ON FUNCTION alerting.import_prometheus_rule(text, text, text) IS
 'Makes a rule of an alerting rule of Prometheus and returns its id. rule: one rule as a rule file holds it (YAML), as JSON, or its expression alone. name: instead of the rule''s own. Known shapes: CPU or memory in percent > number, increase(restarts[10m]) or changes(start_time[10m]) > number, up == 0 and absent(metric); "for" in whole minutes. A NOTICE says what it became; any other shape is an error that says why';
 COMMENT ON FUNCTION alerting.import_prometheus_rule(bigint, text, text) IS 'As import_prometheus_rule(text, ...), for organizations with integer keys';
 COMMENT ON FUNCTION alerting.import_prometheus_rule(uuid, text, text) IS 'As import_prometheus_rule(text, ...), for organizations with uuid keys';
-COMMENT ON FUNCTION alerting.create_webhook(text, text, text, interval[], boolean) IS
-'Makes a webhook, as an INSERT into alerting.webhook does, and returns its id. organization: its key; url: https, or http to a network in alerting.allowed_networks; secret: signs the requests (whsec_ and base64, or any text); retry_schedule: pause before each retry';
-COMMENT ON FUNCTION alerting.create_webhook(bigint, text, text, interval[], boolean) IS 'As create_webhook(text, ...), for organizations with integer keys';
-COMMENT ON FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolean) IS 'As create_webhook(text, ...), for organizations with uuid keys';
+COMMENT ON FUNCTION alerting.create_webhook(text, text, text, interval[], boolean, jsonb, int, int) IS
+'Makes a webhook, as an INSERT into alerting.webhook does, and returns its id. organization: its key; url: https, or http to a network in alerting.allowed_networks; secret: signs the requests (whsec_ and base64, or any text); retry_schedule: pause before each retry; headers: more headers of each request; rate_limit: requests a minute; max_concurrent: requests at a time';
+COMMENT ON FUNCTION alerting.create_webhook(bigint, text, text, interval[], boolean, jsonb, int, int) IS 'As create_webhook(text, ...), for organizations with integer keys';
+COMMENT ON FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolean, jsonb, int, int) IS 'As create_webhook(text, ...), for organizations with uuid keys';
 
 COMMENT ON FUNCTION alerting.flush(interval, boolean) IS
 'Waits until everything that was committed before is evaluated and, with deliveries, every webhook of it is delivered or parked. True when done, false when the time ran out';

@@ -2,3 +2,6 @@
 -- arguments or result changed are dropped here. Columns and tables are steps of migrate_tables().
 
 DROP FUNCTION alerting.create_views();
+DROP FUNCTION alerting.create_webhook(bigint, text, text, interval[], boolean);
+DROP FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolean);
+DROP FUNCTION alerting.create_webhook(text, text, text, interval[], boolean);

@@ -4,6 +4,15 @@
 
 namespace alerting {
 
+CircuitBreaker CircuitBreaker::Opened(Micros next_probe) {
+  CircuitBreaker breaker;
+  breaker.open_ = true;
+  breaker.failures_ = kFailuresToOpen;
+  breaker.pause_ = kFirstPause;
+  breaker.next_probe_ = next_probe;
+  return breaker;
+}
+
 bool CircuitBreaker::Allows(Micros now) const {
   return !open_ || (!probing_ && now >= next_probe_);
 }

@@ -1,6 +1,6 @@
 // Spares an endpoint that fails all the time: after kFailuresToOpen failures in a row requests
 // stop, and after a pause that doubles from 10 s to 5 min one probe is let through. Lives in the
-// sender's memory, one per webhook; pure. A restart of the sender closes all breakers.
+// sender's memory, one per webhook; pure.
 #ifndef ALERTING_CORE_CIRCUIT_BREAKER_H_
 #define ALERTING_CORE_CIRCUIT_BREAKER_H_
 
@@ -13,6 +13,9 @@ class CircuitBreaker {
   static constexpr int kFailuresToOpen = 10;
   static constexpr Micros kFirstPause = 10 * kSecond;
   static constexpr Micros kLongestPause = 5 * kMinute;
+
+  // One that is open, with its first probe at this time.
+  static CircuitBreaker Opened(Micros next_probe);
 
   // A request may start now. While open, that is one request (the probe) after each pause.
   bool Allows(Micros now) const;

@@ -45,6 +45,8 @@ void Endpoint::Cancel(const Ticket& ticket) {
   if (ticket.probe) breaker_.ForgetProbe();
 }
 
+void Endpoint::Suspend(Micros next_probe) { breaker_ = CircuitBreaker::Opened(next_probe); }
+
 void Endpoint::Forgive() {
   breaker_ = CircuitBreaker();
   proven_ = false;

@@ -34,6 +34,9 @@ class Endpoint {
   // Starts anew: it is another endpoint now, or somebody has repaired it.
   void Forgive();
 
+  // Starts with an open breaker: the endpoint failed before this process looked at it.
+  void Suspend(Micros next_probe);
+
   // Answered promptly and well the last time, and makes nobody wait now.
   bool IsProven(Micros now) const;
   int in_flight() const { return static_cast<int>(started_.size()); }

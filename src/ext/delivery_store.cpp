@@ -66,7 +66,9 @@ const char DeliveryStore::kFindPendingSql[] =
     " SELECT w.id, w.url, w.secret, CASE WHEN w.retry_schedule IS NOT NULL THEN ARRAY("
     "   SELECT (greatest(least(extract(epoch FROM s.pause), 31622400), 0) * 1000000)::int8"
     "     FROM unnest(w.retry_schedule) WITH ORDINALITY AS s (pause, n) ORDER BY s.n) END,"
-    "  f.next_attempt_at"
+    "  f.next_attempt_at, w.organization_id::text, w.rate_limit, w.max_concurrent, w.probe_at,"
+    "  CASE WHEN w.headers IS NOT NULL THEN (SELECT string_agg(h.key || ': ' || h.value, E'\\n')"
+    "   FROM jsonb_each_text(w.headers) AS h) END"
     " FROM pending p JOIN alerting.webhook w ON w.id = p.webhook_id AND w.is_active"
     " LEFT JOIN LATERAL (SELECT d.next_attempt_at FROM alerting.delivery d"
     "   WHERE d.webhook_id = p.webhook_id AND d.status = 'PENDING'"
@@ -76,7 +78,10 @@ const char DeliveryStore::kFindPendingSql[] =
 // Claims are told apart by hash: an array's <> ALL would compare each row with each claim.
 const char DeliveryStore::kFetchSql[] =
     "SELECT d.id, d.webhook_id, CASE WHEN d.next_attempt_at <= $6 THEN d.payload::text END,"
-    "  d.attempts, d.next_attempt_at, f.next_attempt_at, d.seq"
+    "  d.attempts, d.next_attempt_at, f.next_attempt_at, d.seq,"
+    "  d.event = 'alert.firing' AND EXISTS (SELECT FROM alerting.delivery o"
+    "    WHERE o.alert_id = d.alert_id AND o.webhook_id = d.webhook_id AND o.event = "
+    "'alert.resolved')"
     " FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::int8[])"
     "   AS r (webhook_id, room, from_time, from_seq)"
     " CROSS JOIN LATERAL (SELECT * FROM alerting.delivery d"
@@ -94,8 +99,10 @@ const char DeliveryStore::kFetchSql[] =
 // joins that would take time by the square.
 const char DeliveryStore::kRecordSql[] =
     "WITH free AS MATERIALIZED (SELECT o.* FROM unnest($1::text[], $2::timestamptz[], $3::int4[],"
-    "   $4::text[], $5::int4[], $6::text[], $7::text[], $8::timestamptz[])"
-    "   AS o (id, at, status_code, error, duration_ms, response, status, next_attempt_at)"
+    "   $4::text[], $5::int4[], $6::text[], $7::text[], $8::timestamptz[], $9::float4[],"
+    "   $10::float4[], $11::float4[], $12::float4[])"
+    "   AS o (id, at, status_code, error, duration_ms, response, status, next_attempt_at, dns_ms,"
+    "         connect_ms, tls_ms, wait_ms)"
     "   JOIN alerting.delivery d ON d.id = o.id FOR NO KEY UPDATE OF d SKIP LOCKED),"
     " written AS (UPDATE alerting.delivery d SET attempts = d.attempts + 1,"
     "   status = CASE WHEN d.status = 'PENDING' OR o.status = 'DELIVERED' THEN o.status"
@@ -105,8 +112,10 @@ const char DeliveryStore::kRecordSql[] =
     "   last_status = nullif(o.status_code, 0), last_error = o.error"
     "   FROM free o WHERE d.id = o.id RETURNING o.*)"
     " INSERT INTO alerting.delivery_attempt"
-    "  (delivery_id, at, status_code, error, duration_ms, response)"
-    " SELECT w.id, w.at, nullif(w.status_code, 0), w.error, w.duration_ms, w.response"
+    "  (delivery_id, at, status_code, error, duration_ms, response, dns_ms, connect_ms, tls_ms,"
+    "   wait_ms)"
+    " SELECT w.id, w.at, nullif(w.status_code, 0), w.error, w.duration_ms, w.response, w.dns_ms,"
+    "   w.connect_ms, w.tls_ms, w.wait_ms"
     "  FROM written w RETURNING delivery_id";
 
 const char DeliveryStore::kIsFlushedSql[] =
@@ -157,6 +166,11 @@ std::vector<PendingWebhook> DeliveryStore::FindPending(const std::vector<std::st
       webhook.schedule = ParseMicrosArray(*schedule);
     }
     if (!rows.IsNull(row, 4)) webhook.first_due = rows.Timestamp(row, 4);
+    webhook.organization = rows.Text(row, 5);
+    if (!rows.IsNull(row, 6)) webhook.rate_limit = rows.Int(row, 6);
+    if (!rows.IsNull(row, 7)) webhook.max_concurrent = rows.Int(row, 7);
+    webhook.probe_at = rows.Timestamp(row, 8);
+    webhook.headers = rows.Text(row, 9);
   }
   return webhooks;
 }
@@ -192,6 +206,7 @@ std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest
     delivery.due = rows.Timestamp(row, 4);
     delivery.waits_until = rows.Timestamp(row, 5);
     delivery.sequence = rows.BigInt(row, 6);
+    delivery.over = !rows.IsNull(row, 7) && rows.Bool(row, 7);
   }
   std::sort(deliveries.begin(), deliveries.end(), [](const auto& a, const auto& b) {
     return std::tie(a.webhook_id, a.due, a.sequence) < std::tie(b.webhook_id, b.due, b.sequence);
@@ -216,6 +231,7 @@ std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes
   std::vector<std::optional<std::string>> errors;
   std::vector<int32_t> codes, durations;
   std::vector<Micros> times, next;
+  std::vector<std::optional<float>> dns, connect, tls, wait;
   for (const Outcome& outcome : outcomes) {
     ids.push_back(outcome.delivery_id);
     times.push_back(outcome.at);
@@ -225,10 +241,15 @@ std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes
     responses.push_back(outcome.response);
     statuses.emplace_back(StatusName(outcome.status));
     next.push_back(outcome.next_attempt_at);
+    dns.push_back(outcome.phases.dns);
+    connect.push_back(outcome.phases.connect);
+    tls.push_back(outcome.phases.tls);
+    wait.push_back(outcome.phases.wait);
   }
   pg::Params params;
   params.TextArray(ids).TimestampArray(times).IntArray(codes).TextArray(errors);
   params.IntArray(durations).TextArray(responses).TextArray(statuses).TimestampArray(next);
+  params.RealArray(dns).RealArray(connect).RealArray(tls).RealArray(wait);
   std::vector<std::string> settled = FirstColumn(record_.Run(params));
   if (settled.size() == ids.size()) return settled;
 
@@ -305,6 +326,22 @@ std::vector<std::string> DeliveryStore::SwitchOffFailing(
       "   WHERE w.id = failing.id RETURNING w.id, w.disabled_reason)"
       " SELECT off.id, pg_notify('alerting', jsonb_build_object('type', 'webhook.disabled',"
       "   'webhookId', off.id, 'reason', off.disabled_reason)::text) FROM off",
+      params));
+}
+
+std::vector<std::string> DeliveryStore::NoteBreakers(const std::vector<std::string>& webhook_ids,
+                                                     const std::vector<Micros>& probe_at) {
+  pg::Params params;
+  params.TextArray(webhook_ids).TimestampArray(probe_at);
+  return FirstColumn(pg::Execute(
+      "WITH noted AS (SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS n (id, probe_at)),"
+      " free AS MATERIALIZED (SELECT n.* FROM noted n JOIN alerting.webhook w ON w.id = n.id"
+      "   FOR NO KEY UPDATE OF w SKIP LOCKED),"
+      " written AS (UPDATE alerting.webhook w SET probe_at = f.probe_at FROM free f WHERE w.id = "
+      "f.id"
+      "   RETURNING w.id)"
+      " SELECT n.id FROM noted n LEFT JOIN written x ON x.id = n.id WHERE x.id IS NOT NULL"
+      "   OR NOT EXISTS (SELECT FROM alerting.webhook w WHERE w.id = n.id)",
       params));
 }
 

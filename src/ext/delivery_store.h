@@ -20,9 +20,14 @@ namespace alerting::ext {
 // An active webhook that has pending deliveries.
 struct PendingWebhook {
   std::string id;
+  std::string organization;
   std::string url;
   std::optional<std::string> secret;
+  std::string headers;                          // lines "name: value"
   std::optional<std::vector<Micros>> schedule;  // nullopt: the default
+  int rate_limit = 0;                           // requests a minute; 0: no limit
+  int max_concurrent = 0;                       // 0: as the sender sees fit
+  Micros probe_at = kNoTime;                    // of an open breaker, as noted last
   Micros first_due = kNever;                    // of its pending deliveries that are not claimed
 };
 
@@ -31,6 +36,7 @@ struct PendingDelivery {
   std::string webhook_id;
   std::string body;         // UTF-8; empty while not due
   bool unsendable = false;  // the payload has no UTF-8 form
+  bool over = false;        // a FIRING whose RESOLVED is there already
   int attempts = 0;
   Micros due = kNoTime;
   int64_t sequence = 0;
@@ -47,6 +53,15 @@ struct FetchRequest {
   int64_t from_sequence = 0;
 };
 
+// Milliseconds of an attempt's phases; none: it was not reached, or not needed on a kept
+// connection.
+struct Phases {
+  std::optional<float> dns;
+  std::optional<float> connect;
+  std::optional<float> tls;
+  std::optional<float> wait;
+};
+
 enum class DeliveryStatus { kPending, kDelivered, kFailed };
 
 struct Outcome {
@@ -56,6 +71,7 @@ struct Outcome {
   int status_code = 0;  // 0: none came
   std::string error;    // empty: none
   int duration_ms = 0;
+  Phases phases;
   std::string response;  // text in the database's encoding
   DeliveryStatus status = DeliveryStatus::kPending;
   Micros next_attempt_at = kNoTime;  // kPending only
@@ -102,6 +118,11 @@ class DeliveryStore {
                      const std::string& reason);
   // Switches off those of the webhooks that have delivered nothing and only failed for days.
   std::vector<std::string> SwitchOffFailing(const std::vector<std::string>& webhook_ids);
+
+  // Writes when each of the webhooks is probed next (kNoTime: its breaker is closed). Returns the
+  // ids of those that are settled; the others are locked by somebody.
+  std::vector<std::string> NoteBreakers(const std::vector<std::string>& webhook_ids,
+                                        const std::vector<Micros>& probe_at);
 
   // The newest delivery there is, for IsFlushed.
   int64_t NewestSequence();

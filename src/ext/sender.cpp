@@ -43,7 +43,7 @@ Sender::Sender(pg::DatabaseSlot* slot)
       random_(static_cast<unsigned>(GetCurrentTimestamp()) ^ static_cast<unsigned>(MyProcPid)) {
   net::ClientOptions options;
   options.policy = PolicyOf(networks_);
-  options.ca_file = SettingText(pg::guc_ca_file);
+  options.tls = TlsSettings();
   std::string problem;
   client_ = net::WebhookClient::Create(std::move(options), &problem);
   if (client_ == nullptr) {
@@ -69,13 +69,19 @@ Sender::Sender(pg::DatabaseSlot* slot)
 
 void Sender::Load() { look_ = true; }
 
-int Sender::MostPerWebhook() const {
-  return std::clamp(pg::guc_max_concurrent_deliveries / 8, 1, kMostPerWebhook);
+// `wanted`: webhook.max_concurrent, 0 for none.
+int Sender::MostPerWebhook(int wanted) const {
+  const int most = pg::guc_max_concurrent_deliveries;
+  return wanted > 0 ? std::min(wanted, most) : std::clamp(most / 8, 1, kMostPerWebhook);
 }
 
 void Sender::ApplySettings() {
-  client_->SetCaFile(SettingText(pg::guc_ca_file));
-  client_->SetMaxConnections(pg::guc_max_concurrent_deliveries);
+  client_->SetTlsFiles(TlsSettings());
+  if (std::exchange(most_requests_, pg::guc_max_concurrent_deliveries) !=
+      pg::guc_max_concurrent_deliveries) {
+    client_->SetMaxConnections(most_requests_);
+    for (auto& [id, queue] : queues_) queue->most = MostPerWebhook(queue->wanted);
+  }
   std::string networks = SettingText(pg::guc_allowed_networks);
   if (networks == networks_) return;
   networks_ = std::move(networks);
@@ -97,36 +103,48 @@ Micros Sender::Step() {
   return NextWake(GetCurrentTimestamp());
 }
 
+Sender::Unproven Sender::CountUnproven(Micros now) const {
+  Unproven unproven;
+  for (const auto& [id, queue] : queues_) {
+    const int requests = queue->endpoint.in_flight();
+    if (requests == 0 || queue->endpoint.IsProven(now)) continue;
+    unproven.all += requests;
+    unproven.by_organization[queue->organization] += requests;
+  }
+  return unproven;
+}
+
 // Endpoints that have not proven themselves share three quarters of all requests, so that those
-// which answer always find a place.
-bool Sender::MayStart(const WebhookQueue& queue, Micros now, int slow_in_flight) const {
-  const int most = pg::guc_max_concurrent_deliveries;
-  if (static_cast<int>(in_flight_.size()) >= most) return false;
-  if (!queue.endpoint.IsProven(now) && slow_in_flight >= std::max(most * 3 / 4, 1)) return false;
-  return queue.endpoint.Room(now, MostPerWebhook()) > 0;
+// which answer always find a place. Of what is free of that share an organization may have half, so
+// that the next one finds a place too, however many webhooks the first has.
+bool Sender::MayStart(const WebhookQueue& queue, Micros now, Unproven* unproven) const {
+  if (!queue.rate.Allows(now) || queue.endpoint.Room(now, queue.most) == 0) return false;
+  if (queue.endpoint.IsProven(now)) return true;
+  int& of_organization = unproven->by_organization[queue.organization];
+  const int share = std::max(pg::guc_max_concurrent_deliveries * 3 / 4, 1);
+  if (of_organization >= share - unproven->all) return false;
+  ++of_organization;
+  ++unproven->all;
+  return true;
 }
 
 void Sender::StartReady() {
   if (held_ || turns_.empty()) return;
   const Micros now = GetCurrentTimestamp();
-  int slow_in_flight = 0;
-  for (const auto& [id, queue] : queues_) {
-    if (!queue->endpoint.IsProven(now)) slow_in_flight += queue->endpoint.in_flight();
-  }
-  // One request a turn; it is over when nobody could start one in a whole round.
-  size_t refused = 0;
-  while (!turns_.empty() && refused < turns_.size()) {
-    WebhookQueue* queue = turns_.front();
-    turns_.pop_front();
+  const auto most = static_cast<size_t>(pg::guc_max_concurrent_deliveries);
+  Unproven unproven = CountUnproven(now);
+  std::vector<WebhookQueue*> waiting;
+  while (!turns_.empty() && in_flight_.size() < most) {
+    WebhookQueue* queue = turns_.Take();
     if (queue->ready.empty()) continue;
-    const bool starts = MayStart(*queue, now, slow_in_flight);
-    if (starts) {
-      if (!queue->endpoint.IsProven(now)) ++slow_in_flight;
-      StartRequest(queue, now);
+    if (!MayStart(*queue, now, &unproven)) {
+      waiting.push_back(queue);
+      continue;
     }
-    refused = starts ? 0 : refused + 1;
-    if (!queue->ready.empty()) turns_.push_back(queue);
+    StartRequest(queue, now);
+    if (!queue->ready.empty()) turns_.Add(queue->organization, queue);
   }
+  for (WebhookQueue* queue : waiting) turns_.Add(queue->organization, queue);
 }
 
 void Sender::StartRequest(WebhookQueue* queue, Micros now) {
@@ -140,10 +158,17 @@ void Sender::StartRequest(WebhookQueue* queue, Micros now) {
     FailUnsent(queue, delivery, "webhook's secret is malformed", /*retry=*/true);
     return;
   }
-  net::Request request =
-      MakeWebhookRequest(queue->url, queue->keys, delivery.id, std::move(delivery.body), now);
+  if (queue->bad_headers) {
+    FailUnsent(queue, delivery, "webhook's headers are malformed", /*retry=*/true);
+    return;
+  }
+  net::Request request = MakeWebhookRequest(queue->url, queue->keys, queue->headers, delivery.id,
+                                            std::move(delivery.body), now);
+  // The body says what was so when the alert fired, on every try.
+  if (delivery.over) request.headers.emplace_back("alerting-alert-status: RESOLVED");
   request.tag = next_tag_++;
   delivery.body.clear();
+  queue->rate.Take(now);
   in_flight_.emplace(request.tag, Attempt{std::move(delivery), queue, queue->endpoint.Start(now)});
   client_->Start(std::move(request));
 }
@@ -170,6 +195,7 @@ void Sender::TakeResponse(const net::Response& response) {
   outcome.status_code = response.status;
   outcome.error = FailureText(response);
   outcome.duration_ms = static_cast<int>(response.timings.total + 0.5);
+  outcome.phases = PhasesOf(response.timings);
   outcome.response = ResponseText(response.body);
   if (success) {
     outcome.status = DeliveryStatus::kDelivered;
@@ -261,6 +287,8 @@ Micros Sender::NextWake(Micros now) const {
     if (probe != kNoTime && !queue->ready.empty()) due = kNoTime;
     due = std::max(due, probe);
     if (due > now) transaction = std::min(transaction, due);
+    const Micros allowed = queue->rate.NextAt(now);
+    if (allowed > now && !queue->ready.empty()) transaction = std::min(transaction, allowed);
   }
   const Micros next = std::max(transaction, not_before_);
   const std::optional<long> timeout = client_->TimeoutMs();

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/fair_turns.h"
 #include "ext/delivery_store.h"
 #include "ext/sender_queue.h"
 #include "net/webhook_client.h"
@@ -61,13 +62,20 @@ class Sender final : public pg::WorkerTask {
     std::vector<std::string> settled;  // of the first `recorded` outcomes: delivery ids
     size_t recorded = 0;
     bool looked = false;
+    std::vector<std::pair<std::string, Micros>> noted;  // breakers: webhook id, next probe
     uint64_t flushed = 0;  // flush requests up to this number are fulfilled
   };
 
   // sender.cpp: requests
   void ApplySettings();
   void StartReady();
-  bool MayStart(const WebhookQueue& queue, Micros now, int slow_in_flight) const;
+  // Requests under way at endpoints that have not proven themselves, by organization and in all.
+  struct Unproven {
+    int all = 0;
+    std::unordered_map<std::string, int> by_organization;
+  };
+  Unproven CountUnproven(Micros now) const;
+  bool MayStart(const WebhookQueue& queue, Micros now, Unproven* unproven) const;
   void StartRequest(WebhookQueue* queue, Micros now);
   void CollectResponses();
   void TakeResponse(const net::Response& response);
@@ -77,7 +85,7 @@ class Sender final : public pg::WorkerTask {
                   bool retry);
   void AddOutcome(WebhookQueue* queue, Outcome outcome);
   Micros NextWake(Micros now) const;
-  int MostPerWebhook() const;
+  int MostPerWebhook(int wanted) const;
 
   // sender_outbox.cpp: transactions
   bool HasWork(Micros now) const;  // for a transaction
@@ -96,22 +104,25 @@ class Sender final : public pg::WorkerTask {
   void SetStuckFree(Micros now);
   void Deactivate(WebhookQueue* queue);
   void ForgetIdleQueues();
+  std::vector<WebhookQueue*> QueuesToFetch(Micros now) const;
   std::vector<std::string> Claimed() const;
 
   // sender_upkeep.cpp
   void AnswerFlushes(uint64_t requested, Results* results);
   void ParkOverdue();
   void SwitchOff();
+  void NoteBreakers(Results* results);
   void NoteHeld(bool held);
   void DeleteExpired(Micros now);
 
   pg::DatabaseSlot* const slot_;
   DeliveryStore store_;
   std::unique_ptr<net::WebhookClient> client_;
-  std::string networks_;  // alerting.allowed_networks as last applied
+  std::string networks_;   // alerting.allowed_networks as last applied
+  int most_requests_ = 0;  // alerting.max_concurrent_deliveries as last applied
 
   std::unordered_map<std::string, std::unique_ptr<WebhookQueue>> queues_;
-  std::deque<WebhookQueue*> turns_;  // queues with something ready, next in turn first
+  FairTurns<WebhookQueue*> turns_;  // queues with something ready
   std::unordered_map<uint64_t, Attempt> in_flight_;
   uint64_t next_tag_ = 1;
 
@@ -129,6 +140,7 @@ class Sender final : public pg::WorkerTask {
   bool flush_check_due_ = false;  // one was put off to that time
 
   uint64_t wakes_seen_ = 0;
+  uint64_t fetches_ = 0;
   bool look_ = true;  // look at all webhooks in the next transaction
   Micros look_not_before_ = kNoTime;
   bool held_ = false;

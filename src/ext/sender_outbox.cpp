@@ -5,6 +5,7 @@
 #include "ext/sender.h"
 #include "ext/signature.h"
 #include "ext/text_encoding.h"
+#include "ext/webhook_request.h"
 #include "pg/guc.h"
 
 namespace alerting::ext {
@@ -39,9 +40,8 @@ bool Sender::HasWork(Micros now) const {
     if (now >= stuck.retry_at) return true;
   }
   if (held_) return false;
-  const int most = MostPerWebhook();
   return std::any_of(queues_.begin(), queues_.end(),
-                     [&](const auto& entry) { return entry.second->NeedsFetch(now, most); });
+                     [&](const auto& entry) { return entry.second->NeedsFetch(now); });
 }
 
 void Sender::RunTransaction() {
@@ -81,6 +81,7 @@ void Sender::Exchange(uint64_t flush_requested, Results* results) {
     results->looked = true;
   }
   if (!held_) Fetch(now);
+  NoteBreakers(results);
   AnswerFlushes(flush_requested, results);
 }
 
@@ -132,6 +133,10 @@ void Sender::ApplyResults(const Results& results) {
     }
   }
   oldest_outcome_at_ = now;
+  for (const auto& [id, probe_at] : results.noted) {
+    const auto found = queues_.find(id);
+    if (found != queues_.end()) found->second->noted_probe = probe_at;
+  }
   while (!flushes_.empty() && flushes_.front().number <= results.flushed) flushes_.pop_front();
   if (results.flushed > pg_atomic_read_u64(&slot_->sender_flush_done)) {
     pg_atomic_write_u64(&slot_->sender_flush_done, results.flushed);
@@ -179,13 +184,27 @@ void Sender::Look(Micros now) {
 
 void Sender::UpdateQueue(const PendingWebhook& webhook) {
   std::unique_ptr<WebhookQueue>& queue = queues_[webhook.id];
-  if (queue == nullptr) queue = std::make_unique<WebhookQueue>();
-  if (queue->url != webhook.url) {
+  const bool is_new = queue == nullptr;
+  if (is_new) queue = std::make_unique<WebhookQueue>();
+  const bool forgiven = webhook.probe_at == kNoTime && queue->noted_probe != kNoTime;
+  if (queue->url != webhook.url || forgiven) {
     queue->origin = LoggableOrigin(webhook.url);
     queue->url = webhook.url;
-    queue->endpoint.Forgive();  // another endpoint than the one that failed
+    // Another endpoint than the one that failed, or somebody says that it is well again.
+    queue->endpoint.Forgive();
   }
+  if (is_new && webhook.probe_at != kNoTime) {
+    queue->endpoint.Suspend(webhook.probe_at);  // as it was before the sender was started
+  }
+  queue->noted_probe = webhook.probe_at;
   queue->id = webhook.id;
+  queue->organization = webhook.organization;
+  queue->rate.SetRate(webhook.rate_limit);
+  queue->wanted = webhook.max_concurrent;
+  queue->most = MostPerWebhook(queue->wanted);
+  auto headers = HeaderLines(webhook.headers);
+  queue->bad_headers = !headers.has_value();
+  queue->headers = std::move(headers).value_or(std::vector<std::string>());
   queue->bad_secret = false;
   queue->keys.clear();
   if (webhook.secret) {
@@ -212,8 +231,9 @@ void Sender::Deactivate(WebhookQueue* queue) {
 }
 
 void Sender::ForgetIdleQueues() {
-  std::erase_if(turns_, [](const WebhookQueue* queue) { return queue->ready.empty(); });
-  std::erase_if(queues_, [](const auto& entry) { return entry.second->IsForgettable(); });
+  turns_.RemoveIf([](const WebhookQueue* queue) { return queue->ready.empty(); });
+  const Micros now = GetCurrentTimestamp();
+  std::erase_if(queues_, [&](const auto& entry) { return entry.second->IsForgettable(now); });
 }
 
 std::vector<std::string> Sender::Claimed() const {
@@ -227,21 +247,37 @@ std::vector<std::string> Sender::Claimed() const {
   return ids;
 }
 
-void Sender::Fetch(Micros now) {
-  const int most = MostPerWebhook();
-  std::vector<FetchRequest> requests;
+// As many as one statement is to ask for: organizations in turn, and of each the webhooks that have
+// waited for the longest.
+std::vector<WebhookQueue*> Sender::QueuesToFetch(Micros now) const {
+  std::vector<WebhookQueue*> queues;
   for (const auto& [id, queue] : queues_) {
-    if (requests.size() == kMostQueuesFetched) break;
-    if (!queue->NeedsFetch(now, most)) continue;
+    if (queue->NeedsFetch(now)) queues.push_back(queue.get());
+  }
+  if (queues.size() <= kMostQueuesFetched) return queues;
+  std::sort(queues.begin(), queues.end(),
+            [](const auto* a, const auto* b) { return a->fetched < b->fetched; });
+  FairTurns<WebhookQueue*> turns;
+  for (WebhookQueue* queue : queues) turns.Add(queue->organization, queue);
+  queues.resize(kMostQueuesFetched);
+  for (WebhookQueue*& queue : queues) queue = turns.Take();
+  return queues;
+}
+
+void Sender::Fetch(Micros now) {
+  std::vector<FetchRequest> requests;
+  ++fetches_;
+  for (WebhookQueue* queue : QueuesToFetch(now)) {
+    queue->fetched = fetches_;
     requests.push_back(
-        {id, queue->Target(now, most) + queue->skip, queue->from, queue->from_sequence});
+        {queue->id, queue->Target(now) + queue->skip, queue->from, queue->from_sequence});
   }
   if (requests.empty()) return;
   std::unordered_map<std::string, std::vector<PendingDelivery>> fetched;
   for (PendingDelivery& delivery : store_.Fetch(requests, Claimed(), now)) {
     fetched[delivery.webhook_id].push_back(std::move(delivery));
   }
-  std::erase_if(turns_, [](const WebhookQueue* queue) { return queue->ready.empty(); });
+  turns_.RemoveIf([](const WebhookQueue* queue) { return queue->ready.empty(); });
   std::vector<std::string> deferred;
   std::vector<Micros> until;
   for (const FetchRequest& request : requests) {
@@ -255,7 +291,7 @@ void Sender::TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched
                          Micros now, std::vector<std::string>* deferred,
                          std::vector<Micros>* until) {
   const bool was_empty = queue->ready.empty();
-  const auto target = static_cast<size_t>(queue->Target(now, MostPerWebhook()));
+  const auto target = static_cast<size_t>(queue->Target(now));
   queue->next_due = kNever;
   queue->blocked = false;
   queue->skip = 0;
@@ -296,7 +332,7 @@ void Sender::TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched
     queue->skip = blocked;
     queue->next_due = kNoTime;
   }
-  if (was_empty && !queue->ready.empty()) turns_.push_back(queue);
+  if (was_empty && !queue->ready.empty()) turns_.Add(queue->organization, queue);
 }
 
 }  // namespace alerting::ext

@@ -11,18 +11,27 @@
 
 #include "core/endpoint.h"
 #include "core/retry_schedule.h"
+#include "core/token_bucket.h"
 #include "ext/delivery_store.h"
 
 namespace alerting::ext {
 
 struct WebhookQueue {
   std::string id;
+  std::string organization;
   std::string url;
   std::string origin;             // all of the url that may appear in a log
   std::vector<std::string> keys;  // SecretKeys; none: nothing is signed
   bool bad_secret = false;
+  std::vector<std::string> headers;  // "name: value", of the webhook's own
+  bool bad_headers = false;
   std::vector<Micros> schedule;
   Endpoint endpoint;
+  TokenBucket rate;
+  int wanted = 0;                     // webhook.max_concurrent, 0 for none
+  int most = 1;                       // requests at a time
+  uint64_t fetched = 0;               // number of the last fetch that asked for it
+  Micros noted_probe = kNoTime;       // webhook.probe_at as written last
   std::deque<PendingDelivery> ready;  // fetched, not yet sent
   size_t unrecorded = 0;              // outcomes that wait for their transaction
   bool active = true;                 // as of the last look
@@ -42,21 +51,21 @@ struct WebhookQueue {
   }
   // How many deliveries to have at hand: what may start now, and as much again so that connections
   // don't idle while a transaction runs.
-  int Target(Micros now, int most) const {
+  int Target(Micros now) const {
     const int room = endpoint.Room(now, most);
     const int window = room + endpoint.in_flight();
     return window <= 1 ? room : 2 * window - endpoint.in_flight();
   }
   // Not for a single one while half of them are there: transactions are for many.
-  bool NeedsFetch(Micros now, int most) const {
+  bool NeedsFetch(Micros now) const {
     if (!active || next_due > now) return false;
-    const int target = Target(now, most);
+    const int target = Target(now);
     return static_cast<int>(ready.size()) < (target + 1) / 2;
   }
   // Nothing in it is worth remembering.
-  bool IsForgettable() const {
+  bool IsForgettable(Micros now) const {
     return ready.empty() && unrecorded == 0 && endpoint.in_flight() == 0 && next_due == kNever &&
-           !blocked && !endpoint.breaker().is_open();
+           !blocked && !endpoint.breaker().is_open() && noted_probe == kNoTime && rate.IsFull(now);
   }
 };
 

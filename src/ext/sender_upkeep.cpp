@@ -99,6 +99,24 @@ void Sender::SwitchOff() {
   }
 }
 
+// Open breakers are written down for who looks, and for the sender's next start.
+void Sender::NoteBreakers(Results* results) {
+  std::vector<std::string> ids;
+  std::vector<Micros> probes;
+  for (const auto& [id, queue] : queues_) {
+    const Micros probe = queue->endpoint.breaker().NextProbe();
+    // While a probe is under way its time stands.
+    if (probe == kNever || probe == queue->noted_probe) continue;
+    ids.push_back(id);
+    probes.push_back(probe);
+  }
+  if (ids.empty()) return;
+  for (const std::string& id : store_.NoteBreakers(ids, probes)) {
+    const auto found = std::find(ids.begin(), ids.end(), id);
+    results->noted.emplace_back(id, probes[static_cast<size_t>(found - ids.begin())]);
+  }
+}
+
 void Sender::NoteHeld(bool held) {
   slot_->held = held;
   if (held == held_) return;

@@ -6,7 +6,10 @@
 // webhook off.
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 
+#include "core/request_header.h"
 #include "core/url.h"
 #include "ext/signature.h"
 #include "pg/guard.h"
@@ -22,6 +25,8 @@ namespace alerting::ext {
 namespace {
 
 constexpr int kLongestSchedule = 100;
+constexpr int32 kMostPerMinute = 1'000'000;
+constexpr int32 kMostConcurrent = 1000;
 constexpr int64 kLongestPauseDays = 366;
 
 struct Column {
@@ -41,8 +46,10 @@ Column ReadColumn(const TriggerData* data, HeapTuple row, const char* name) {
   if (TRIGGER_FIRED_BY_UPDATE(data->tg_event)) {
     bool old_is_null = true;
     const Datum old = heap_getattr(data->tg_trigtuple, number, descriptor, &old_is_null);
-    column.changed = old_is_null != column.is_null ||
-                     (!column.is_null && !datum_image_eq(old, column.value, false, -1));
+    const Form_pg_attribute type = TupleDescAttr(descriptor, number - 1);
+    column.changed =
+        old_is_null != column.is_null ||
+        (!column.is_null && !datum_image_eq(old, column.value, type->attbyval, type->attlen));
   }
   return column;
 }
@@ -152,6 +159,56 @@ void CheckSchedule(Datum schedule) {
   }
 }
 
+// One step through a jsonb; its strings stay where the jsonb is.
+struct JsonToken {
+  JsonbIteratorToken kind;
+  JsonbValue value;
+};
+JsonToken NextToken(JsonbIterator** iterator) {
+  return pg::Call([&] {
+    JsonToken token;
+    token.kind = JsonbIteratorNext(iterator, &token.value, /*skipNested=*/true);
+    return token;
+  });
+}
+
+void CheckHeaders(Datum headers) {
+  constexpr char kHint[] = "Give an object of names and values, such as {\"X-Api-Key\": \"...\"}.";
+  const auto refuse = [&](const std::string& problem) { Refuse("headers " + problem, "", kHint); };
+  JsonbIterator* iterator =
+      pg::Call([&] { return JsonbIteratorInit(&DatumGetJsonbP(headers)->root); });
+  if (NextToken(&iterator).kind != WJB_BEGIN_OBJECT) refuse("is no JSON object");
+  std::unordered_set<std::string> names;
+  size_t bytes = 0;
+  for (;;) {
+    const JsonToken key = NextToken(&iterator);
+    if (key.kind != WJB_KEY) break;
+    const JsonToken item = NextToken(&iterator);
+    const auto view = [](const JsonbValue& value) {
+      return std::string_view(value.val.string.val, static_cast<size_t>(value.val.string.len));
+    };
+    if (item.value.type != jbvString) refuse("holds a value that is no string");
+    const std::string_view name = view(key.value), value = view(item.value);
+    const std::string problem = HeaderProblem(name, value);
+    if (!problem.empty()) refuse(problem);
+    if (!names.insert(LowerHeaderName(name)).second) {
+      refuse("holds \"" + std::string(name) + "\" in two spellings");
+    }
+    bytes += name.size() + value.size();
+  }
+  if (names.size() > kMaxHeaders) {
+    refuse("holds more than " + std::to_string(kMaxHeaders) + " headers");
+  }
+  if (bytes > kMaxHeadersBytes) {
+    refuse("is larger than " + std::to_string(kMaxHeadersBytes / 1024) + " kB");
+  }
+}
+
+void CheckRange(const char* column, int32 value, int32 most, const char* hint) {
+  if (value >= 1 && value <= most) return;
+  Refuse(std::string(column) + " is not between 1 and " + std::to_string(most), "", hint);
+}
+
 // PostgreSQL's own message for a NULL or a failed CHECK shows the whole row, with the secret.
 void CheckPresence(const TriggerData* data, HeapTuple row) {
   const char* missing = pg::Call([&]() -> const char* {
@@ -185,11 +242,16 @@ Datum CheckWebhook(FunctionCallInfo fcinfo) {
   HeapTuple row = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
   CheckPresence(data, row);
   struct Columns {
-    Column id, url, secret, schedule;
+    Column id, url, secret, schedule, headers, rate_limit, max_concurrent;
   };
   const Columns columns = pg::Call([&] {
-    return Columns{ReadColumn(data, row, "id"), ReadColumn(data, row, "url"),
-                   ReadColumn(data, row, "secret"), ReadColumn(data, row, "retry_schedule")};
+    return Columns{ReadColumn(data, row, "id"),
+                   ReadColumn(data, row, "url"),
+                   ReadColumn(data, row, "secret"),
+                   ReadColumn(data, row, "retry_schedule"),
+                   ReadColumn(data, row, "headers"),
+                   ReadColumn(data, row, "rate_limit"),
+                   ReadColumn(data, row, "max_concurrent")};
   });
   const auto judged = [](const Column& column) { return column.changed && !column.is_null; };
   if (judged(columns.id) && TextOf(columns.id.value).empty()) {
@@ -198,6 +260,15 @@ Datum CheckWebhook(FunctionCallInfo fcinfo) {
   if (judged(columns.url)) CheckUrl(TextOf(columns.url.value));
   if (judged(columns.secret)) CheckSecret(TextOf(columns.secret.value));
   if (judged(columns.schedule)) CheckSchedule(columns.schedule.value);
+  if (judged(columns.headers)) CheckHeaders(columns.headers.value);
+  if (judged(columns.rate_limit)) {
+    CheckRange("rate_limit", DatumGetInt32(columns.rate_limit.value), kMostPerMinute,
+               "Give requests a minute, or NULL for no limit.");
+  }
+  if (judged(columns.max_concurrent)) {
+    CheckRange("max_concurrent", DatumGetInt32(columns.max_concurrent.value), kMostConcurrent,
+               "Give the requests under way at a time, or NULL to leave it to the sender.");
+  }
   return PointerGetDatum(row);
 }
 

@@ -66,6 +66,7 @@ std::string RequireText(FunctionCallInfo fcinfo, const char* name) {
 struct Ping {
   std::string url;
   std::optional<std::string> secret;
+  std::string headers;  // for HeaderLines
   std::string payload;  // as PostgreSQL prints it
 };
 
@@ -78,10 +79,12 @@ Ping PreparePing(Oid owner, const std::string& webhook_id) {
   const pg::Rows rows = pg::Execute(
       "SELECT w.url, w.secret, jsonb_build_object('type', 'ping', 'timestamp',"
       " alerting.rfc3339(now()), 'data', jsonb_build_object('webhook',"
-      " jsonb_build_object('id', w.id))) FROM alerting.webhook w WHERE w.id = $1",
+      " jsonb_build_object('id', w.id))), CASE WHEN w.headers IS NOT NULL THEN (SELECT"
+      " string_agg(h.key || ': ' || h.value, E'\\n') FROM jsonb_each_text(w.headers) AS h) END"
+      " FROM alerting.webhook w WHERE w.id = $1",
       params);
   if (rows.size() == 0) ThrowMissing("webhook", webhook_id);
-  return {rows.Text(0, 0), rows.OptionalText(0, 1), rows.Text(0, 2)};
+  return {rows.Text(0, 0), rows.OptionalText(0, 1), rows.Text(0, 3), rows.Text(0, 2)};
 }
 
 net::Response Send(net::Request request) {
@@ -90,7 +93,7 @@ net::Response Send(net::Request request) {
   const char* networks = pg::guc_allowed_networks;
   options.policy =
       AddressPolicy::Parse(networks == nullptr ? "" : networks, &problem).value_or(AddressPolicy());
-  if (pg::guc_ca_file != nullptr) options.ca_file = pg::guc_ca_file;
+  options.tls = TlsSettings();
   const std::unique_ptr<net::WebhookClient> client =
       net::WebhookClient::Create(std::move(options), &problem);
   if (client == nullptr) {
@@ -120,6 +123,7 @@ struct PingResult {
   int status_code = 0;
   std::string error;
   int duration_ms = 0;
+  Phases phases;
   std::string response;
 };
 
@@ -131,14 +135,19 @@ void RecordPing(Oid owner, const std::string& delivery_id, const std::string& we
   pg::Params params;
   params.Text(delivery_id).Text(webhook_id).Text(payload).Bool(result.delivered).Timestamp(at);
   params.Int(result.status_code).Text(result.error).Int(result.duration_ms).Text(result.response);
+  const Phases& phases = result.phases;
+  params.RealArray({phases.dns, phases.connect, phases.tls, phases.wait});
   (void)pg::Execute(
       "WITH delivery AS (INSERT INTO alerting.delivery (id, webhook_id, event, payload, status,"
       "  attempts, delivered_at, last_status, last_error)"
       "  VALUES ($1, $2, 'ping', $3::jsonb, CASE WHEN $4 THEN 'DELIVERED' ELSE 'FAILED' END, 1,"
       "  CASE WHEN $4 THEN clock_timestamp() END, nullif($6, 0), nullif($7, '')) RETURNING id)"
       " INSERT INTO alerting.delivery_attempt"
-      "  (delivery_id, at, status_code, error, duration_ms, response)"
-      " SELECT delivery.id, $5, nullif($6, 0), nullif($7, ''), $8, $9 FROM delivery",
+      "  (delivery_id, at, status_code, error, duration_ms, response, dns_ms, connect_ms, tls_ms,"
+      "   wait_ms)"
+      " SELECT delivery.id, $5, nullif($6, 0), nullif($7, ''), $8, $9, $10[1], $10[2], $10[3], "
+      "$10[4]"
+      "  FROM delivery",
       params);
 }
 
@@ -168,17 +177,21 @@ Datum TestWebhook(FunctionCallInfo fcinfo) {
   const std::optional<std::string> body = ToUtf8(ping.payload);
   std::optional<std::vector<std::string>> keys = std::vector<std::string>();
   if (ping.secret) keys = SecretKeys(ToUtf8(*ping.secret).value_or(*ping.secret));
+  const std::optional<std::vector<std::string>> headers = HeaderLines(ping.headers);
   if (!body) {
     result.error = "payload has no UTF-8 form";
   } else if (!keys) {
     result.error = "webhook's secret is malformed";
+  } else if (!headers) {
+    result.error = "webhook's headers are malformed";
   } else {
     const net::Response response =
-        Send(MakeWebhookRequest(ping.url, *keys, delivery_id, *body, started));
+        Send(MakeWebhookRequest(ping.url, *keys, *headers, delivery_id, *body, started));
     result.delivered = IsSuccess(response);
     result.status_code = response.status;
     result.error = FailureText(response);
     result.duration_ms = static_cast<int>(response.timings.total + 0.5);
+    result.phases = PhasesOf(response.timings);
     result.response = ResponseText(response.body);
   }
   RecordPing(owner, delivery_id, webhook_id, ping.payload, started, result);

@@ -3,17 +3,30 @@
 #ifndef ALERTING_EXT_WEBHOOK_REQUEST_H_
 #define ALERTING_EXT_WEBHOOK_REQUEST_H_
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/time.h"
+#include "ext/delivery_store.h"
 #include "net/webhook_client.h"
 
 namespace alerting::ext {
 
 // `keys`: SecretKeys of the webhook; none when it has no secret: then nothing is signed.
+// `headers`: HeaderLines of the webhook.
 net::Request MakeWebhookRequest(const std::string& url, const std::vector<std::string>& keys,
+                                const std::vector<std::string>& headers,
                                 const std::string& delivery_id, std::string body, Micros now);
+
+// One "name: value" a line; nullopt when a request must not have one of them.
+std::optional<std::vector<std::string>> HeaderLines(std::string_view text);
+
+Phases PhasesOf(const net::Timings& timings);
+
+// alerting.ca_file, client_certificate_file, client_key_file.
+net::TlsFiles TlsSettings();
 
 bool IsSuccess(const net::Response& response);
 // Why the delivery did not succeed, in words; empty when it did.

@@ -150,6 +150,10 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
     case CURLE_SEND_ERROR:
       return "sending failed: " + DescribeErrno(system_error);
     case CURLE_RECV_ERROR:
+      // With TLS 1.3 a server refuses the client's certificate after the handshake.
+      if (https && std::string_view(error_buffer).find("alert") != std::string_view::npos) {
+        return "TLS: " + Printable(error_buffer);
+      }
       return system_error == 0 ? "endpoint closed the connection within its response head"
                                : "receiving failed: " + DescribeErrno(system_error);
     case CURLE_WEIRD_SERVER_REPLY:

@@ -34,7 +34,7 @@ class ResponseHead {
 struct WebhookClient::Transfer {
   WebhookClient* client = nullptr;
   EasyHandle easy;
-  std::string ca_file;  // that the handle was made with
+  TlsFiles files;  // that the handle was made with
   Request request;
   HeaderList headers;
   bool https = false;

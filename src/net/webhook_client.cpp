@@ -127,8 +127,14 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
   set(CURLOPT_SSL_VERIFYHOST, 2L);
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   // Only a new handle can go back to the system's authorities: see TakeIdle.
-  transfer->ca_file = options_.ca_file;
-  if (!transfer->ca_file.empty()) set(CURLOPT_CAINFO, transfer->ca_file.c_str());
+  const TlsFiles& tls = transfer->files = options_.tls;
+  if (!tls.authorities.empty()) set(CURLOPT_CAINFO, tls.authorities.c_str());
+  if (!tls.certificate.empty()) {
+    set(CURLOPT_SSLCERT, tls.certificate.c_str());
+    set(CURLOPT_SSLKEY, (tls.key.empty() ? tls.certificate : tls.key).c_str());
+    // Without one, OpenSSL would ask at a terminal for the passphrase of an encrypted key.
+    set(CURLOPT_KEYPASSWD, "");
+  }
   if (resolve_ != nullptr) set(CURLOPT_RESOLVE, resolve_.get());
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
@@ -181,7 +187,7 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::TakeIdle() {
   while (!idle_.empty()) {
     std::unique_ptr<Transfer> transfer = std::move(idle_.back());
     idle_.pop_back();
-    if (transfer->ca_file == options_.ca_file) return transfer;
+    if (transfer->files == options_.tls) return transfer;
   }
   return nullptr;
 }

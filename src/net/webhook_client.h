@@ -54,12 +54,20 @@ struct Response {
   Timings timings;
 };
 
+// PEM files; empty: none.
+struct TlsFiles {
+  std::string authorities;  // instead of the system's
+  std::string certificate;  // the client's own, shown to whoever asks for one
+  std::string key;          // its private key; empty: in the certificate's file
+  bool operator==(const TlsFiles&) const = default;
+};
+
 struct ClientOptions {
   AddressPolicy policy;
   // Beyond it the oldest idle ones are closed. With fewer than there are requests at a time, most
   // would need a new connection.
   long max_connections = 256;
-  std::string ca_file;  // certificate authorities instead of the system's; empty: the system's
+  TlsFiles tls;
   // For tests: answers of the resolver, as "host:port:address[,address]".
   std::vector<std::string> resolve;
 };
@@ -76,7 +84,7 @@ class WebhookClient {
   // Also holds for connections kept from before.
   void SetPolicy(AddressPolicy policy) { options_.policy = std::move(policy); }
   // For requests started from now on.
-  void SetCaFile(std::string ca_file) { options_.ca_file = std::move(ca_file); }
+  void SetTlsFiles(TlsFiles files) { options_.tls = std::move(files); }
 
   void SetMaxConnections(long count);
 

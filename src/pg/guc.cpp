@@ -10,6 +10,8 @@ bool guc_enabled = true;
 int guc_queue_size_kb = 16 * 1024;
 char* guc_allowed_networks = nullptr;
 char* guc_ca_file = nullptr;
+char* guc_client_certificate_file = nullptr;
+char* guc_client_key_file = nullptr;
 int guc_delivery_timeout_ms = 15'000;
 int guc_max_concurrent_deliveries = 256;
 int guc_delivery_retention_minutes = 30 * 24 * 60;
@@ -52,6 +54,15 @@ void DefineSettings() {
       "alerting.ca_file", "File of the certificate authorities that webhooks' endpoints may have.",
       "PEM; instead of the system's. Empty: the system's.", &guc_ca_file, "", PGC_SIGHUP,
       GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable(
+      "alerting.client_certificate_file",
+      "File of the certificate that is shown to webhooks' endpoints that ask for one.",
+      "PEM, with intermediate certificates if any. Empty: none is shown.",
+      &guc_client_certificate_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("alerting.client_key_file", "File of that certificate's private key.",
+                             "PEM, not encrypted. Empty: the key is in the certificate's file.",
+                             &guc_client_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr,
+                             nullptr, nullptr);
   DefineCustomIntVariable("alerting.delivery_timeout",
                           "Longest time that one webhook request may take.", nullptr,
                           &guc_delivery_timeout_ms, 15'000, 100, 600'000, PGC_SIGHUP, GUC_UNIT_MS,

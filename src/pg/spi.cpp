@@ -101,6 +101,17 @@ Params& Params::FloatArray(const std::vector<double>& values) {
   return AddArray(elements, {}, FLOAT8OID, FLOAT8ARRAYOID);
 }
 
+Params& Params::RealArray(const std::vector<std::optional<float>>& values) {
+  std::vector<Datum> elements;
+  std::vector<char> nulls;
+  elements.reserve(values.size());
+  for (const std::optional<float>& value : values) {
+    elements.push_back(Float4GetDatum(value.value_or(0)));
+    nulls.push_back(value.has_value() ? 0 : 1);
+  }
+  return AddArray(elements, nulls, FLOAT4OID, FLOAT4ARRAYOID);
+}
+
 Params& Params::TimestampArray(const std::vector<int64_t>& values) {
   std::vector<Datum> elements;
   std::vector<char> nulls;

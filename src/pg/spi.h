@@ -33,7 +33,8 @@ class Params {
   Params& TextArray(const std::vector<std::optional<std::string>>& values);
   Params& IntArray(const std::vector<int32_t>& values);
   Params& BigIntArray(const std::vector<int64_t>& values);
-  Params& FloatArray(const std::vector<double>& values);       // NaN is kept
+  Params& FloatArray(const std::vector<double>& values);  // NaN is kept
+  Params& RealArray(const std::vector<std::optional<float>>& values);
   Params& TimestampArray(const std::vector<int64_t>& values);  // kNoTime is NULL
   Params& BoolArray(const std::vector<bool>& values);
   Params& BytesArray(const std::vector<std::string>& values);

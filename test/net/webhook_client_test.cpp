@@ -101,7 +101,7 @@ class WebhookClientTest : public testing::Test {
     std::string error;
     ClientOptions options;
     options.policy = Policy(networks);
-    options.ca_file = std::move(ca_file);
+    options.tls.authorities = std::move(ca_file);
     options.resolve = std::move(resolve);
     client_ = WebhookClient::Create(std::move(options), &error);
     ASSERT_NE(client_, nullptr) << error;
@@ -313,12 +313,11 @@ TEST_F(WebhookClientTest, CanBeDestroyedWithRequestsUnderWay) {
 class WebhookTlsTest : public WebhookClientTest {
  protected:
   // Makes directory/NAME.pem and .key, self-signed for the given subject alternative name.
-  std::string Certificate(const std::string& name, const std::string& subject, int days = 1) {
+  std::string Certificate(const std::string& name, const std::string& subject) {
     const std::string base = directory_ + "/" + name;
     const std::string command =
         "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=test -addext 'subjectAltName=" +
-        subject + "' -days " + std::to_string(days) + " -keyout " + base + ".key -out " + base +
-        ".pem 2>/dev/null";
+        subject + "' -days 1 -keyout " + base + ".key -out " + base + ".pem 2>/dev/null";
     EXPECT_EQ(std::system(command.c_str()), 0);
     return base;
   }
@@ -349,14 +348,57 @@ TEST_F(WebhookTlsTest, VerifiesCertificateAndName) {
   EXPECT_EQ(Fetch(good_server.Url("/ok", "localhost", "https")).status, 200);
   EXPECT_TRUE(Fetch(other_server.Url("/ok", "127.0.0.1", "https")).error.starts_with("TLS: "));
 
-  client_->SetCaFile("");
+  client_->SetTlsFiles({});
   EXPECT_TRUE(Fetch(good_server.Url("/ok", "127.0.0.1", "https")).error.starts_with("TLS: "));
-  client_->SetCaFile(good + ".pem");
+  client_->SetTlsFiles({.authorities = good + ".pem", .certificate = "", .key = ""});
   EXPECT_EQ(Fetch(good_server.Url("/ok", "127.0.0.1", "https")).status, 200);
 
   Open("127.0.0.0/8", other + ".pem");
   response = Fetch(other_server.Url("/ok", "127.0.0.1", "https"));
   EXPECT_TRUE(response.error.starts_with("TLS: ")) << response.error;
+}
+
+TEST_F(WebhookTlsTest, RefusesAnExpiredCertificate) {
+  const char* path = std::getenv("ALERTING_RECEIVER");
+  const std::string receiver = path != nullptr ? path : "test/receiver/receiver.py";
+  const std::string old = receiver.substr(0, receiver.rfind('/') + 1) + "expired.pem";
+  const Receiver server({"--tls-cert", old, "--tls-key", old});
+  Open("127.0.0.0/8", old);
+  const Response response = Fetch(server.Url("/ok", "127.0.0.1", "https"));
+  EXPECT_EQ(response.status, 0);
+  EXPECT_NE(response.error.find("certificate has expired"), std::string::npos) << response.error;
+}
+
+TEST_F(WebhookTlsTest, ShowsItsCertificateToWhoAsksForOne) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const std::string client = Certificate("client", "DNS:client");
+  const std::string stranger = Certificate("stranger", "DNS:stranger");
+  for (const char* version : {"1.2", "1.3"}) {
+    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key",
+                           "--tls-client-ca", client + ".pem", "--tls-max", version});
+    Open("127.0.0.0/8", good + ".pem");
+    const std::string url = server.Url("/ok", "127.0.0.1", "https");
+    // With TLS 1.3 the endpoint refuses after the handshake, and may just close the connection.
+    const bool told = version == std::string("1.2");
+    const auto refused = [&](const Response& response) {
+      return response.status == 0 && !response.error.empty() &&
+             (!told || response.error.starts_with("TLS: "));
+    };
+    Response response = Fetch(url);
+    EXPECT_TRUE(refused(response)) << version << " " << response.error;
+    client_->SetTlsFiles({good + ".pem", stranger + ".pem", stranger + ".key"});
+    response = Fetch(url);
+    EXPECT_TRUE(refused(response)) << version << " " << response.error;
+    client_->SetTlsFiles({good + ".pem", client + ".pem", directory_ + "/missing"});
+    response = Fetch(url);
+    EXPECT_TRUE(response.error.starts_with("TLS: ")) << version << " " << response.error;
+    client_->SetTlsFiles({good + ".pem", client + ".pem", client + ".key"});
+    response = Fetch(url);
+    EXPECT_EQ(response.status, 200) << version << " " << response.error;
+    // A connection kept for who had a certificate is not for who has none.
+    client_->SetTlsFiles({good + ".pem", "", ""});
+    EXPECT_TRUE(refused(Fetch(url))) << version;
+  }
 }
 
 TEST_F(WebhookTlsTest, RefusesOldProtocols) {

@@ -218,6 +218,7 @@ async def main():
     parser.add_argument("--log", default="-", help="file for the JSON lines; '-': standard error")
     parser.add_argument("--tls-cert", help="serve TLS with this certificate chain (PEM)")
     parser.add_argument("--tls-key", help="its key (PEM)")
+    parser.add_argument("--tls-client-ca", help="ask for client certificates of this authority (PEM), and refuse others")
     parser.add_argument("--tls-max", choices=["1.1", "1.2", "1.3"], help="newest TLS version to speak")
     options = parser.parse_args()
 
@@ -225,8 +226,14 @@ async def main():
     if options.tls_cert:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(options.tls_cert, options.tls_key)
+        if options.tls_client_ca:
+            tls.load_verify_locations(options.tls_client_ca)
+            tls.verify_mode = ssl.CERT_REQUIRED
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if options.tls_max:
+            tls.maximum_version = {"1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2,
+                                   "1.3": ssl.TLSVersion.TLSv1_3}[options.tls_max]
         if options.tls_max == "1.1":
-            warnings.simplefilter("ignore", DeprecationWarning)
             tls.set_ciphers("ALL:@SECLEVEL=0")
             tls.minimum_version = ssl.TLSVersion.TLSv1
             tls.maximum_version = ssl.TLSVersion.TLSv1_1

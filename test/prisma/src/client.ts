@@ -5,7 +5,7 @@ import { PrismaClient } from '../generated/client.ts'
 export const prisma = new PrismaClient({
   adapter: new PrismaPg({ connectionString: process.env.DATABASE_URL }),
   // Secrets are written, never read.
-  omit: { webhook: { secret: true } },
+  omit: { webhook: { secret: true, headers: true } },
 })
 
 /** Waits until all that was committed before is judged and every webhook is sent. */
