@@ -13,6 +13,15 @@ CREATE OR REPLACE FUNCTION alerting.describe_mapping(
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'alerting_describe_mapping'
 SET search_path = pg_catalog, pg_temp;
 
+-- What triggers and views ask the containers table; in C, to ask with its owner's rights.
+CREATE OR REPLACE FUNCTION alerting.container_exists(container text) RETURNS boolean
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'alerting_container_exists'
+SET search_path = pg_catalog, pg_temp;
+
+CREATE OR REPLACE FUNCTION alerting.container_name(container text) RETURNS text
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'alerting_container_name'
+SET search_path = pg_catalog, pg_temp;
+
 -- Waits until no worker's transaction is under way and keeps the workers out until this one ends.
 CREATE OR REPLACE FUNCTION alerting.exclude_workers() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_exclude_workers';

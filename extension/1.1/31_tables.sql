@@ -5,7 +5,9 @@
 -- Creates the tables that do not exist yet (IF NOT EXISTS would be an error in an extension script,
 -- where the table is no member) and points their foreign keys at the host's tables. The definitions
 -- here are those of the first layout and stay as they are: whatever came later is a step of
--- migrate_tables(), so that new tables and older ones become the same.
+-- migrate_tables(), so that new tables and older ones become the same. A foreign key that comes with
+-- its table, unlike one that is added, reads nothing of the host's tables: whoever owns those decides
+-- what reading them executes, and this runs with the rights of who creates the extension.
 CREATE OR REPLACE FUNCTION alerting.create_tables(organizations regclass, containers regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
 DECLARE
@@ -83,7 +85,7 @@ BEGIN
       CREATE TABLE alerting.alert_rule (
         id text NOT NULL CONSTRAINT alert_rule_pkey PRIMARY KEY
           CONSTRAINT alert_rule_id_not_empty CHECK (id <> ''),
-        organization_id %s NOT NULL,
+        organization_id %s NOT NULL CONSTRAINT alert_rule_organization_id_fkey REFERENCES %s (%s) ON DELETE CASCADE ON UPDATE CASCADE,
         name text NOT NULL CONSTRAINT alert_rule_name_not_empty CHECK (btrim(name) <> ''),
         condition text NOT NULL CONSTRAINT alert_rule_condition_is_known
           CHECK (condition IN ('CPU_USAGE', 'MEMORY_USAGE', 'CONTAINER_DOWN', 'RESTART_LOOP')),
@@ -98,7 +100,7 @@ BEGIN
           CHECK (condition NOT IN ('CPU_USAGE', 'MEMORY_USAGE') OR threshold IS NOT NULL),
         CONSTRAINT alert_rule_restart_threshold_not_negative CHECK (condition <> 'RESTART_LOOP' OR threshold >= 0),
         CONSTRAINT alert_rule_restart_duration_required CHECK (condition <> 'RESTART_LOOP' OR duration > 0))
-      $sql$, organization_key.declaration);
+      $sql$, organization_key.declaration, organizations, organization_key.column_name);
     CREATE INDEX alert_rule_organization_id_idx ON alerting.alert_rule (organization_id);
   END IF;
 
@@ -108,7 +110,7 @@ BEGIN
         id text NOT NULL CONSTRAINT alert_pkey PRIMARY KEY CONSTRAINT alert_id_not_empty CHECK (id <> ''),
         rule_id text NOT NULL CONSTRAINT alert_rule_id_fkey
           REFERENCES alerting.alert_rule ON DELETE CASCADE ON UPDATE CASCADE,
-        container_id %s NOT NULL,
+        container_id %s NOT NULL CONSTRAINT alert_container_id_fkey REFERENCES %s (%s) ON DELETE CASCADE ON UPDATE CASCADE,
         status text NOT NULL CONSTRAINT alert_status_is_known CHECK (status IN ('FIRING', 'RESOLVED')),
         started_at timestamptz NOT NULL,
         fired_at timestamptz NOT NULL,
@@ -117,7 +119,7 @@ BEGIN
         resolve_reason text,
         created_at timestamptz NOT NULL DEFAULT now(),
         CONSTRAINT alert_resolved_at_matches_status CHECK ((status = 'RESOLVED') = (resolved_at IS NOT NULL)))
-      $sql$, container_key.declaration);
+      $sql$, container_key.declaration, containers, container_key.column_name);
     CREATE UNIQUE INDEX alert_one_firing_key ON alerting.alert (rule_id, container_id) WHERE status = 'FIRING';
     CREATE INDEX alert_rule_id_fired_at_idx ON alerting.alert (rule_id, fired_at);
     CREATE INDEX alert_container_id_fired_at_idx ON alerting.alert (container_id, fired_at);
@@ -128,7 +130,7 @@ BEGIN
     EXECUTE format($sql$
       CREATE TABLE alerting.webhook (
         id text NOT NULL CONSTRAINT webhook_pkey PRIMARY KEY,
-        organization_id %s NOT NULL,
+        organization_id %s NOT NULL CONSTRAINT webhook_organization_id_fkey REFERENCES %s (%s) ON DELETE CASCADE ON UPDATE CASCADE,
         url text NOT NULL,
         secret text,
         is_active boolean NOT NULL DEFAULT true,
@@ -136,7 +138,7 @@ BEGIN
         disabled_reason text,
         created_at timestamptz NOT NULL DEFAULT now(),
         updated_at timestamptz NOT NULL DEFAULT now())
-      $sql$, organization_key.declaration);
+      $sql$, organization_key.declaration, organizations, organization_key.column_name);
     CREATE INDEX webhook_organization_id_idx ON alerting.webhook (organization_id);
   END IF;
 

@@ -117,7 +117,7 @@ BEGIN
   COMMENT ON COLUMN alerting.delivery_attempt.wait_ms IS 'Milliseconds from the request to the first byte of the answer';
   COMMENT ON COLUMN alerting.delivery_attempt.response IS 'Start of the answer''s body';
 
-  COMMENT ON VIEW alerting.active_alert IS 'Alerts that are FIRING, with rule and container; since is started_at. Runs with the reader''s rights, who also needs SELECT on the containers table and host_binding, and EXECUTE on alerting.container_name(text)';
+  COMMENT ON VIEW alerting.active_alert IS 'Alerts that are FIRING, with rule and container; since is started_at. Runs with the reader''s rights, who also needs SELECT on the containers table and EXECUTE on alerting.container_name(text)';
   COMMENT ON COLUMN alerting.active_alert.rule_name IS 'Name of the rule';
   COMMENT ON COLUMN alerting.active_alert.container_name IS 'Name of the container, where attach was told or found a column for it';
   COMMENT ON COLUMN alerting.active_alert.since IS 'The same as started_at';

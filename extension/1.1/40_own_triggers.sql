@@ -34,23 +34,29 @@ BEGIN
 END
 $function$;
 
--- Whether the container with this key is (still) there.
-CREATE OR REPLACE FUNCTION alerting.container_exists(container text) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+-- A mapping runs with the rights of its table's owner. Who may write mappings, without being that
+-- owner, must not thereby become him: what attach() and attach_metrics() check holds for plain INSERTs.
+CREATE OR REPLACE FUNCTION alerting.check_mapping() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-  host record;
-  result boolean;
+  bound oid;
+  tables oid[];
 BEGIN
-  SELECT b.containers, b.container_key, format_type(a.atttypid, a.atttypmod) AS type INTO host
-    FROM alerting.host_binding b
-    JOIN pg_attribute a ON a.attrelid = 'alerting.alert'::regclass AND a.attname = 'container_id'
-    JOIN pg_class c ON c.oid = b.containers;
-  IF NOT FOUND THEN
-    RETURN NULL;
+  IF (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+    RETURN NEW;
+  ELSIF TG_TABLE_NAME = 'metric_source' THEN
+    tables := ARRAY[NEW.metrics];
+  ELSE
+    tables := ARRAY[NEW.organizations, NEW.containers];
   END IF;
-  EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %s = $1::%s)', host.containers, host.container_key, host.type)
-    INTO result USING container;
-  RETURN result;
+  FOREACH bound IN ARRAY tables LOOP
+    -- An OID without a table may be somebody's next table.
+    IF NOT coalesce((SELECT pg_has_role(current_user, c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = bound), false) THEN
+      RAISE EXCEPTION 'must be owner of table %', bound::regclass
+        USING ERRCODE = 'insufficient_privilege', DETAIL = 'Mappings run with the rights of the owner of the table they are about.';
+    END IF;
+  END LOOP;
+  RETURN NEW;
 END
 $function$;
 

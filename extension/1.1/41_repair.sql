@@ -234,29 +234,13 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION alerting.container_name(container text) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-DECLARE
-  host record;
-  result text;
-BEGIN
-  SELECT b.containers, b.container_key, b.name, format_type(a.atttypid, a.atttypmod) AS type INTO host
-    FROM alerting.host_binding b
-    JOIN pg_attribute a ON a.attrelid = 'alerting.alert'::regclass AND a.attname = 'container_id'
-    JOIN pg_class c ON c.oid = b.containers;
-  IF FOUND AND host.name IS NOT NULL THEN
-    EXECUTE format('SELECT %s::text FROM %s WHERE %s = $1::%s', host.name, host.containers, host.container_key, host.type)
-      INTO result USING container;
-  END IF;
-  RETURN result;
-END
-$function$;
-
 -- The triggers of alerting's own tables.
 CREATE OR REPLACE FUNCTION alerting.own_triggers() RETURNS TABLE (tab text, trigger_name text, event text, called text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
   VALUES
     ('host_binding', 'alerting_binding_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'binding_changed'),
+    ('host_binding', 'alerting_check_mapping', 'BEFORE INSERT OR UPDATE ON %table% FOR EACH ROW', 'check_mapping'),
+    ('metric_source', 'alerting_check_mapping', 'BEFORE INSERT OR UPDATE ON %table% FOR EACH ROW', 'check_mapping'),
     ('metric_source', 'alerting_binding_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'binding_changed'),
     ('alert_rule', 'alerting_rule_defaults', 'BEFORE INSERT OR UPDATE ON %table% FOR EACH ROW', 'rule_defaults'),
     ('alert_rule', 'alerting_rule_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %table% FOR EACH STATEMENT', 'rule_changed'),

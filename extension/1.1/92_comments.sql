@@ -77,6 +77,7 @@ COMMENT ON FUNCTION alerting.check_webhook() IS 'Trigger on webhook: refuses a b
 COMMENT ON FUNCTION alerting.alert_deleted() IS 'Trigger on alert: tells the receivers that a FIRING alert which is deleted is over';
 COMMENT ON FUNCTION alerting.alert_truncated() IS 'Trigger on alert: the same for TRUNCATE';
 COMMENT ON FUNCTION alerting.rule_defaults() IS 'Trigger on alert_rule: fills no_data, a restart threshold and updated_at';
+COMMENT ON FUNCTION alerting.check_mapping() IS 'Trigger on host_binding and metric_source: who writes a mapping must own the tables it is about, with whose owner''s rights it runs';
 COMMENT ON FUNCTION alerting.webhook_touched() IS 'Trigger on webhook: keeps updated_at, clears disabled_reason';
 COMMENT ON FUNCTION alerting.on_drop_extension() IS 'Event trigger: tells the workers that the extension is dropped';
 COMMENT ON EVENT TRIGGER alerting_drop_extension IS 'Tells the workers that the extension is dropped';

@@ -61,17 +61,19 @@ void SourceHistory::Add(std::span<const Sample> samples) {
 // with it, and could not be closed.
 void SourceHistory::Open() {
   pg::Subtransaction savepoint;
-  const Source& source = *input_.source;
-  const pg::UserScope user(source.owner, true);
-  const std::string list = SelectList(source.mapping, source.name + " m");
-  const std::string sql = RangeQuery(source, input_.range, list) + RangeOrder(source);
-  const pg::Params params = RangeParameters(source, input_.range);
-  portal_ = pg::Call([&] {
-    return SPI_cursor_open_with_args(nullptr, sql.c_str(), static_cast<int>(params.types().size()),
-                                     const_cast<Oid*>(params.types().data()),
-                                     const_cast<Datum*>(params.values().data()),
-                                     params.nulls().data(), false, 0);
-  });
+  {
+    const Source& source = *input_.source;
+    const pg::UserScope user(source.owner, true);
+    const std::string list = SelectList(source.mapping, source.name + " m");
+    const std::string sql = RangeQuery(source, input_.range, list) + RangeOrder(source);
+    const pg::Params params = RangeParameters(source, input_.range);
+    portal_ = pg::Call([&] {
+      return SPI_cursor_open_with_args(
+          nullptr, sql.c_str(), static_cast<int>(params.types().size()),
+          const_cast<Oid*>(params.types().data()), const_cast<Datum*>(params.values().data()),
+          params.nulls().data(), false, 0);
+    });
+  }
   savepoint.Release();
 }
 

@@ -174,17 +174,21 @@ class RowReader {
 // Some row's expression fails: read whole rows and evaluate the mapping on one after the other.
 uint64_t ReadRowByRow(const Source& source, const ReadRange& range, const SampleSink& sink) {
   pg::Subtransaction savepoint;
-  const pg::UserScope user(source.owner, true);
-  RowReader reader(source, range);
-  ReadRange narrowed = HasPlainTime(source) ? range : ReadRange{};
-  narrowed.containers.clear();
-  narrowed.container_after.clear();
-  narrowed.only_containers = false;
-  ForEachBatch(RangeQuery(source, narrowed, "m"), RangeParameters(source, narrowed),
-               [&] { reader.Take(); });
-  reader.Deliver(sink);
+  uint64_t failed = 0;
+  {
+    const pg::UserScope user(source.owner, true);
+    RowReader reader(source, range);
+    ReadRange narrowed = HasPlainTime(source) ? range : ReadRange{};
+    narrowed.containers.clear();
+    narrowed.container_after.clear();
+    narrowed.only_containers = false;
+    ForEachBatch(RangeQuery(source, narrowed, "m"), RangeParameters(source, narrowed),
+                 [&] { reader.Take(); });
+    reader.Deliver(sink);
+    failed = reader.failed();
+  }
   savepoint.Release();
-  return reader.failed();
+  return failed;
 }
 
 }  // namespace

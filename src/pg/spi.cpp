@@ -2,6 +2,7 @@
 #include "pg/spi.h"
 
 #include "core/time.h"
+#include "pg/transaction.h"
 
 namespace alerting::pg {
 
@@ -211,15 +212,28 @@ Oid Rows::OidValue(uint64_t row, int column) const {
   return is_null ? InvalidOid : DatumGetObjectId(value);
 }
 
-Rows Execute(const std::string& sql, const Params& params) {
-  Rows rows;
+static void RunOnce(const std::string& sql, const Params& params, bool read_only) {
+  const SettingsScope settings;
   Call([&] {
     const int result = SPI_execute_with_args(sql.c_str(), static_cast<int>(params.types().size()),
                                              const_cast<Oid*>(params.types().data()),
                                              const_cast<Datum*>(params.values().data()),
-                                             params.nulls().data(), false, 0);
+                                             params.nulls().data(), read_only, 0);
     if (result < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(result));
   });
+}
+
+Rows Execute(const std::string& sql, const Params& params) {
+  RunOnce(sql, params, false);
+  Rows rows;
+  rows.table_ = SPI_tuptable;
+  rows.count_ = SPI_processed;
+  return rows;
+}
+
+Rows ReadOnly(const std::string& sql, const Params& params) {
+  RunOnce(sql, params, true);
+  Rows rows;
   rows.table_ = SPI_tuptable;
   rows.count_ = SPI_processed;
   return rows;
@@ -241,6 +255,7 @@ SPIPlanPtr Statement::Plan(const std::vector<Oid>& types) {
 }
 
 Rows Statement::Run(const Params& params) {
+  const SettingsScope settings;
   SPIPlanPtr plan = Plan(params.types());
   Rows rows;
   Call([&] {

@@ -71,6 +71,7 @@ class Rows {
 
  private:
   friend Rows Execute(const std::string& sql, const Params& params);
+  friend Rows ReadOnly(const std::string& sql, const Params& params);
   friend class Statement;
   SPITupleTable* table_ = nullptr;
   uint64_t count_ = 0;
@@ -78,6 +79,8 @@ class Rows {
 
 // Plans and runs a statement once. `size()` of the result is the rows returned or touched.
 Rows Execute(const std::string& sql, const Params& params = {});
+// The same by the snapshot of the statement that called us, as a STABLE function must read.
+Rows ReadOnly(const std::string& sql, const Params& params = {});
 
 // A statement whose plan is kept over transactions; prepared when first run.
 class Statement {

@@ -80,28 +80,30 @@ Subtransaction::~Subtransaction() {
   CurrentResourceOwner = outer_owner_;
 }
 
+SettingsScope::SettingsScope() : nest_level_(NewGUCNestLevel()) {}
+
+SettingsScope::~SettingsScope() {
+  try {
+    Call([&] { AtEOXact_GUC(false, nest_level_); });
+  } catch (...) {
+    // The transaction's end restores the settings too.
+  }
+}
+
 UserScope::UserScope(Oid role, bool restricted) {
   GetUserIdAndSecContext(&saved_role_, &saved_context_);
-  int context = saved_context_ | SECURITY_LOCAL_USERID_CHANGE;
+  int context = saved_context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS;
   if (restricted) context |= SECURITY_RESTRICTED_OPERATION;
   SetUserIdAndSecContext(role, context);
 }
 
 UserScope::~UserScope() { SetUserIdAndSecContext(saved_role_, saved_context_); }
 
-SafeSearchPath::SafeSearchPath() : nest_level_(NewGUCNestLevel()) {
+SafeSearchPath::SafeSearchPath() {
   Call([&] {
     (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
                             GUC_ACTION_SAVE, true, 0, false);
   });
-}
-
-SafeSearchPath::~SafeSearchPath() {
-  try {
-    Call([&] { AtEOXact_GUC(true, nest_level_); });
-  } catch (...) {
-    // The transaction's end restores the settings too.
-  }
 }
 
 SpiConnection::SpiConnection() {

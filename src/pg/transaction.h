@@ -39,9 +39,25 @@ class Subtransaction {
   ResourceOwner outer_owner_;
 };
 
+// What the code that runs meanwhile sets, is as it was before once this is destroyed. Other
+// people's code runs in every statement over their tables, by index expressions and foreign keys
+// too: were its search_path to stay, our next statement would call its operators. No savepoint from
+// outside may end meanwhile.
+class SettingsScope {
+ public:
+  SettingsScope();
+  ~SettingsScope();
+  SettingsScope(const SettingsScope&) = delete;
+  SettingsScope& operator=(const SettingsScope&) = delete;
+
+ private:
+  int nest_level_;
+};
+
 // Runs as `role` until destroyed. Never lets code that it reaches become the session user again
-// (SET ROLE and the like fail). `restricted` also forbids what a materialized view's refresh may
-// not do: for the host's expressions.
+// (SET ROLE and the like fail), nor leave settings behind. `restricted` also forbids what a
+// materialized view's refresh may not do: for the host's tables and expressions. A table's owner
+// reads all its rows, also where row security is forced.
 class UserScope {
  public:
   UserScope(Oid role, bool restricted);
@@ -50,6 +66,7 @@ class UserScope {
   UserScope& operator=(const UserScope&) = delete;
 
  private:
+  SettingsScope settings_;
   Oid saved_role_ = InvalidOid;
   int saved_context_ = 0;
 };
@@ -58,12 +75,11 @@ class UserScope {
 class SafeSearchPath {
  public:
   SafeSearchPath();
-  ~SafeSearchPath();
   SafeSearchPath(const SafeSearchPath&) = delete;
   SafeSearchPath& operator=(const SafeSearchPath&) = delete;
 
  private:
-  int nest_level_;
+  SettingsScope settings_;
 };
 
 // An SPI connection in a backend that already has a transaction.

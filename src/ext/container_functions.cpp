@@ -1,0 +1,103 @@
+// alerting.container_exists() and container_name(): what a backend asks the host's tables about one
+// container. Any backend and the evaluator, in triggers and views.
+//
+// Whoever owns the containers table decides what reading it executes (an expression of an index is
+// enough), so it is read with that owner's rights and never with those of alerting's tables.
+#include <optional>
+#include <string>
+
+#include "ext/binding.h"
+#include "ext/source_mapping.h"
+#include "pg/guard.h"
+#include "pg/spi.h"
+#include "pg/transaction.h"
+
+extern "C" {
+PG_FUNCTION_INFO_V1(alerting_container_exists);
+PGDLLEXPORT Datum alerting_container_exists(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_container_name);
+PGDLLEXPORT Datum alerting_container_name(PG_FUNCTION_ARGS);
+}
+
+namespace alerting::ext {
+
+namespace {
+
+struct ContainersTable {
+  std::string table, key, key_type, name;
+  Oid owner = InvalidOid;
+};
+
+// Of the binding, read with its own owner's rights; nullopt when the host's table is gone.
+std::optional<ContainersTable> FindContainersTable() {
+  // Kept for good: deleting a host deletes the alerts of thousands of containers one by one.
+  static constinit pg::Statement* find = nullptr;
+  if (find == nullptr) {
+    find = new pg::Statement(
+        "SELECT b.containers::oid, b.container_key, b.container_key_kind, coalesce(b.name, ''),"
+        " c.relowner FROM alerting.host_binding b JOIN pg_class c ON c.oid = b.containers");
+  }
+  const Oid binding_owner = TablesOwner();
+  if (!OidIsValid(binding_owner)) return std::nullopt;
+  const pg::UserScope user(binding_owner, false);
+  const pg::Rows rows = find->Run();
+  if (rows.size() == 0) return std::nullopt;
+  return ContainersTable{pg::QualifiedName(rows.OidValue(0, 0)), rows.Text(0, 1),
+                         KeyTypeName(ParseKeyKind(rows.Text(0, 2))), rows.Text(0, 3),
+                         rows.OidValue(0, 4)};
+}
+
+// The rows of this key, by the calling statement's snapshot: `what` is a select list over alias c.
+pg::Rows FindContainer(const ContainersTable& host, const std::string& what,
+                       const std::string& container) {
+  return pg::ReadOnly("SELECT " + what + " FROM " + host.table + " c WHERE c." + host.key +
+                          " = $1::" + host.key_type,
+                      pg::Params().Text(container));
+}
+
+Datum ContainerExists(FunctionCallInfo fcinfo) {
+  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
+  const char* container = pg::Call([&] { return text_to_cstring(PG_GETARG_TEXT_PP(0)); });
+  const pg::SafeSearchPath path;
+  const pg::SpiConnection connection;
+  const std::optional<ContainersTable> host = FindContainersTable();
+  if (!host) PG_RETURN_NULL();
+  const pg::UserScope user(host->owner, true);
+  PG_RETURN_BOOL(FindContainer(*host, "", container).size() > 0);
+}
+
+Datum ContainerName(FunctionCallInfo fcinfo) {
+  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
+  const char* container = pg::Call([&] { return text_to_cstring(PG_GETARG_TEXT_PP(0)); });
+  MemoryContext outer = CurrentMemoryContext;
+  const pg::SafeSearchPath path;
+  const pg::SpiConnection connection;
+  const std::optional<ContainersTable> host = FindContainersTable();
+  if (!host || host->name.empty()) PG_RETURN_NULL();
+  // A reader who has the owner's rights anyway lends him none; another one needs his own.
+  std::optional<pg::UserScope> user;
+  if (pg::Call([&] { return has_privs_of_role(GetUserId(), host->owner); })) {
+    user.emplace(host->owner, true);
+  }
+  const pg::Rows rows = FindContainer(*host, "c." + host->name + "::pg_catalog.text", container);
+  if (rows.size() == 0 || rows.IsNull(0, 0)) PG_RETURN_NULL();
+  const std::string name = rows.Text(0, 0);
+  return pg::Call([&] {
+    MemoryContext inner = MemoryContextSwitchTo(outer);
+    const Datum result =
+        PointerGetDatum(cstring_to_text_with_len(name.data(), static_cast<int>(name.size())));
+    MemoryContextSwitchTo(inner);
+    return result;
+  });
+}
+
+}  // namespace
+
+}  // namespace alerting::ext
+
+Datum alerting_container_exists(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::ContainerExists(fcinfo); });
+}
+Datum alerting_container_name(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::ContainerName(fcinfo); });
+}
