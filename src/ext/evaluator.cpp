@@ -235,7 +235,16 @@ void Evaluator::WriteBatch(Batch batch) {
   }
   const auto middle = batch.begin() + static_cast<ptrdiff_t>(batch.size() / 2);
   WriteBatch(Batch(batch.begin(), middle));
-  WriteBatch(Batch(middle, batch.end()));
+  // What follows a transition that could not be written waits behind it.
+  std::unordered_set<std::string> waiting;
+  for (auto earlier = batch.begin(); earlier != middle; ++earlier) {
+    if ((*earlier)->failures >= 0) waiting.insert(PairOf((*earlier)->transition));
+  }
+  Batch rest(middle, batch.end());
+  std::erase_if(rest, [&](const OutgoingTransition* outgoing) {
+    return waiting.contains(PairOf(outgoing->transition));
+  });
+  if (!rest.empty()) WriteBatch(std::move(rest));
 }
 
 // To be tried again later, with growing pauses.

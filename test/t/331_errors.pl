@@ -37,6 +37,18 @@ flush($node, 'postgres', name => 'one bad row: written when it can be');
 is(alerts($node, 'postgres', 'container_id = 150'), 'cpu 150 RESOLVED 1>1>2 RECOVERED', 'one bad row: with its end');
 is(sql($node, 'postgres', 'SELECT problem FROM alerting.status()'), '', 'one bad row: status() is content again');
 
+# An alert's beginning and its end in one batch.
+sql($node, 'postgres', <<'SQL');
+INSERT INTO containers VALUES (98, 1, 'c98'), (99, 1, 'c99');
+INSERT INTO trouble VALUES (99, '23514');
+BEGIN; SELECT s(99, 1, 95), s(99, 2, 5), s(98, 1, 95), s(98, 2, 5), s(98, 2.5, 95), s(98, 2.6, 5); COMMIT;
+SQL
+ok(wait_until(sub { alerts($node, 'postgres', 'container_id = 98') eq "cpu 98 RESOLVED 1>1>2 RECOVERED\ncpu 98 RESOLVED 2.5>2.5>2.6 RECOVERED" }),
+	'a bad row with its end: the others are written');
+sql($node, 'postgres', 'DELETE FROM trouble');
+flush($node, 'postgres', name => 'a bad row with its end: written when it can be');
+is(alerts($node, 'postgres', 'container_id = 99'), 'cpu 99 RESOLVED 1>1>2 RECOVERED', 'a bad row with its end: with its end');
+
 # Nothing can be written at all; the server restarts in between.
 sql($node, 'postgres', "INSERT INTO trouble VALUES (NULL, '53100'); INSERT INTO container_metrics SELECT n, at(3), 95, 5, true, 0 FROM generate_series(100, 299) n");
 ok($node->poll_query_until('postgres', "SELECT problem = 'trouble' FROM alerting.status()"), 'full disk: status() tells');
