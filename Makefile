@@ -2,7 +2,8 @@
 #
 #   make demo                    on a fresh Debian machine: install what is missing, build, show it at work
 #   make test                    likewise: all tests; the last line reads "N passed, N failed"
-#   make test-all                that beside other extensions, the packages, and all on PostgreSQL 17 and 18
+#   make sanitize                all tests with AddressSanitizer and UndefinedBehaviorSanitizer
+#   make test-all                "make test" beside other extensions, the packages, and all on PostgreSQL 17 and 18
 #   make && make install         build and install (PG_CONFIG=/path/to/pg_config picks a server)
 #   make installcheck            regression, isolation and TAP tests against the installed extension
 #   make dist                    the archive for PGXN, from the last commit
@@ -64,6 +65,13 @@ PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 ifneq ($(PGXS),)
 all:
 include $(PGXS)
+# For tests: sanitizers, and the points at which they stop a process (src/pg/freeze_point.h).
+ifneq ($(filter-out 0,$(TEST_BUILD)),)
+override CPPFLAGS += -DALERTING_FREEZE_POINTS -U_FORTIFY_SOURCE
+override CXXFLAGS += -g1 -O0 -fno-wrapv -fno-omit-frame-pointer \
+	-fsanitize=address,undefined -fno-sanitize-recover=undefined
+SHLIB_LINK += -fsanitize=address,undefined
+endif
 # Objects live in folders of their own, which a VPATH build has to make.
 $(shell mkdir -p build $(sort $(dir $(OBJS))))
 
@@ -115,7 +123,7 @@ test-all:
 	@scripts/test-on-suite trixie 17
 	@scripts/test-on-suite forky 18
 
-.PHONY: test test-all demo bench bench-quick docs format format-check dist
+.PHONY: test test-all sanitize demo bench bench-quick docs format format-check dist
 dist:
 	git archive --format=zip --prefix=alerting-$(DISTVERSION)/ -o alerting-$(DISTVERSION).zip HEAD
 
@@ -133,6 +141,10 @@ format-check:
 test:
 	@scripts/install-dependencies test
 	@test/run
+
+sanitize:
+	@scripts/install-dependencies test
+	@ALERTING_LONG=1 test/run sanitize
 
 demo:
 	@scripts/install-dependencies demo

@@ -32,9 +32,9 @@ class Account:
                 os.chown(name, self.popen["user"], self.popen["group"], follow_symlinks=False)
 
 
-def bindir():
+def bindir(pg_config=None):
     """Where the server's programs are; exits with a hint when there is no server."""
-    pg_config = os.environ.get("PG_CONFIG") or "pg_config"
+    pg_config = pg_config or os.environ.get("PG_CONFIG") or "pg_config"
     try:
         return subprocess.run([pg_config, "--bindir"], check=True, capture_output=True,
                               text=True).stdout.strip()
@@ -49,9 +49,9 @@ class ServerError(Exception):
 class Server:
     """`settings` are lines for postgresql.conf. Superuser: postgres."""
 
-    def __init__(self, folder, account, settings=""):
+    def __init__(self, folder, account, settings="", pg_config=None):
         self.account = account
-        self.bindir = bindir()
+        self.bindir = bindir(pg_config)
         self.folder = folder
         self.data = os.path.join(folder, "data")
         self.log = os.path.join(folder, "server.log")

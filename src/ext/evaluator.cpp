@@ -5,6 +5,7 @@
 
 #include "ext/cuid.h"
 #include "ext/version.h"
+#include "pg/freeze_point.h"
 #include "pg/guc.h"
 
 extern "C" {
@@ -174,6 +175,7 @@ void Evaluator::CollectTransitions() {
 }
 
 void Evaluator::WriteOutbox(Micros now) {
+  if (!outbox_.empty()) ALERTING_FREEZE_POINT("judged");
   // Pairs whose earlier transition waits: their later ones wait behind it.
   std::unordered_set<std::string> waiting;
   std::unordered_set<std::string> firing;  // pairs with a kFire in the batch
@@ -281,7 +283,9 @@ void Evaluator::TryBatch(const Batch& batch) {
     if (container != kNoContainer) containers.insert(container);
   }
   (void)world_->states.SaveContainers(containers, Outgoing(written));
+  ALERTING_FREEZE_POINT("alerts_written");
   transaction.Commit();
+  ALERTING_FREEZE_POINT("alerts_committed");
   world_->states.Committed();
   reloaded_for_.clear();
   Settle(batch, results);
@@ -337,11 +341,13 @@ void Evaluator::SaveState(Micros now, bool force) {
   size_t bytes = 0;
   try {
     bytes = world_->states.SaveChanged(Outgoing({}));
+    ALERTING_FREEZE_POINT("state_written");
     transaction.Commit();
   } catch (...) {
     world_->states.Discard();
     throw;
   }
+  ALERTING_FREEZE_POINT("state_committed");
   world_->states.Committed();
   state_saved_at_ = now;
   // A large fleet's state is written less often, so that it costs a bounded rate of WAL.

@@ -5,6 +5,7 @@
 #include "core/chunk.h"
 #include "core/message.h"
 #include "ext/evaluator.h"
+#include "pg/freeze_point.h"
 #include "pg/sample_queue.h"
 
 namespace alerting::ext {
@@ -25,6 +26,7 @@ bool Evaluator::TakeInput(Micros now) {
   CatchUp(now);
   if (drained_.empty()) ring_->Drain(&drained_);
   if (!drained_.empty()) {
+    ALERTING_FREEZE_POINT("drained");
     JudgeChunks();
     drained_.clear();
     judged_bytes_ = 0;

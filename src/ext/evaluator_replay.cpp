@@ -5,6 +5,7 @@
 // sources say of one container is judged as when it was written; rows judged before change nothing.
 #include "ext/evaluator.h"
 #include "ext/history_reader.h"
+#include "pg/freeze_point.h"
 
 namespace alerting::ext {
 
@@ -52,6 +53,7 @@ void Evaluator::ReplaySources(Micros now, const Source** broken) {
     while (reader.Next(&samples, &containers)) {
       world_->engine.Judge(samples, containers, now);
       samples_since_refresh_ = true;
+      ALERTING_FREEZE_POINT("replaying");
     }
   } catch (...) {
     for (const SourceHistory& history : reader.sources()) {

@@ -2,6 +2,7 @@
 #include "core/chunk.h"
 #include "ext/evaluator.h"
 #include "ext/transaction_buffer.h"
+#include "pg/freeze_point.h"
 #include "pg/guc.h"
 #include "pg/sample_queue.h"
 
@@ -59,6 +60,7 @@ void Evaluator::Load() {
   state_saved_at_ = started;
   save_interval_ = 0;
   refreshed_at_ = started;
+  ALERTING_FREEZE_POINT("loaded");
   // Those that are decided between this look and the reading are found by the next look.
   prepared_list_ = ListPrepared();
   prepared_known_ = true;

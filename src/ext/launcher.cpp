@@ -8,6 +8,7 @@
 #include <array>
 #include <vector>
 
+#include "pg/freeze_point.h"
 #include "pg/guc.h"
 #include "pg/shared_state.h"
 #include "pg/transaction.h"
@@ -248,6 +249,7 @@ class Launcher {
     const char* type = kind == pg::kEvaluator ? "alerting evaluator" : "alerting sender";
     if (kind == pg::kEvaluator) (void)pg::ChangeWish(slot, {Wish::kProbe}, Wish::kProbing);
     const Oid database = slot->database;
+    ALERTING_FREEZE_POINT("starting");
     struct Result {
       BackgroundWorkerHandle* handle;
     };

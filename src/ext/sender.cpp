@@ -8,6 +8,7 @@
 #include "ext/signature.h"
 #include "ext/text_encoding.h"
 #include "ext/webhook_request.h"
+#include "pg/freeze_point.h"
 #include "pg/guc.h"
 
 extern "C" {
@@ -170,6 +171,7 @@ void Sender::StartRequest(WebhookQueue* queue, Micros now) {
   delivery.body.clear();
   queue->rate.Take(now);
   in_flight_.emplace(request.tag, Attempt{std::move(delivery), queue, queue->endpoint.Start(now)});
+  ALERTING_FREEZE_POINT("sending");
   client_->Start(std::move(request));
 }
 
@@ -197,6 +199,7 @@ void Sender::TakeResponse(const net::Response& response) {
   outcome.duration_ms = static_cast<int>(response.timings.total + 0.5);
   outcome.phases = PhasesOf(response.timings);
   outcome.response = ResponseText(response.body);
+  ALERTING_FREEZE_POINT("answered");
   if (success) {
     outcome.status = DeliveryStatus::kDelivered;
   } else {

@@ -6,6 +6,7 @@
 #include "ext/signature.h"
 #include "ext/text_encoding.h"
 #include "ext/webhook_request.h"
+#include "pg/freeze_point.h"
 #include "pg/guc.h"
 
 namespace alerting::ext {
@@ -59,7 +60,9 @@ void Sender::RunTransaction() {
       results.looked = true;
       results.flushed = flush_requested;  // no tables, nothing to deliver
     }
+    if (results.recorded > 0) ALERTING_FREEZE_POINT("outcomes_written");
     transaction.Commit();
+    if (results.recorded > 0) ALERTING_FREEZE_POINT("outcomes_committed");
   } catch (...) {
     AfterError();
     throw;

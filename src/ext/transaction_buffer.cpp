@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/chunk.h"
+#include "pg/freeze_point.h"
 #include "pg/guc.h"
 #include "pg/sample_queue.h"
 #include "pg/shared_state.h"
@@ -167,6 +168,7 @@ void HandOver() noexcept {
   // The launcher may have freed a slot that had nothing to run.
   if (slot->database != MyDatabaseId) slot = pg::ClaimSlot(MyDatabaseId);
   if (slot == nullptr) return;
+  ALERTING_FREEZE_POINT("committed");
   if (buffer.used > 0 || buffer.mark_count > 0) {
     LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
     if (slot->database == MyDatabaseId) {
@@ -194,6 +196,7 @@ void HandOver() noexcept {
 // reads the table whenever one of this database's prepared transactions has gone.
 void LeavePreparedMarks() noexcept {
   DatabaseSlot* slot = buffer.slot;
+  ALERTING_FREEZE_POINT("prepared");
   LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
   for (int i = 0; i < buffer.mark_count; ++i) {
     pg::AddPreparedMark(slot, buffer.marks[i].source, buffer.marks[i].from);
