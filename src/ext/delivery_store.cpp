@@ -100,23 +100,26 @@ const char DeliveryStore::kFetchSql[] =
 const char DeliveryStore::kRecordSql[] =
     "WITH free AS MATERIALIZED (SELECT o.* FROM unnest($1::text[], $2::timestamptz[], $3::int4[],"
     "   $4::text[], $5::int4[], $6::text[], $7::text[], $8::timestamptz[], $9::float4[],"
-    "   $10::float4[], $11::float4[], $12::float4[])"
+    "   $10::float4[], $11::float4[], $12::float4[], $13::timestamptz[])"
     "   AS o (id, at, status_code, error, duration_ms, response, status, next_attempt_at, dns_ms,"
-    "         connect_ms, tls_ms, wait_ms)"
+    "         connect_ms, tls_ms, wait_ms, due)"
     "   JOIN alerting.delivery d ON d.id = o.id FOR NO KEY UPDATE OF d SKIP LOCKED),"
     " written AS (UPDATE alerting.delivery d SET attempts = d.attempts + 1,"
-    "   status = CASE WHEN d.status = 'PENDING' OR o.status = 'DELIVERED' THEN o.status"
-    "                 ELSE d.status END,"
-    "   next_attempt_at = coalesce(o.next_attempt_at, d.next_attempt_at),"
+    "   status = CASE WHEN o.status = 'DELIVERED' OR d.status = 'PENDING'"
+    "     AND d.next_attempt_at = coalesce(o.due, '-infinity') THEN o.status ELSE d.status END,"
+    "   next_attempt_at = CASE WHEN d.next_attempt_at = coalesce(o.due, '-infinity')"
+    "     THEN coalesce(o.next_attempt_at, d.next_attempt_at) ELSE d.next_attempt_at END,"
     "   delivered_at = CASE WHEN o.status = 'DELIVERED' THEN clock_timestamp() END,"
     "   last_status = nullif(o.status_code, 0), last_error = o.error"
-    "   FROM free o WHERE d.id = o.id RETURNING o.*)"
-    " INSERT INTO alerting.delivery_attempt"
+    "   FROM free o WHERE d.id = o.id RETURNING o.*, d.status = 'PENDING'"
+    "    AND d.next_attempt_at IS DISTINCT FROM o.next_attempt_at AS moved),"
+    " logged AS (INSERT INTO alerting.delivery_attempt"
     "  (delivery_id, at, status_code, error, duration_ms, response, dns_ms, connect_ms, tls_ms,"
     "   wait_ms)"
     " SELECT w.id, w.at, nullif(w.status_code, 0), w.error, w.duration_ms, w.response, w.dns_ms,"
     "   w.connect_ms, w.tls_ms, w.wait_ms"
-    "  FROM written w RETURNING delivery_id";
+    "  FROM written w)"
+    " SELECT w.id, w.moved FROM written w";
 
 const char DeliveryStore::kIsFlushedSql[] =
     "SELECT 1 FROM alerting.webhook w WHERE w.is_active AND EXISTS ("
@@ -226,11 +229,11 @@ void DeliveryStore::Defer(const std::vector<std::string>& ids, const std::vector
       params);
 }
 
-std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes) {
+std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes, bool* moved) {
   std::vector<std::string> ids, responses, statuses;
   std::vector<std::optional<std::string>> errors;
   std::vector<int32_t> codes, durations;
-  std::vector<Micros> times, next;
+  std::vector<Micros> times, next, due;
   std::vector<std::optional<float>> dns, connect, tls, wait;
   for (const Outcome& outcome : outcomes) {
     ids.push_back(outcome.delivery_id);
@@ -241,6 +244,7 @@ std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes
     responses.push_back(outcome.response);
     statuses.emplace_back(StatusName(outcome.status));
     next.push_back(outcome.next_attempt_at);
+    due.push_back(outcome.due);
     dns.push_back(outcome.phases.dns);
     connect.push_back(outcome.phases.connect);
     tls.push_back(outcome.phases.tls);
@@ -249,8 +253,10 @@ std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes
   pg::Params params;
   params.TextArray(ids).TimestampArray(times).IntArray(codes).TextArray(errors);
   params.IntArray(durations).TextArray(responses).TextArray(statuses).TimestampArray(next);
-  params.RealArray(dns).RealArray(connect).RealArray(tls).RealArray(wait);
-  std::vector<std::string> settled = FirstColumn(record_.Run(params));
+  params.RealArray(dns).RealArray(connect).RealArray(tls).RealArray(wait).TimestampArray(due);
+  const pg::Rows rows = record_.Run(params);
+  for (uint64_t row = 0; row < rows.size(); ++row) *moved = *moved || rows.Bool(row, 1);
+  std::vector<std::string> settled = FirstColumn(rows);
   if (settled.size() == ids.size()) return settled;
 
   // What was not written is locked, or gone with its webhook.

@@ -75,6 +75,7 @@ struct Outcome {
   std::string response;  // text in the database's encoding
   DeliveryStatus status = DeliveryStatus::kPending;
   Micros next_attempt_at = kNoTime;  // kPending only
+  Micros due = kNoTime;              // the delivery's next_attempt_at when it was fetched
 };
 
 // One transaction of the sender as the owner of alerting's tables. Ends the worker when the
@@ -106,7 +107,8 @@ class DeliveryStore {
 
   // Writes attempts and what they mean for their deliveries. Returns the ids of the deliveries that
   // are settled (written, or gone meanwhile); the others are locked by somebody.
-  std::vector<std::string> Record(std::span<const Outcome> outcomes);
+  // *moved: a user has given one of them another time, which stands.
+  std::vector<std::string> Record(std::span<const Outcome> outcomes, bool* moved);
   // Parks deliveries of a webhook whose last retry would be over by now (their time, plus the
   // pauses that they have left: remaining_pauses, by attempts).
   void ParkOverdue(const std::string& webhook_id, const std::vector<Micros>& remaining_pauses,

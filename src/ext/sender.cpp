@@ -193,6 +193,7 @@ void Sender::TakeResponse(const net::Response& response) {
   Outcome outcome;
   outcome.delivery_id = attempt.delivery.id;
   outcome.webhook_id = queue->id;
+  outcome.due = attempt.delivery.due;
   outcome.at = attempt.ticket.started_at;
   outcome.status_code = response.status;
   outcome.error = FailureText(response);
@@ -253,6 +254,7 @@ void Sender::FailUnsent(WebhookQueue* queue, const PendingDelivery& delivery, co
   Outcome outcome;
   outcome.delivery_id = delivery.id;
   outcome.webhook_id = queue->id;
+  outcome.due = delivery.due;
   outcome.at = now;
   outcome.error = why;
   outcome.status = DeliveryStatus::kFailed;

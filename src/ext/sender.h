@@ -61,6 +61,7 @@ class Sender final : public pg::WorkerTask {
   struct Results {
     std::vector<std::string> settled;  // of the first `recorded` outcomes: delivery ids
     size_t recorded = 0;
+    bool moved = false;  // a user gave one of them another time
     bool looked = false;
     std::vector<std::pair<std::string, Micros>> noted;  // breakers: webhook id, next probe
     uint64_t flushed = 0;  // flush requests up to this number are fulfilled

@@ -119,7 +119,7 @@ void Sender::RecordOutcomes(Results* results) {
   results->recorded = std::min(outcomes_.size(), record_most_);
   const std::vector<Outcome> batch(
       outcomes_.begin(), outcomes_.begin() + static_cast<std::ptrdiff_t>(results->recorded));
-  results->settled = store_.Record(batch);
+  results->settled = store_.Record(batch, &results->moved);
 }
 
 void Sender::ApplyResults(const Results& results) {
@@ -140,6 +140,7 @@ void Sender::ApplyResults(const Results& results) {
     const auto found = queues_.find(id);
     if (found != queues_.end()) found->second->noted_probe = probe_at;
   }
+  if (results.moved) look_ = true;
   while (!flushes_.empty() && flushes_.front().number <= results.flushed) flushes_.pop_front();
   if (results.flushed > pg_atomic_read_u64(&slot_->sender_flush_done)) {
     pg_atomic_write_u64(&slot_->sender_flush_done, results.flushed);

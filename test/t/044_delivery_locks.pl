@@ -32,6 +32,14 @@ deliver($node, 'ok');
 is($node->safe_psql('postgres', q{SELECT alerting.flush('10s', deliveries => true)}), 't', 'its webhook may go meanwhile');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM alerting.delivery WHERE webhook_id = 'slow'}), '0', 'nothing is left of it');
 
+# --- a delivery asked for again under way ---------------------------------------------------------------
+webhook($node, 'again', $receiver->url('/hang'), retry_schedule => "'{1 hour}'");
+deliver($node, 'again');
+ok(wait_until(sub { $receiver->requests('/hang') == 1 }), 'a request hangs');
+$node->safe_psql('postgres', q{UPDATE alerting.webhook SET url = '} . $receiver->url('/again') . q{' WHERE id = 'again'});
+$node->safe_psql('postgres', q{UPDATE alerting.delivery SET next_attempt_at = now() WHERE webhook_id = 'again'});
+is(wait_settled($node, 'again'), 'DELIVERED 2 200', 'the time that a user has set meanwhile stands when the request fails');
+
 # --- a webhook being changed in an open transaction ------------------------------------------------------
 webhook($node, 'gone', $receiver->url('/gone'));
 $locker->query_safe(q{BEGIN; UPDATE alerting.webhook SET updated_at = now() WHERE id IN ('gone', 'ok')});
