@@ -118,8 +118,11 @@ std::string WebhookClient::Transfer::DescribeTimeout() const {
       "timeout after " + std::to_string((TimeOf(easy.get(), CURLINFO_TOTAL_TIME_T) + 500) / 1000) +
       " ms ";
   if (head.started()) return after + "while reading the response";
+  // Newer versions of libcurl count a handshake as part of what follows it.
+  if (https && connected && TimeOf(easy.get(), CURLINFO_APPCONNECT_TIME_T) == 0) {
+    return after + "in the TLS handshake";
+  }
   if (TimeOf(easy.get(), CURLINFO_PRETRANSFER_TIME_T) > 0) return after + "waiting for a response";
-  if (https && connected) return after + "in the TLS handshake";
   if (TimeOf(easy.get(), CURLINFO_NAMELOOKUP_TIME_T) > 0) return after + "while connecting";
   return after + "while resolving the host name";
 }

@@ -67,7 +67,12 @@ for my $request (@requests)
 
 # The settings are those that there are, with their defaults.
 my ($section) = $readme =~ /^## Settings\n(.*?)^## /ms;
-my %documented = $section =~ /^\| `(alerting\.\w+)` \| (\S+) \|/mg;
+my %documented;
+while ($section =~ /^\| (`alerting.*?`) \| (\S+) \|/mg)
+{
+	my ($names, $default) = ($1, $2);
+	$documented{$_} = $default for $names =~ /`(alerting\.\w+)`/g;
+}
 my %settings = map { split /=/, $_, 2 } split /\n/, $node->safe_psql('postgres', q{
 	LOAD 'alerting';
 	SET alerting.allowed_networks = '';

@@ -21,7 +21,7 @@ SELECT s(11, 1, 95), s(11, 2, 5);
 SQL
 flush($node, 'postgres', deliveries => 1, name => 'the original has delivered');
 # One more, that waits: its endpoint does not answer.
-sql($node, 'postgres', "UPDATE alerting.webhook SET url = '@{[ $receiver->url('/status/500') ]}' WHERE id = 'ok'; SELECT s(12, 3, 95)");
+sql($node, 'postgres', "UPDATE alerting.webhook SET url = '@{[ $receiver->url('/status/500') ]}', retry_schedule = '{1 hour}' WHERE id = 'ok'; SELECT s(12, 3, 95)");
 flush($node, 'postgres');
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM alerting.delivery WHERE status = 'PENDING' AND attempts > 0"),
 	'one delivery waits');
