@@ -1,6 +1,27 @@
 -- Binding metrics tables.
 
 -- `given`: the mappings by name, as attach_metrics takes them.
+-- For hints: whether the caller may know and there is none.
+CREATE OR REPLACE FUNCTION alerting.has_no_rules() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF has_table_privilege('alerting.alert_rule', 'SELECT') THEN
+    RETURN NOT EXISTS (SELECT FROM alerting.alert_rule);
+  END IF;
+  RETURN false;
+END
+$function$;
+
+-- A rule about something that this source maps.
+CREATE OR REPLACE FUNCTION alerting.example_rule(source int) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format('Make one, for an organization''s key: SELECT alerting.create_rule(..., %s);',
+           CASE WHEN s.cpu IS NOT NULL THEN '''CPU above 80 %'', ''CPU_USAGE'', threshold => 80, duration => 5'
+                WHEN s.memory IS NOT NULL OR s.memory_used IS NOT NULL THEN '''Memory above 80 %'', ''MEMORY_USAGE'', threshold => 80, duration => 5'
+                ELSE '''Down'', ''CONTAINER_DOWN'', duration => 1' END)
+    FROM alerting.metric_source s WHERE s.id = source;
+$function$;
+
 CREATE OR REPLACE FUNCTION alerting.bind_metrics(metrics_table regclass, given jsonb, max_age interval, stale_after interval,
   time_zone text, at_unit text, level text, path text)
 RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
@@ -88,6 +109,9 @@ BEGIN
     RAISE NOTICE 'guessed for %: %', metrics_table,
       (SELECT string_agg(format('%s => %s', g.name, wanted ->> g.name), ', ' ORDER BY g.position)
          FROM unnest(ARRAY['container', 'at'] || readings) WITH ORDINALITY AS g(name, position) WHERE guessed ? g.name);
+  END IF;
+  IF before IS NULL AND alerting.has_no_rules() THEN
+    RAISE NOTICE 'there are no rules yet' USING HINT = alerting.example_rule(source);
   END IF;
   PERFORM alerting.warn_of_missing_index(metrics_table, wanted ->> 'container', wanted ->> 'at');
 END

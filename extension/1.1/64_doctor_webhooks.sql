@@ -68,7 +68,7 @@ BEGIN
     ELSIF w.pending > 0 AND w.failures_in_a_row > 0 THEN
       status := 'error';
       detail := format('%s fails, %s times in a row, %s deliveries wait: %s', w.origin, w.failures_in_a_row, w.pending, w.last_failure)
-                || CASE WHEN w.failures_in_a_row >= 10 THEN ' (spared: single requests try whether it answers again)' ELSE '' END;
+                || CASE WHEN w.breaker <> 'closed' THEN ' (spared: single requests try whether it answers again)' ELSE '' END;
       hint := CASE WHEN w.last_failure LIKE 'refused network%' THEN 'If it shall be reached, a superuser lists its network in alerting.allowed_networks.'
                    ELSE format('SELECT * FROM alerting.test_webhook(%L); shows its answer.', w.webhook_id) END;
     ELSIF w.failed > 0 THEN

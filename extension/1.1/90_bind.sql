@@ -92,6 +92,8 @@ BEGIN
       FOR line IN SELECT alerting.bind_metrics(metrics, '{}', '1 hour', '5 minutes', 'UTC', NULL, NULL, 'pg_catalog') LOOP
         PERFORM alerting.tell(line);
       END LOOP;
+      PERFORM alerting.tell('there are no rules yet', alerting.example_rule(s.id))
+         FROM alerting.metric_source s WHERE alerting.has_no_rules();
       RETURN;
     END IF;
     problem := 'found no metrics table';
