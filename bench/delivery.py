@@ -195,5 +195,6 @@ def isolation():
             report(f"| {count} | {float(results[1]):,.0f} | {float(results[2]):,.0f} | {attempts:,} |")
 
 
-for part in chosen:
-    globals()[part]()
+if __name__ == "__main__":
+    for part in chosen:
+        globals()[part]()
