@@ -55,6 +55,12 @@ UPDATE alerting.webhook SET url = 'ftp://example.com/';
 ROLLBACK;
 SELECT alerting.create_webhook(2, 'https://example.com/', 'hidden');
 
+-- The example of the Standard Webhooks specification, and a secret being replaced.
+SELECT alerting.webhook_signature('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'msg_p5jXN8AQM9LWM0D4loKWxJek', to_timestamp(1614265330), '{"test": 2432232314}');
+SELECT alerting.webhook_signature('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'msg_p5jXN8AQM9LWM0D4loKWxJek', to_timestamp(1614265330), '{"test": 2432232315}');
+SELECT alerting.webhook_signature('whsec_c2VjcmV0 whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'msg_p5jXN8AQM9LWM0D4loKWxJek', to_timestamp(1614265330), '{"test": 2432232314}');
+SELECT alerting.webhook_signature('whsec_hidden!', 'id', now(), '{}');
+
 -- Headers, rate and concurrency.
 SELECT alerting.create_webhook(1, 'https://example.com/', headers => '{"Authorization": "Bearer hidden", "X-Tenant": "a b"}', rate_limit => 60, max_concurrent => 4, is_active => false) AS made \gset
 SELECT headers, rate_limit, max_concurrent FROM alerting.webhook WHERE id = :'made';

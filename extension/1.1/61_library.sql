@@ -32,6 +32,9 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_test_webhook';
 CREATE OR REPLACE FUNCTION alerting.generate_secret() RETURNS text
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_generate_secret';
 
+CREATE OR REPLACE FUNCTION alerting.webhook_signature(secret text, id text, at timestamptz, body text) RETURNS text
+LANGUAGE c IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'alerting_webhook_signature';
+
 CREATE OR REPLACE FUNCTION alerting.redeliver(id text) RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_redeliver';
 

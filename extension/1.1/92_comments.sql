@@ -36,6 +36,8 @@ COMMENT ON FUNCTION alerting.test_webhook(text) IS
 'Sends a ping to a webhook by the way that real deliveries take, waits for the answer and shows it. id: webhook.id';
 COMMENT ON FUNCTION alerting.generate_secret() IS
 'A new secret for a webhook: whsec_ and 32 random bytes in base64. To replace one, let the webhook''s secret be the new and the old one, separated by a space, until the receiver knows the new one: requests bear both signatures';
+COMMENT ON FUNCTION alerting.webhook_signature(text, text, timestamptz, text) IS
+'The header webhook-signature of a request with this webhook-id, webhook-timestamp and body, to try a receiver out. Give it a secret made for that: arguments may be logged';
 COMMENT ON FUNCTION alerting.redeliver(text) IS
 'Sends a delivery again, whatever its status; its retries start anew. id: delivery.id';
 COMMENT ON FUNCTION alerting.redeliver_failed(text, timestamptz, timestamptz) IS

@@ -22,6 +22,8 @@ PG_FUNCTION_INFO_V1(alerting_test_webhook);
 PGDLLEXPORT Datum alerting_test_webhook(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_generate_secret);
 PGDLLEXPORT Datum alerting_generate_secret(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_webhook_signature);
+PGDLLEXPORT Datum alerting_webhook_signature(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_redeliver);
 PGDLLEXPORT Datum alerting_redeliver(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_redeliver_failed);
@@ -198,6 +200,33 @@ Datum TestWebhook(FunctionCallInfo fcinfo) {
   return MakeRow(fcinfo, result);
 }
 
+// What the header webhook-signature says of a request. STRICT.
+Datum WebhookSignature(FunctionCallInfo fcinfo) {
+  const auto utf8 = [&](int argument) {
+    const char* value = pg::Call([&] { return text_to_cstring(PG_GETARG_TEXT_PP(argument)); });
+    std::optional<std::string> bytes = ToUtf8(value);
+    if (!bytes) {
+      pg::Throw([&] {
+        ereport(ERROR, (errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+                        errmsg("argument has no UTF-8 form"), errhidestmt(true)));
+      });
+    }
+    return *std::move(bytes);
+  };
+  const std::optional<std::vector<std::string>> keys = SecretKeys(utf8(0));
+  if (!keys) {
+    pg::Throw([&] {
+      ereport(ERROR,
+              (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("webhook's secret is malformed"),
+               errhint("Give \"whsec_\" and the key in base64, or any other text."),
+               errhidestmt(true)));
+    });
+  }
+  const int64_t seconds = UnixSeconds(PG_GETARG_TIMESTAMPTZ(2));
+  const std::string signature = Sign(*keys, utf8(1), seconds, utf8(3));
+  return pg::Call([&] { return CStringGetTextDatum(signature.c_str()); });
+}
+
 Datum Redeliver(FunctionCallInfo fcinfo) {
   const std::string id = RequireText(fcinfo, "id");
   const Oid owner = RequireTables();
@@ -262,6 +291,9 @@ Datum alerting_generate_secret(PG_FUNCTION_ARGS) {
     const std::string secret = alerting::ext::NewSecret();
     return alerting::pg::Call([&] { return CStringGetTextDatum(secret.c_str()); });
   });
+}
+Datum alerting_webhook_signature(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::WebhookSignature(fcinfo); });
 }
 Datum alerting_redeliver(PG_FUNCTION_ARGS) {
   return alerting::pg::Entry([&] { return alerting::ext::Redeliver(fcinfo); });

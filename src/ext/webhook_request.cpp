@@ -18,6 +18,8 @@ constexpr int64_t kUnixEpochOffset =
 
 }  // namespace
 
+int64_t UnixSeconds(Micros time) { return time / kSecond + kUnixEpochOffset; }
+
 std::optional<std::vector<std::string>> HeaderLines(std::string_view text) {
   constexpr std::string_view kSeparator = ": ";
   std::vector<std::string> lines;
@@ -43,7 +45,7 @@ Phases PhasesOf(const net::Timings& timings) {
 net::Request MakeWebhookRequest(const std::string& url, const std::vector<std::string>& keys,
                                 const std::vector<std::string>& headers,
                                 const std::string& delivery_id, std::string body, Micros now) {
-  const int64_t unix_seconds = now / kSecond + kUnixEpochOffset;
+  const int64_t unix_seconds = UnixSeconds(now);
   net::Request request;
   request.url = url;
   request.headers = {"Content-Type: application/json", "webhook-id: " + delivery_id,

@@ -14,6 +14,8 @@
 
 namespace alerting::ext {
 
+int64_t UnixSeconds(Micros time);
+
 // `keys`: SecretKeys of the webhook; none when it has no secret: then nothing is signed.
 // `headers`: HeaderLines of the webhook.
 net::Request MakeWebhookRequest(const std::string& url, const std::vector<std::string>& keys,

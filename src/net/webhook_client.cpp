@@ -83,7 +83,7 @@ WebhookClient::WebhookClient(ClientOptions options)
       multi_(curl_multi_init()) {
   CURLM* multi = multi_.get();
   if (multi == nullptr) return;
-  for (const std::string& answer : options_.resolve) (void)Append(&resolve_, answer.c_str());
+  SetResolve(options_.resolve);
   curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &WebhookClient::OnSocket);
   curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
   curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &WebhookClient::OnTimer);
@@ -94,6 +94,14 @@ WebhookClient::WebhookClient(ClientOptions options)
 void WebhookClient::SetMaxConnections(long count) {
   options_.max_connections = count;
   curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, count);
+}
+
+void WebhookClient::SetResolve(const std::vector<std::string>& answers) {
+  if (answers.empty()) return;
+  HeaderList list;
+  for (const std::string& answer : answers) (void)Append(&list, answer.c_str());
+  resolve_.push_back(std::move(list));
+  idle_.clear();
 }
 
 WebhookClient::~WebhookClient() {
@@ -135,7 +143,7 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
     // Without one, OpenSSL would ask at a terminal for the passphrase of an encrypted key.
     set(CURLOPT_KEYPASSWD, "");
   }
-  if (resolve_ != nullptr) set(CURLOPT_RESOLVE, resolve_.get());
+  if (!resolve_.empty()) set(CURLOPT_RESOLVE, resolve_.back().get());
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
   set(CURLOPT_USERAGENT, "alerting/1.1");

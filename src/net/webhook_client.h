@@ -87,6 +87,8 @@ class WebhookClient {
   void SetTlsFiles(TlsFiles files) { options_.tls = std::move(files); }
 
   void SetMaxConnections(long count);
+  // For tests: as ClientOptions::resolve, from now on.
+  void SetResolve(const std::vector<std::string>& answers);
 
   void Start(Request request);
   // Readable when OnReady has something to do.
@@ -121,7 +123,7 @@ class WebhookClient {
 
   ClientOptions options_;
   Descriptor epoll_;
-  HeaderList resolve_;
+  std::vector<HeaderList> resolve_;  // the last one counts; handles may still know the others
   std::unordered_map<CURL*, std::unique_ptr<Transfer>> active_;
   std::vector<std::unique_ptr<Transfer>> idle_;
   MultiHandle multi_;

@@ -264,6 +264,21 @@ TEST_F(WebhookClientTest, JudgesWhatANameResolvesTo) {
   EXPECT_EQ(Fetch(http).status, 200);
 }
 
+TEST_F(WebhookClientTest, JudgesEachLookUpAnew) {
+  const std::string at = "hooks.example:" + std::to_string(receiver_->port()) + ":";
+  // Each answer ends its connection, so that each request looks the name up.
+  const std::string url = receiver_->Url("/close", "hooks.example");
+  Open("127.0.0.1/32", "", {at + "127.0.0.1"});
+  EXPECT_EQ(Fetch(url).error, "endpoint closed the connection without a response");
+  for (const char* address : {"169.254.169.254", "10.0.0.1", "127.0.0.2", "[::1]"}) {
+    client_->SetResolve({at + address});
+    const Response response = Fetch(url, 1000);
+    EXPECT_TRUE(response.error.starts_with("refused network: ")) << address << response.error;
+  }
+  client_->SetResolve({at + "127.0.0.1"});
+  EXPECT_EQ(Fetch(receiver_->Url("/ok", "hooks.example")).status, 200);
+}
+
 TEST_F(WebhookClientTest, GoesOnToTheNextAddress) {
   const std::string at = "hooks.example:" + std::to_string(receiver_->port()) + ":";
   const std::string url = receiver_->Url("/ok", "hooks.example");

@@ -9,7 +9,7 @@ use Encode qw(encode);
 use MIME::Base64 qw(decode_base64);
 use Test::More;
 
-my $node = new_node('answers', conf => ["alerting.delivery_timeout = '2s'"]);
+my $node = new_node('answers', conf => ["alerting.delivery_timeout = '60s'"]);
 my $receiver = start_receiver('answers');
 my $quick = "'{50 milliseconds,50 milliseconds,50 milliseconds}'";
 
@@ -74,6 +74,8 @@ my %expected = (
 	'/garbage' => 'FAILED 4 response is not HTTP',
 	'/binary' => 'FAILED 4 500 HTTP 500');
 my %id_of = map { $_ => "answer-" . ($_ =~ tr{/,?:=.}{-}r) } keys %expected;
+my $listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN alerting');
 webhook($node, $id_of{$_}, $receiver->url($_), retry_schedule => $quick) for sort keys %expected;
 deliver($node, $id_of{$_}) for sort keys %expected;
 is(wait_settled($node, $id_of{$_}), $expected{$_}, $_) for sort keys %expected;
@@ -86,6 +88,10 @@ is(scalar $receiver->requests('/redirected'), 0, 'no redirect was followed');
 
 is($node->safe_psql('postgres', "SELECT is_active, disabled_reason FROM alerting.webhook WHERE id = '$id_of{'/gone'}'"),
 	'f|endpoint answered 410 Gone', '410 switches the webhook off');
+my ($told) = $listener->query('SELECT 1') =~ /(\{.*webhook\.disabled.*\})/;
+is_deeply(JSON::PP::decode_json($told // '{}'), { type => 'webhook.disabled', webhookId => $id_of{'/gone'}, reason => 'endpoint answered 410 Gone' },
+	'and tells whoever listens');
+$listener->quit;
 deliver($node, $id_of{'/gone'});
 webhook($node, 'after-gone', $receiver->url('/after-gone'));
 deliver($node, 'after-gone');
@@ -155,9 +161,12 @@ is($node->safe_psql('postgres', "SELECT d.event, d.status, d.attempts, a.status_
 is($node->safe_psql('postgres', "SELECT delivered, status_code, error FROM alerting.test_webhook('$id_of{'/status/500'}')"),
 	'f|500|HTTP 500', 'a failing one shows why');
 webhook($node, 'hang', $receiver->url('/hang'));
-is($node->safe_psql('postgres', "SELECT delivered, error ~ '^timeout after 2[0-9]{3} ms waiting for a response' FROM alerting.test_webhook('hang')"),
+$node->append_conf('postgresql.conf', "alerting.delivery_timeout = '500ms'\n");
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT alerting.cuid() <> '' AND current_setting('alerting.delivery_timeout') = '500ms'});
+is($node->safe_psql('postgres', "SELECT delivered, error ~ '^timeout after [0-9]+ ms waiting for a response' FROM alerting.test_webhook('hang')"),
 	'f|t', 'a hanging one ends by the timeout');
-$node->psql('postgres', q{SET statement_timeout = '300ms'; SELECT alerting.test_webhook('hang')}, stderr => \$err);
+$node->psql('postgres', q{SET statement_timeout = '100ms'; SELECT alerting.test_webhook('hang')}, stderr => \$err);
 like($err, qr/canceling statement due to statement timeout/, 'test_webhook can be cancelled');
 $node->psql('postgres', q{SELECT alerting.test_webhook('nobody')}, stderr => \$err);
 like($err, qr/webhook "nobody" does not exist/, 'test_webhook of an unknown id');

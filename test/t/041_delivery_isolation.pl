@@ -7,7 +7,7 @@ use DeliveryTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('isolation', conf => ["alerting.delivery_timeout = '3s'"]);
+my $node = new_node('isolation', conf => ["alerting.delivery_timeout = '5s'"]);
 my $receiver = start_receiver('isolation');
 my $bad = start_receiver('bad');
 

@@ -8,7 +8,8 @@ use DeliveryTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('security', allowed => '', conf => ["alerting.delivery_timeout = '3s'"]);
+my $node = new_node('security', allowed => '', conf => ["alerting.delivery_timeout = '5s'", "shared_preload_libraries = 'pg_stat_statements'", "pg_stat_statements.track = 'all'"]);
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
 my $receiver = start_receiver('security');
 my $port = $receiver->port;
 
@@ -132,8 +133,21 @@ $node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('selfsigned')});
 like(wait_settled($node, 'selfsigned'), qr/^DELIVERED 1 200$/m, 'the sender takes it, too');
 like(join(' ', map { header($_, 'webhook-id') // '' } $tls->requests), qr/\S/, 'over TLS');
 
+# An endpoint that asks for a certificate: the server's, by setting.
+my $demanding = start_receiver('demanding', '--tls-cert', "$base.pem", '--tls-key', "$base.key", '--tls-client-ca', "$base.pem");
+webhook($node, 'demanding', $demanding->url('/ok', 'https'), retry_schedule => "'{}'");
+is($node->safe_psql('postgres', q{SELECT delivered, error <> '' FROM alerting.test_webhook('demanding')}), 'f|t', 'nothing without a certificate');
+$node->append_conf('postgresql.conf', "alerting.client_certificate_file = '$base.pem'\nalerting.client_key_file = '$base.key'\n");
+$node->reload;
+ok(wait_until(sub { $node->safe_psql('postgres', q{SELECT delivered FROM alerting.test_webhook('demanding')}) eq 't' }), 'with one');
+deliver($node, 'demanding');
+is(wait_settled($node, 'demanding') =~ s/^FAILED .*\n//mgr =~ s/\n.*//sr, 'DELIVERED 1 200', 'from the sender, too');
+refused_ok("LOAD 'alerting'; SET ROLE tenant; SHOW alerting.client_key_file", qr/must be superuser|permission denied/, 'a user cannot see where the key is');
+refused_ok("LOAD 'alerting'; SET ROLE tenant; SET alerting.client_key_file = '/etc/passwd'", qr/cannot be changed now|permission denied/, 'or set it');
+$demanding->stop;
+
 # --- secrets ---------------------------------------------------------------------------------------------
-webhook($node, 'private', $receiver->url('/status/500') . '/p4th?token=t0ken', secret => "'s3cret'", retry_schedule => "'{1 millisecond}'");
+webhook($node, 'private', $receiver->url('/status/500') . '/p4th?token=t0ken', secret => "'s3cret'", headers => q{'{"X-Key": "h3ader"}'}, retry_schedule => "'{1 millisecond}'");
 deliver($node, 'private', count => 12);
 ok($node->poll_query_until('postgres', q{SELECT count(*) >= 10 FROM alerting.delivery_attempt a JOIN alerting.delivery d ON d.id = a.delivery_id WHERE d.webhook_id = 'private'}), 'fails often');
 for my $sql (insert(q{'https://u:s3cret@h/p4th?token=t0ken'}), insert(q{'https://h:0/p4th?token=t0ken'}, q{'s3cret'}), insert(q{'https://h/'}, q{'whsec_s3cret!'}),
@@ -141,12 +155,16 @@ for my $sql (insert(q{'https://u:s3cret@h/p4th?token=t0ken'}), insert(q{'https:/
 {
 	my ($out, $err);
 	$node->psql('postgres', $sql, stdout => \$out, stderr => \$err);
-	unlike("$out$err", qr/s3cret|p4th|t0ken/, 'no secret in what the client sees');
+	unlike("$out$err", qr/s3cret|p4th|t0ken|h3ader/, 'no secret in what the client sees');
 }
-unlike(log_since($node), qr/s3cret|p4th|t0ken|hunter2/, 'no secret in the log');
+unlike(log_since($node), qr/s3cret|p4th|t0ken|h3ader|hunter2/, 'no secret in the log');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM alerting.delivery d LEFT JOIN alerting.delivery_attempt a ON a.delivery_id = d.id
-	WHERE concat(d, a) ~ 's3cret|p4th|t0ken'}), '0', 'no secret in the delivery log');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query ~ 's3cret|t0ken' AND pid <> pg_backend_pid()}), '0', 'no secret in pg_stat_activity');
+	WHERE concat(d, a) ~ 's3cret|p4th|t0ken|h3ader'}), '0', 'no secret in the delivery log');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query ~ 's3cret|t0ken|h3ader' AND pid <> pg_backend_pid()}), '0', 'no secret in pg_stat_activity');
+# The INSERTs of this test are constants, which pg_stat_statements replaces; the workers' own
+# statements are there, with parameters.
+is($node->safe_psql('postgres', q{SELECT count(*) FILTER (WHERE query ~ 's3cret|t0ken|h3ader' AND query !~ 'pg_stat|concat'), count(*) FILTER (WHERE query ~ 'INSERT INTO alerting.delivery_attempt') > 0
+	FROM pg_stat_statements}), '0|t', 'no secret in pg_stat_statements');
 
 # --- header injection ------------------------------------------------------------------------------------
 $node->safe_psql('postgres', qq{INSERT INTO alerting.delivery (id, webhook_id, event, payload) VALUES (E'x\\r\\nX-Evil: 1', 'listed', 'ping', '{}')});
