@@ -3,6 +3,7 @@
 #   make demo                    on a fresh Debian machine: install what is missing, build, show it at work
 #   make test                    likewise: all tests; the last line reads "N passed, N failed"
 #   make sanitize                all tests with AddressSanitizer and UndefinedBehaviorSanitizer
+#   make soak                    ten minutes under load and churn (ALERTING_SOAK_SECONDS=600)
 #   make test-all                "make test" beside other extensions, the packages, and all on PostgreSQL 17 and 18
 #   make && make install         build and install (PG_CONFIG=/path/to/pg_config picks a server)
 #   make installcheck            regression, isolation and TAP tests against the installed extension
@@ -123,7 +124,7 @@ test-all:
 	@scripts/test-on-suite trixie 17
 	@scripts/test-on-suite forky 18
 
-.PHONY: test test-all sanitize demo bench bench-quick docs format format-check dist
+.PHONY: test test-all sanitize soak demo bench bench-quick docs format format-check dist
 dist:
 	git archive --format=zip --prefix=alerting-$(DISTVERSION)/ -o alerting-$(DISTVERSION).zip HEAD
 
@@ -145,6 +146,10 @@ test:
 sanitize:
 	@scripts/install-dependencies test
 	@ALERTING_LONG=1 test/run sanitize
+
+soak:
+	@scripts/install-dependencies test
+	@ALERTING_SOAK_SECONDS=$${ALERTING_SOAK_SECONDS:-600} PROVE_TESTS=test/t/395_soak.pl test/run tap
 
 demo:
 	@scripts/install-dependencies demo
