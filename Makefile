@@ -57,6 +57,10 @@ PG_CXXFLAGS = -std=c++20 -fno-rtti -fno-lto -fvisibility=hidden -fvisibility-inl
 ifneq ($(filter-out 0,$(WERROR)$(CI))$(filter -Werror,$(shell cat build/flags 2>/dev/null)),)
 PG_CXXFLAGS += -Werror
 endif
+# The server's own flags are those of the compiler that it was built with.
+ifneq ($(findstring clang,$(CXX)),)
+PG_CXXFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
+endif
 SHLIB_LINK = -lcurl -lstdc++ -Wl,--version-script=$(TOP)/src/ext/exports.map
 
 EXTRA_CLEAN = $(DEPS) build/flags
@@ -120,6 +124,8 @@ test-all:
 	@scripts/install-dependencies test
 	@scripts/install-dependencies test-all
 	@PG_TEST_EXTRA=neighbours test/run
+	@rm -rf build/clang && mkdir -p build/clang && git archive HEAD | tar xf - -C build/clang
+	@$(MAKE) --no-print-directory -s -C build/clang -j$$(nproc) CXX=clang++ WERROR=1 all && echo "builds with clang, without warnings"
 	@test/packages/run
 	@scripts/test-on-suite trixie 17
 	@scripts/test-on-suite forky 18

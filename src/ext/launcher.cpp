@@ -192,7 +192,7 @@ class Launcher {
     if (database->oid != slot.database) *database = {slot.database, slot.asked, {}};
     const bool asked = std::exchange(database->asked, slot.asked) != slot.asked;
     for (const WorkerKind kind : {pg::kEvaluator, pg::kSender}) {
-      Started* started = &database->started[kind];
+      Started* started = &database->started[static_cast<size_t>(kind)];
       NoticeEnd(started, now);
       if (asked) {
         started->next_try = kNoTime;
@@ -214,7 +214,7 @@ class Launcher {
 
   void StartMissing(int index, WorkerKind kind, Micros now) {
     DatabaseSlot* slot = &root_->slots[index];
-    Started* started = &databases_[static_cast<size_t>(index)].started[kind];
+    Started* started = &databases_[static_cast<size_t>(index)].started[static_cast<size_t>(kind)];
     if (!Wanted(*slot, kind)) return;
     busy_ = true;
     if (started->handle != nullptr || pg::WorkerRuns(slot, kind)) return;
