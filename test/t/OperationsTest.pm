@@ -134,7 +134,7 @@ WITH object(classid, objid, line) AS (
   UNION ALL SELECT 'pg_class'::regclass, c.oid, format('view %s: %s', c.oid::regclass, pg_get_viewdef(c.oid)) FROM pg_class c
    WHERE c.relkind = 'v' AND c.relnamespace IN ('alerting'::regnamespace, 'public'::regnamespace)
   UNION ALL SELECT 'pg_event_trigger'::regclass, oid, format('event trigger %s %s %s %s %s', evtname, evtevent, evtenabled, evttags, evtfoid::regproc) FROM pg_event_trigger
-  UNION ALL SELECT 'pg_namespace'::regclass, oid, format('schema %s %s', nspname, nspacl) FROM pg_namespace WHERE nspname = 'alerting'
+  UNION ALL SELECT 'pg_namespace'::regclass, oid, format('schema %s %s', nspname, coalesce(nspacl, acldefault('n', nspowner))) FROM pg_namespace WHERE nspname = 'alerting'
   UNION ALL SELECT 'pg_extension'::regclass, oid, format('extension %s %s %s %s', extname, extversion, extrelocatable, extconfig) FROM pg_extension
   UNION ALL SELECT classoid, objoid, format('comment on %s: %s', pg_describe_object(classoid, objoid, objsubid), description) FROM pg_description
    WHERE pg_describe_object(classoid, objoid, objsubid) LIKE '%alerting%')
