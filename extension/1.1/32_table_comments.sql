@@ -15,6 +15,8 @@ BEGIN
   COMMENT ON COLUMN alerting.host_binding.organization_key IS 'Quoted key column of the organizations table';
   COMMENT ON COLUMN alerting.host_binding.database_oid IS 'OID of the database that may send webhooks; a restored copy has another one and holds its deliveries until alerting.resume()';
   COMMENT ON COLUMN alerting.host_binding.alert_oid IS 'OID of table alert in the database that may send webhooks, see database_oid';
+  COMMENT ON COLUMN alerting.host_binding.system_id IS 'System identifier of the server whose database may send webhooks, see database_oid';
+  COMMENT ON COLUMN alerting.host_binding.written_by IS 'Transaction that recorded this; it tells a server that pg_upgrade made from one that a dump was restored in';
   COMMENT ON COLUMN alerting.host_binding.layout IS 'Version of the layout of alerting''s tables';
   COMMENT ON COLUMN alerting.host_binding.created_at IS 'When the tables were first attached';
   COMMENT ON COLUMN alerting.host_binding.updated_at IS 'When the binding was last changed';

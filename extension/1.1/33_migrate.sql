@@ -88,6 +88,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages =
 DECLARE
   newest CONSTANT int := alerting.newest_layout();
   present CONSTANT int := alerting.tables_layout();
+  is_copy boolean;
 BEGIN
   IF present > newest THEN
     RAISE EXCEPTION 'alerting''s tables have layout %, but this version of the extension knows layouts up to %', present, newest
@@ -99,6 +100,9 @@ BEGIN
   PERFORM alerting.lock_tables();
 
   -- Layout 2: version 1.1.
+  ALTER TABLE alerting.host_binding
+    ADD COLUMN IF NOT EXISTS system_id bigint,
+    ADD COLUMN IF NOT EXISTS written_by bigint;
   ALTER TABLE alerting.webhook
     ADD COLUMN IF NOT EXISTS headers jsonb,
     ADD COLUMN IF NOT EXISTS rate_limit int,
@@ -129,7 +133,11 @@ BEGIN
     COMMENT ON TABLE alerting.host_binding IS NULL;
   END IF;
   EXECUTE format('ALTER TABLE alerting.host_binding ALTER COLUMN layout SET DEFAULT %s', newest);
+  is_copy := alerting.is_copy();
   UPDATE alerting.host_binding SET layout = newest;
+  IF NOT is_copy THEN
+    PERFORM alerting.seal_binding();
+  END IF;
   RETURN true;
 END
 $function$;
@@ -152,7 +160,7 @@ BEGIN
     PERFORM alerting.migrate_tables(false);
     PERFORM alerting.repair();
     -- Says to the binding's trigger that the workers have to start, or to start anew.
-    UPDATE alerting.host_binding b SET updated_at = b.updated_at;
+    UPDATE alerting.host_binding SET updated_at = updated_at WHERE false;
   END IF;
 END
 $function$;

@@ -47,6 +47,7 @@ DECLARE
   guessed text;
   repaired int;
   former regclass;
+  is_copy boolean;
   before jsonb;
   after jsonb;
   differences text[];
@@ -100,12 +101,13 @@ BEGIN
          || CASE WHEN c.oid IS NULL THEN jsonb_build_object('containers', 'a table that is gone') ELSE '{}' END
     INTO before
     FROM alerting.host_binding b LEFT JOIN pg_class o ON o.oid = b.organizations LEFT JOIN pg_class c ON c.oid = b.containers;
-  IF before IS NULL OR (before - '{id,database_oid,alert_oid,layout,created_at,updated_at}'::text[]) IS DISTINCT FROM
+  IF before IS NULL OR (before - '{id,database_oid,alert_oid,system_id,written_by,layout,created_at,updated_at}'::text[]) IS DISTINCT FROM
      jsonb_build_object('organizations', host_organizations, 'containers', host_containers, 'organization', mapping.sql,
        'organization_is_column', mapping.is_column, 'name', name_column, 'organization_name', host_name,
        'container_key', container_key.column_name, 'container_key_kind', container_key.kind,
        'organization_key', organization_key.column_name) THEN
     repaired := alerting.repair();
+    is_copy := alerting.is_copy();
     -- After a detach() another containers table is about others, though keys may be the same.
     IF before IS NULL AND former IS DISTINCT FROM host_containers THEN
       DELETE FROM alerting.series_state;
@@ -123,6 +125,9 @@ BEGIN
           organization_is_column = excluded.organization_is_column, name = excluded.name,
           organization_name = excluded.organization_name, container_key = excluded.container_key,
           container_key_kind = excluded.container_key_kind, organization_key = excluded.organization_key, updated_at = now();
+    IF NOT is_copy THEN
+      PERFORM alerting.seal_binding();
+    END IF;
     PERFORM alerting.watch_containers(true);
   END IF;
   repaired := coalesce(repaired, 0) + alerting.repair();
@@ -154,13 +159,37 @@ BEGIN
 END
 $function$;
 
+-- Whether this database is another than the one where the binding was recorded: other OIDs, or another
+-- system identifier and a row that was not written by the transaction recorded in it (pg_upgrade changes
+-- the one and keeps the other).
+CREATE OR REPLACE FUNCTION alerting.is_copy() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  RETURN EXISTS (SELECT FROM alerting.host_binding b
+                  WHERE b.alert_oid <> 'alerting.alert'::regclass::oid
+                     OR b.database_oid <> (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+                     OR (b.system_id <> (SELECT c.system_identifier FROM pg_control_system() c)
+                         AND b.written_by IS DISTINCT FROM b.xmin::text::bigint));
+END
+$function$;
+
+-- Records that this database is the one that sends.
+CREATE OR REPLACE FUNCTION alerting.seal_binding() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  UPDATE alerting.host_binding
+     SET database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),
+         alert_oid = 'alerting.alert'::regclass, system_id = (SELECT c.system_identifier FROM pg_control_system() c);
+  -- The same transaction, or savepoint, writes the row again and so stays its writer.
+  UPDATE alerting.host_binding b SET written_by = b.xmin::text::bigint;
+END
+$function$;
+
 -- A restored copy of a database holds its deliveries; whoever works on it should know.
 CREATE OR REPLACE FUNCTION alerting.warn_of_copy() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-  IF EXISTS (SELECT FROM alerting.host_binding b
-              WHERE b.alert_oid <> 'alerting.alert'::regclass::oid
-                 OR b.database_oid <> (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) THEN
+  IF alerting.is_copy() THEN
     RAISE WARNING 'this database is a copy of another one: alerts are evaluated, but no webhook is sent'
       USING HINT = 'Call alerting.resume() to send from here, too.';
   END IF;

@@ -61,7 +61,7 @@ BEGIN
       PERFORM alerting.tell(format('adopted the rules and history of organizations %s and containers %s, repaired %s parts',
                                    host.organizations, host.containers, alerting.repair()));
       -- Says to the binding's trigger that there is work again.
-      UPDATE alerting.host_binding b SET updated_at = b.updated_at;
+      UPDATE alerting.host_binding SET updated_at = updated_at WHERE false;
       PERFORM alerting.warn_of_copy();
       RETURN;
     END IF;

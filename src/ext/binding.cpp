@@ -87,6 +87,13 @@ std::vector<Source> LoadSources(KeyKind key_kind) {
 
 }  // namespace
 
+// By way of JSON, because tables that a dump of 1.0 has just brought lack the columns.
+const char kIsCopySql[] =
+    "SELECT 1 FROM alerting.host_binding b, LATERAL (SELECT to_jsonb(b) AS row) j"
+    " WHERE b.database_oid <> $1 OR b.alert_oid <> 'alerting.alert'::regclass::oid"
+    " OR ((j.row ->> 'system_id')::int8 <> $2"
+    "     AND (j.row ->> 'written_by')::int8 IS DISTINCT FROM b.xmin::text::int8)";
+
 uint8_t Source::readings() const {
   uint8_t bits = 0;
   const auto add = [&](const std::string& expression, Reading reading) {
@@ -113,6 +120,12 @@ Oid TablesOwner() {
   return OidIsValid(alert) ? OwnerOf(alert) : InvalidOid;
 }
 
+bool IsCopy() {
+  pg::Params params;
+  params.OidValue(MyDatabaseId).BigInt(static_cast<int64_t>(GetSystemIdentifier()));
+  return pg::Execute(kIsCopySql, params).size() > 0;
+}
+
 std::optional<Binding> LoadBinding() {
   Binding binding;
   binding.owner = TablesOwner();
@@ -121,8 +134,7 @@ std::optional<Binding> LoadBinding() {
   const pg::Rows rows = pg::Execute(
       "SELECT organizations::oid, containers::oid, organization, organization_is_column,"
       " container_key, container_key_kind, organization_key, coalesce(name, ''),"
-      " coalesce(organization_name, ''), database_oid, alert_oid, created_at FROM "
-      "alerting.host_binding");
+      " coalesce(organization_name, ''), created_at FROM alerting.host_binding");
   if (rows.size() == 0) return std::nullopt;
   const Oid organizations = rows.OidValue(0, 0);
   const Oid containers = rows.OidValue(0, 1);
@@ -133,9 +145,8 @@ std::optional<Binding> LoadBinding() {
   binding.organization_key = rows.Text(0, 6);
   binding.name = rows.Text(0, 7);
   binding.organization_name = rows.Text(0, 8);
-  binding.is_copy =
-      rows.OidValue(0, 9) != MyDatabaseId || rows.OidValue(0, 10) != OwnTable("alert");
-  binding.created_at = rows.Timestamp(0, 11);
+  binding.created_at = rows.Timestamp(0, 9);
+  binding.is_copy = IsCopy();
   binding.containers_oid = containers;
   binding.organizations_oid = organizations;
   binding.state_table = OwnTable("series_state");

@@ -52,6 +52,12 @@ struct Binding {
 // The owner of alerting's tables, InvalidOid while there are none.
 Oid TablesOwner();
 
+// Whether this database is a restored or copied one, whose webhooks wait for alerting.resume(): the
+// binding was recorded under other OIDs, or under another system identifier by a transaction that
+// did not write the row that is here (pg_upgrade changes the former and keeps the row).
+bool IsCopy();
+extern const char kIsCopySql[];  // $1: this database's OID, $2: the system identifier
+
 // nullopt: there is no binding (yet).
 std::optional<Binding> LoadBinding();
 // Brings tables of an older version, which a dump has brought, to the present layout. Workers only.

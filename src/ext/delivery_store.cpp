@@ -49,10 +49,6 @@ std::vector<std::string> FirstColumn(const pg::Rows& rows) {
 
 }  // namespace
 
-const char DeliveryStore::kIsCopySql[] =
-    "SELECT 1 FROM alerting.host_binding b"
-    " WHERE b.database_oid <> $1 OR b.alert_oid <> 'alerting.alert'::regclass::oid";
-
 // Hops from webhook to webhook along delivery_pending_idx: the cost grows with the webhooks that
 // have something pending, not with what they have pending.
 const char DeliveryStore::kFindPendingSql[] =
@@ -151,7 +147,7 @@ void StoreTransaction::Commit() {
 
 bool DeliveryStore::IsCopy() {
   pg::Params params;
-  params.OidValue(MyDatabaseId);
+  params.OidValue(MyDatabaseId).BigInt(static_cast<int64_t>(GetSystemIdentifier()));
   return is_copy_.Run(params).size() > 0;
 }
 

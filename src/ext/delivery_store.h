@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/time.h"
+#include "ext/binding.h"
 #include "pg/spi.h"
 #include "pg/transaction.h"
 
@@ -145,7 +146,6 @@ class DeliveryStore {
   pg::Statement is_flushed_{kIsFlushedSql};
   pg::Statement park_overdue_{kParkOverdueSql};
 
-  static const char kIsCopySql[];
   static const char kFindPendingSql[];
   static const char kFetchSql[];
   static const char kRecordSql[];

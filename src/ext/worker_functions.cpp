@@ -222,16 +222,18 @@ Datum Resume() {
   (void)RequireSlot();
   const pg::SpiConnection connection;
   RequireBinding();
-  const pg::Rows rows = pg::Execute(
-      "UPDATE alerting.host_binding SET database_oid = (SELECT d.oid FROM pg_catalog.pg_database d"
-      " WHERE d.datname = pg_catalog.current_database()),"
-      " alert_oid = 'alerting.alert'::pg_catalog.regclass, updated_at = pg_catalog.now()"
-      " WHERE (database_oid, alert_oid) IS DISTINCT FROM ((SELECT d.oid FROM"
-      " pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()),"
-      " 'alerting.alert'::pg_catalog.regclass::pg_catalog.oid)");
-  if (rows.size() == 0) {
+  if (!IsCopy()) {
     pg::Call([] { ereport(NOTICE, (errmsg("deliveries of this database are not held"))); });
+    return Datum{0};
   }
+  // As alerting.seal_binding() does, which the caller may not be allowed to execute.
+  pg::Params params;
+  params.OidValue(MyDatabaseId).BigInt(static_cast<int64_t>(GetSystemIdentifier()));
+  (void)pg::Execute(
+      "UPDATE alerting.host_binding SET database_oid = $1, system_id = $2, updated_at ="
+      " pg_catalog.now(), alert_oid = 'alerting.alert'::pg_catalog.regclass",
+      params);
+  (void)pg::Execute("UPDATE alerting.host_binding b SET written_by = b.xmin::text::int8");
   WakeSenderAtCommit();
   return Datum{0};
 }
