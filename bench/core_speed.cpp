@@ -39,7 +39,8 @@ std::vector<Rule> Rules() {
   for (size_t i = 0; i < kOrganizations; ++i) {
     const std::string organization = "org" + std::to_string(i);
     const auto add = [&](const char* id, Condition condition, double threshold, Micros duration) {
-      rules.push_back({organization + id, organization, condition, threshold, duration, NoData::kKeep, true});
+      rules.push_back(
+          {organization + id, organization, condition, threshold, duration, NoData::kKeep, true});
     };
     add("cpu", Condition::kCpuUsage, 90, 0);
     add("memory", Condition::kMemoryUsage, 90, 5 * kMinute);
@@ -59,7 +60,8 @@ int main(int argc, char** argv) {
   std::vector<std::string> keys(containers);
   for (size_t i = 0; i < containers; ++i) keys[i] = "ctr-" + std::to_string(1'000'000 + i);
   const double before = AllocatedBytes();
-  for (size_t i = 0; i < containers; ++i) engine.Add(keys[i], "org" + std::to_string(i % kOrganizations));
+  for (size_t i = 0; i < containers; ++i)
+    engine.Add(keys[i], "org" + std::to_string(i % kOrganizations));
   const double of_index = AllocatedBytes() - before;
   double grown = 0;
   std::shuffle(keys.begin(), keys.end(), std::mt19937_64(1));
@@ -86,8 +88,14 @@ int main(int argc, char** argv) {
       samples.resize(std::min(kBatch, containers - first));
       refs.resize(samples.size());
       for (size_t i = 0; i < samples.size(); ++i) {
-        samples[i] = {.container = views[first + i], .at = now, .source = 1,
-                      .present = kCpu | kMemory | kRunning | kRestarts, .running = true, .cpu = 40, .memory = 50, .restarts = 1};
+        samples[i] = {.container = views[first + i],
+                      .at = now,
+                      .source = 1,
+                      .present = kCpu | kMemory | kRunning | kRestarts,
+                      .running = true,
+                      .cpu = 40,
+                      .memory = 50,
+                      .restarts = 1};
       }
       engine.FindAll(samples, refs);
       engine.Judge(samples, refs, now);

@@ -8,6 +8,7 @@ Ten minutes of metrics at ten seconds each are stored, with the usual index (pri
 and time). "After a shutdown": the state was saved, only newer rows are read. "After a crash, nothing
 saved": the worst case, all rows within max_age are judged anew.
 """
+import re
 import subprocess
 import sys
 import time
@@ -37,11 +38,25 @@ def replayed(cluster):
     return int(cluster.sql("select samples from alerting.status()"))
 
 
+def plan_of_history(cluster, containers):
+    """How the evaluator reads a table that holds a day of history older than what is judged."""
+    cluster.sql("select alerting.stop(); insert into container_metrics select 'ctr-' || (1000000 + i), now() - interval '1 day' + make_interval(secs => k * 10),"
+                f" 20, 30, true, 0 from generate_series(0, 299) k, generate_series(0, {containers - 1}) i; vacuum analyze container_metrics;"
+                "alter system set auto_explain.log_min_duration = 0; alter system set auto_explain.log_analyze = on;"
+                "alter system set auto_explain.log_timing = off; alter system set log_min_messages = log; select pg_reload_conf()")
+    restart(cluster, "fast")
+    cluster.sql("alter system reset all; select pg_reload_conf()")
+    with open(cluster.dir + "/log") as file:
+        log = file.read()
+    found = re.findall(r"Query Text: SELECT [^\n]*unnest[^\n]*ORDER BY 2[^\n]*\n((?:\t[^\n]*\n)+)", log)
+    return found[-1] if found else ""
+
+
 def main():
     print("| containers | rows | what | seconds | samples judged | million rows a second |\n|---|---|---|---|---|---|")
     goals = []
     for containers in SIZES:
-        cluster = Cluster(["fsync=off", "shared_preload_libraries=alerting"])
+        cluster = Cluster(["fsync=off", "shared_preload_libraries=alerting,auto_explain", "auto_explain.log_nested_statements=on"])
         try:
             fleet.create(cluster, containers, metrics=TABLE)
             cluster.sql("select alerting.stop()")
@@ -63,13 +78,15 @@ def main():
             saved = restart(cluster, "fast")
             tell("after a shutdown", saved, replayed(cluster))
             cluster.sql("truncate alerting.series_state")
-            cluster.sql("select pg_stat_reset()")
             nothing = restart(cluster, "immediate")
             judged = replayed(cluster)
             tell("after a crash, nothing saved", nothing, judged)
             if judged < rows:
                 raise RuntimeError(f"{judged} of {rows} judged")
+            plan = plan_of_history(cluster, containers)
             goals.append((containers, rows, saved, nothing, plain))
+            if containers == SIZES[0]:
+                result.text("explain", plan)
         finally:
             cluster.stop()
     print()

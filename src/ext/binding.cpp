@@ -63,8 +63,15 @@ std::vector<Source> LoadSources(KeyKind key_kind) {
       "SELECT id, metrics::oid, container, at, cpu, memory, memory_used, memory_limit, running,"
       " restarts, time_zone, coalesce(at_unit, ''),"
       " (extract(epoch FROM max_age) * 1000000)::int8,"
-      " (extract(epoch FROM stale_after) * 1000000)::int8"
-      " FROM alerting.metric_source ORDER BY id");
+      " (extract(epoch FROM stale_after) * 1000000)::int8,"
+      // Partitions are left out by their bounds, which are mostly those of time.
+      " (SELECT coalesce(bool_or(i.leading = s.container AND i.second = s.at)"
+      " AND NOT bool_or(i.leading = s.at), false) FROM (SELECT"
+      " pg_get_indexdef(x.indexrelid, 1, true) AS leading, pg_get_indexdef(x.indexrelid, 2, true) "
+      "AS second"
+      " FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid AND c.relkind = 'r'"
+      " WHERE x.indrelid = s.metrics AND x.indisvalid AND x.indpred IS NULL) i)"
+      " FROM alerting.metric_source s ORDER BY id");
   std::vector<Source> sources;
   for (uint64_t row = 0; row < rows.size(); ++row) {
     Source source;
@@ -72,6 +79,7 @@ std::vector<Source> LoadSources(KeyKind key_kind) {
     source.relation = rows.OidValue(row, 1);
     source.settings.max_age = rows.IsNull(row, 12) ? kNever : rows.BigInt(row, 12);
     source.settings.stale_after = rows.BigInt(row, 13);
+    source.is_indexed_by_container = rows.Bool(row, 14);
     sources.push_back(std::move(source));
   }
   for (Source& source : sources) {

@@ -21,6 +21,9 @@ struct Source {
   // Columns by which rows of one time are read in the order in which they were written; "" where
   // there are none.
   std::string place;
+  // Only container by container does an index find the newest rows: (container, at), and none on
+  // at.
+  bool is_indexed_by_container = false;
   SourceSettings settings;
 
   uint8_t readings() const;  // Reading bits of what is mapped

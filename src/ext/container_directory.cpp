@@ -58,6 +58,16 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::FindAndLock(
   return Run(&find_and_lock_, keys);
 }
 
+std::vector<std::string> ContainerDirectory::AllKeyTexts() const {
+  const pg::UserScope user(binding_.containers_owner, true);
+  const pg::Rows rows = pg::Execute("SELECT c." + binding_.container_key +
+                                    "::pg_catalog.text FROM " + binding_.containers + " c");
+  std::vector<std::string> texts;
+  texts.reserve(rows.size());
+  for (uint64_t row = 0; row < rows.size(); ++row) texts.push_back(rows.Text(row, 0));
+  return texts;
+}
+
 std::unordered_map<std::string, std::string> ContainerDirectory::OrganizationNames(
     const std::vector<std::string>& organizations) {
   std::unordered_map<std::string, std::string> names;

@@ -28,6 +28,8 @@ class ContainerDirectory {
   // The same, with each row locked FOR KEY SHARE until the transaction ends; rows that somebody
   // else has locked against that are missing, so the caller tries them later.
   std::unordered_map<std::string, ContainerInfo> FindAndLock(const std::vector<std::string>& keys);
+  // The keys of all that exist, as text.
+  std::vector<std::string> AllKeyTexts() const;
   // Names of organizations by key as text.
   std::unordered_map<std::string, std::string> OrganizationNames(
       const std::vector<std::string>& organizations);

@@ -97,6 +97,16 @@ ReadRange Evaluator::RangeToReplay(const Source& source, Micros from, Micros now
       range.container_after.push_back(judged);
     }
   }
+  if (source.is_indexed_by_container) {
+    range.by_container = true;
+    std::unordered_set<std::string> given;
+    for (const std::string& key : range.containers) {
+      given.insert(KeyText(source.mapping.key_kind, key));
+    }
+    range.other_containers = world_->directory.AllKeyTexts();
+    std::erase_if(range.other_containers,
+                  [&](const std::string& text) { return given.contains(text); });
+  }
   // A row from the future was taken at its arrival; taking it again would judge it at a new time.
   range.until = now + kFutureLimit;
   return range;

@@ -181,7 +181,8 @@ uint64_t ReadRowByRow(const Source& source, const ReadRange& range, const Sample
     ReadRange narrowed = HasPlainTime(source) ? range : ReadRange{};
     narrowed.containers.clear();
     narrowed.container_after.clear();
-    narrowed.only_containers = false;
+    narrowed.only_containers = narrowed.by_container = false;
+    narrowed.other_containers.clear();
     ForEachBatch(RangeQuery(source, narrowed, "m"), RangeParameters(source, narrowed),
                  [&] { reader.Take(); });
     reader.Deliver(sink);
@@ -199,15 +200,23 @@ std::string RangeQuery(const Source& source, const ReadRange& range, const std::
       "(" + source.mapping.container + ")::" + KeyTypeName(source.mapping.key_kind);
   std::string sql = "SELECT " + what + " FROM " + from;
   std::string where = Where(source, range, from);
-  if (range.only_containers) {
+  const std::string bounds =
+      "ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]::" +
+      KeyArrayType(source.mapping.key_kind) +
+      "), pg_catalog.unnest($4::pg_catalog.timestamptz[])) k (alerting_key, alerting_after)";
+  if (range.by_container) {
+    // An index on a smaller integer serves a comparison with the key, but not a cast.
+    const std::string indexed =
+        source.mapping.key_kind == KeyKind::kInt8 ? "(" + source.mapping.container + ")" : key;
+    const std::string newer = AtCondition(source.mapping, from, ">", "k.alerting_after");
+    sql += " JOIN " + bounds + " ON " + indexed + " = k.alerting_key AND ";
+    // Without a bound for all some have none of their own either.
+    sql += range.after == kNoTime ? "(k.alerting_after IS NULL OR " + newer + ")" : newer;
+  } else if (range.only_containers) {
     where += " AND " + key +
              " = ANY ($3::pg_catalog.text[]::" + KeyArrayType(source.mapping.key_kind) + ")";
   } else if (!range.containers.empty()) {
-    sql += " LEFT JOIN ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]::" +
-           KeyArrayType(source.mapping.key_kind) +
-           "), pg_catalog.unnest($4::pg_catalog.timestamptz[])) k (alerting_key, alerting_after)"
-           " ON k.alerting_key = " +
-           key;
+    sql += " LEFT JOIN " + bounds + " ON k.alerting_key = " + key;
     where += " AND (k.alerting_after IS NULL OR " +
              AtCondition(source.mapping, from, ">", "k.alerting_after") + ")";
   }
@@ -224,9 +233,12 @@ pg::Params RangeParameters(const Source& source, const ReadRange& range) {
   for (const std::string& key : range.containers) {
     keys.push_back(KeyText(source.mapping.key_kind, key));
   }
+  std::vector<Micros> after = range.container_after;
+  keys.insert(keys.end(), range.other_containers.begin(), range.other_containers.end());
+  after.resize(keys.size(), range.after);
   pg::Params params;
   params.Timestamp(range.after).Timestamp(range.until == kNever ? kNoTime : range.until);
-  params.TextArray(keys).TimestampArray(range.container_after);
+  params.TextArray(keys).TimestampArray(after);
   return params;
 }
 

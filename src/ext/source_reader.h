@@ -22,6 +22,10 @@ struct ReadRange {
   std::vector<std::string> containers;  // canonical keys
   std::vector<Micros> container_after;
   bool only_containers = false;  // read no rows of other containers
+  // Read container by container, each from its own bound on: those above, and the other ones that
+  // exist (keys as text) from `after` on.
+  bool by_container = false;
+  std::vector<std::string> other_containers;
 };
 
 // Called with batches in the order of `at`, and of one time in the order of writing where the
