@@ -45,6 +45,38 @@ flush($node, 'postgres', name => 'a transaction larger than the queue');
 is(alerts($node, 'postgres'), expected(2), 'its alerts are complete');
 cmp_ok(sql($node, 'postgres', 'SELECT replays FROM alerting.status()'), '>', 0, 'its rows were read from the table');
 
+# A transaction of a hundred times the queue: neither the session nor the evaluator keeps its rows.
+# ALERTING_OVERLOAD_ROWS=5000000 for the full measure.
+my $rows = $ENV{ALERTING_OVERLOAD_ROWS} // 200_000;
+
+# Memory of a process that it shares with nobody, in kB.
+sub memory
+{
+	my ($pid) = @_;
+	my ($kb) = slurp_file("/proc/$pid/status") =~ /^RssAnon:\s+(\d+)/m;
+	return $kb;
+}
+my $file = "$PostgreSQL::Test::Utils::tmp_check/rows.copy";
+sql($node, 'postgres', "INSERT INTO containers VALUES (13, 1, 'copied');"
+	  . " COPY (SELECT 13, at(0.000005 * n), CASE WHEN n BETWEEN 1000 AND 2000 THEN 95 ELSE 5 END, 5, true, 0 FROM generate_series(1, $rows) n) TO '$file'");
+my $session = $node->background_psql('postgres');
+my $backend = $session->query('SELECT pg_backend_pid()');
+my $evaluator = worker_pid($node, 'evaluator', 'postgres');
+my %before = map { $_ => memory($_) } $backend, $evaluator;
+my $most = 0;
+$session->query_safe("BEGIN; COPY container_metrics FROM '$file'");
+cmp_ok(memory($backend), '<', $before{$backend} + 16 * 1024, 'a huge COPY: the session keeps its memory');
+$session->query_safe('COMMIT');
+ok( wait_until(sub {
+		my $memory = memory($evaluator);
+		$most = $memory if $memory > $most;
+		return sql($node, 'postgres', "SELECT alerting.flush('100ms')") eq 't';
+	}), 'it is judged');
+cmp_ok($most, '<', $before{$evaluator} + 64 * 1024, 'and the evaluator keeps its memory');
+$session->quit;
+is(alerts($node, 'postgres', 'container_id = 13'), 'cpu 13 RESOLVED 0.005>0.005>0.01 RECOVERED', 'the incident inside it is found');
+unlink $file;
+
 # Larger than the buffer, rolled back to a savepoint in between.
 sql($node, 'postgres', <<'SQL');
 BEGIN;
@@ -63,7 +95,6 @@ is(alerts($node, 'postgres', 'container_id IN (10, 11) AND rule_id = \'cpu\''), 
 	'a rolled back savepoint larger than the buffer');
 
 # The evaluator stands still.
-my $evaluator = worker_pid($node, 'evaluator', 'postgres');
 ok(wait_until(sub { $node->safe_psql('postgres', "SELECT wait_event FROM pg_stat_activity WHERE pid = $evaluator") ne '' }),
 	'the evaluator is idle');
 kill 'STOP', $evaluator;
@@ -86,6 +117,35 @@ is(sql($node, 'postgres', 'SELECT replay_pending FROM alerting.status()'), 't', 
 kill 'CONT', $evaluator;
 flush($node, 'postgres', name => 'the evaluator catches up');
 is(alerts($node, 'postgres', 'container_id >= 1000'), expected(2, 27), 'its alerts are complete');
+
+# An evaluator that the disk holds up: each alert costs it some hundred rows. The clients do not notice.
+sql($node, 'postgres', <<'SQL');
+INSERT INTO containers SELECT n, 2, 'c' || n FROM generate_series(3000, 3079) n;
+SELECT rule('disk', 2, 'CPU_USAGE', 80);
+CREATE TABLE burden (text text);
+CREATE FUNCTION burden() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO public.burden SELECT repeat(md5(n::text), 20) FROM generate_series(1, 300) n;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER burden AFTER INSERT OR UPDATE ON alerting.alert FOR EACH ROW EXECUTE FUNCTION burden();
+SQL
+flush($node, 'postgres');
+my $minute_by_minute = "$PostgreSQL::Test::Utils::tmp_check/minute.sql";
+unlink $minute_by_minute;
+append_to_file($minute_by_minute, <<'SQL');
+SELECT count(*) AS m FROM container_metrics WHERE container_id = 3000 + :client_id \gset
+INSERT INTO container_metrics SELECT n, at(:m), CASE WHEN :m % 2 = 0 THEN 95 ELSE 5 END, 5, true, 0
+  FROM generate_series(3000 + :client_id, 3079, 8) n;
+SQL
+$node->command_ok([ 'pgbench', '-n', '-c', '8', '-j', '2', '-t', '20', '-f', $minute_by_minute, $node->connstr('postgres') ],
+	'eight clients insert while each alert takes long');
+note 'of 800 alerts are written: ' . sql($node, 'postgres', 'SELECT count(*) FROM alerting.alert WHERE rule_id = \'disk\'');
+flush($node, 'postgres', name => 'it catches up');
+cmp_ok(memory($evaluator), '<', $before{$evaluator} + 64 * 1024, 'within its memory');
+my @pages = map { my $c = $_; map { "disk $c RESOLVED $_>$_>" . ($_ + 1) . ' RECOVERED' } grep { $_ % 2 == 0 } 0 .. 19 } 3000 .. 3079;
+is(alerts($node, 'postgres', "rule_id = 'disk'"), join("\n", @pages), 'its alerts are complete');
+sql($node, 'postgres', 'DROP TRIGGER burden ON alerting.alert');
 
 # Rules, containers and bindings changed while there was no room to say so.
 kill 'STOP', $evaluator;
