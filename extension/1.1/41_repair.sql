@@ -45,7 +45,9 @@ $function$;
 CREATE OR REPLACE FUNCTION alerting.remove_trigger(rel regclass, trigger_name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = rel AND t.tgname = trigger_name AND NOT t.tgisinternal) THEN
+  -- A partition's copy of its parent's trigger stays as long as that.
+  IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = rel AND t.tgname = trigger_name AND NOT t.tgisinternal
+                   AND t.tgparentid = 0) THEN
     RETURN false;
   END IF;
   PERFORM alerting.drop_trigger(rel, trigger_name);

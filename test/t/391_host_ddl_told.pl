@@ -109,6 +109,26 @@ flush($node, $database);
 is(alerts($node, $database, 'container_id = 11'), 'cpu 11 RESOLVED 2>2>3 RECOVERED', 'and is evaluated');
 drop();
 
+# Or without losing a row: the old table becomes its first partition, while rows come.
+fresh();
+succeeds(<<'SQL', 'the table becomes a partition of its successor');
+BEGIN;
+ALTER TABLE container_metrics RENAME TO container_metrics_old;
+CREATE TABLE container_metrics (LIKE container_metrics_old INCLUDING ALL) PARTITION BY RANGE (at);
+ALTER TABLE container_metrics ATTACH PARTITION container_metrics_old DEFAULT;
+SELECT s(10, 2, 95), s(11, 2, 95);
+SELECT alerting.attach_metrics('container_metrics');
+SELECT alerting.detach_metrics('container_metrics_old');
+SELECT s(10, 3, 5);
+COMMIT;
+SQL
+succeeds('SELECT s(11, 3, 95), s(12, 3, 95)', 'inserts through the parent');
+succeeds("INSERT INTO container_metrics_old VALUES (11, at(4), 5, 5, true, 0)", 'and into the partition itself');
+flush($node, $database);
+is(alerts($node, $database), "cpu 10 RESOLVED 1>1>3 RECOVERED\ncpu 11 RESOLVED 2>2>4 RECOVERED\ncpu 12 FIRING 3>3",
+	'the table becomes a partition of its successor: each row counts once');
+drop();
+
 # Keys widened from int4 to int8, as the host's own foreign keys are.
 fresh();
 succeeds(<<'SQL', 'keys become int8');
