@@ -26,7 +26,7 @@ void Endpoint::Remove(const Ticket& ticket) {
   if (found != started_.end()) started_.erase(found);
 }
 
-void Endpoint::Finish(const Ticket& ticket, bool success, Micros now) {
+void Endpoint::Finish(const Ticket& ticket, bool success, Micros now, bool tidy) {
   Remove(ticket);
   if (!success) {
     breaker_.RecordFailure(now, ticket.probe);
@@ -35,6 +35,11 @@ void Endpoint::Finish(const Ticket& ticket, bool success, Micros now) {
     return;
   }
   breaker_.RecordSuccess();
+  if (!tidy) {
+    proven_ = false;
+    window_ = 1;
+    return;
+  }
   proven_ = SubtractTime(now, ticket.started_at) <= kPrompt;
   constexpr int kWidest = 1 << 20;  // Room() has the last word
   window_ = std::min(window_ * 2, proven_ ? kWidest : kSlowWindow);

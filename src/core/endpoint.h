@@ -27,7 +27,8 @@ class Endpoint {
   // More requests that may start now, as far as this endpoint goes; `most` caps its window.
   int Room(Micros now, int most) const;
   Ticket Start(Micros now);
-  void Finish(const Ticket& ticket, bool success, Micros now);
+  // `tidy`: its answer ended by itself. One that has to be cut off costs as much as one that fails.
+  void Finish(const Ticket& ticket, bool success, Micros now, bool tidy = true);
   // The request ended without telling anything about the endpoint.
   void Cancel(const Ticket& ticket);
 

@@ -188,7 +188,7 @@ void Sender::TakeResponse(const net::Response& response) {
   const Micros now = GetCurrentTimestamp();
   const bool success = IsSuccess(response);
   const bool was_open = queue->endpoint.breaker().is_open();
-  queue->endpoint.Finish(attempt.ticket, success, now);
+  queue->endpoint.Finish(attempt.ticket, success, now, !response.cut_off);
 
   Outcome outcome;
   outcome.delivery_id = attempt.delivery.id;

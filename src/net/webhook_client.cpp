@@ -271,6 +271,7 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   if (response.status == 0) response.error = transfer->DescribeFailure(code);
   response.retry_after = transfer->head.retry_after();
   response.body = std::move(transfer->body);
+  response.cut_off = transfer->body_bytes > kMaxBodyBytes;
   response.timings = transfer->MeasureTimings();
   finished_.push_back(std::move(response));
   curl_multi_remove_handle(multi_.get(), handle);

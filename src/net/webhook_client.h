@@ -51,6 +51,7 @@ struct Response {
   std::string error;
   std::string retry_after;  // the header as it came
   std::string body;         // its first bytes, as they came
+  bool cut_off = false;     // there was more of it than is read
   Timings timings;
 };
 

@@ -198,6 +198,7 @@ TEST_F(WebhookClientTest, AnAnswerCountsHoweverItsBodyEnds) {
   for (const char* path : {"/endless", "/gzipbomb", "/body/200000"}) {
     const Response response = Fetch(receiver_->Url(path), 6000);
     EXPECT_EQ(response.status, 200) << path << response.error;
+    EXPECT_TRUE(response.cut_off) << path;
     EXPECT_LE(response.body.size(), kKeptBodyBytes);
   }
   EXPECT_EQ(Fetch(receiver_->Url("/drip-body"), 500).status, 200);

@@ -48,6 +48,19 @@ TEST(EndpointTest, AFailureClosesTheWindowASlowAnswerNarrowsIt) {
   EXPECT_FALSE(endpoint.IsProven(3 * kSecond));
 }
 
+TEST(EndpointTest, AnAnswerThatIsCutOffClosesTheWindowAndNotTheBreaker) {
+  Endpoint endpoint;
+  const Micros now = kHour;
+  for (int i = 0; i < 4; ++i) endpoint.Finish(endpoint.Start(now), /*success=*/true, now);
+  EXPECT_TRUE(endpoint.IsProven(now));
+  EXPECT_EQ(endpoint.Room(now, 32), 16);
+  for (int i = 0; i < 20; ++i) {
+    endpoint.Finish(endpoint.Start(now), /*success=*/true, now, /*tidy=*/false);
+    EXPECT_FALSE(endpoint.IsProven(now));
+    EXPECT_EQ(endpoint.Room(now, 32), 1);
+  }
+}
+
 TEST(EndpointTest, WhoMakesWaitIsNotProven) {
   Endpoint endpoint;
   for (int i = 0; i < 5; ++i) Succeed(&endpoint, 0);

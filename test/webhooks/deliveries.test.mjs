@@ -1,9 +1,13 @@
 // Real deliveries: verified by the libraries that receivers use, refused when tampered with, shaped
 // as the JSON Schema says, and understood by the example receivers.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createSecureServer } from 'node:http2'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import Ajv2020 from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
@@ -181,6 +185,44 @@ test('names, numbers and ids arrive as they are', () => {
   assert.deepEqual(data.organization, { id: 'acme', name: organizationName })
   assert.equal(data.alert.value, 97.25)
   assert.equal(data.summary, `${containerName}: CPU usage 97.3 % is above 80 %`)
+})
+
+test('HTTP/2 where TLS offers it, over one kept connection', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'alerting-http2-'))
+  chmodSync(folder, 0o755)
+  const [key, cert] = ['key.pem', 'cert.pem'].map((file) => join(folder, file))
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=test', '-days', '1',
+    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert], { stdio: 'ignore' })
+  const seen = []
+  const server = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert), allowHTTP1: true })
+  server.on('request', (request, response) => {
+    request.resume().on('end', () => {
+      seen.push([request.httpVersion, request.headers['webhook-id'], request.socket.remotePort])
+      response.writeHead(204).end()
+    })
+  })
+  const sessions = new Set()
+  server.on('session', (session) => sessions.add(session))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  try {
+    await query(`ALTER SYSTEM SET alerting.ca_file = '${cert}'`)
+    await query('SELECT pg_reload_conf()')
+    const id = await addWebhook(`https://127.0.0.1:${server.address().port}/`, secret)
+    // Until the sender has heard of the setting an attempt fails, and is made again.
+    await query(`UPDATE alerting.webhook SET retry_schedule = array_fill('50 ms'::interval, '{100}'), max_concurrent = 1 WHERE id = $1`, [id])
+    await query(`INSERT INTO alerting.delivery (webhook_id, event, payload) SELECT $1, 'ping', '{}' FROM generate_series(1, 5)`, [id])
+    await query(`SELECT alerting.flush('60s', deliveries => true)`)
+    const made = await query('SELECT id FROM alerting.delivery WHERE webhook_id = $1', [id])
+    assert.deepEqual(seen.map(([, delivery]) => delivery).sort(), made.map((row) => row.id).sort())
+    assert.deepEqual(new Set(seen.map(([version]) => version)), new Set(['2.0']))
+    assert.equal(new Set(seen.map(([, , port]) => port)).size, 1)
+  } finally {
+    await query('ALTER SYSTEM RESET alerting.ca_file')
+    for (const session of sessions) session.destroy()
+    server.close()
+    rmSync(folder, { recursive: true })
+  }
 })
 
 for (const [name, example] of Object.entries(examples)) {
