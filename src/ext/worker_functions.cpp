@@ -35,7 +35,19 @@ constexpr Micros kStopTimeout = 10 * kSecond;
 constexpr long kPollMs = 100;
 
 DatabaseSlot* SlotOfDatabase() {
-  DatabaseSlot* slot = pg::Call([] { return pg::MySlot(); });
+  DatabaseSlot* slot = nullptr;
+  try {
+    slot = pg::Call([] { return pg::MySlot(); });
+  } catch (const pg::Error& error) {
+    const std::string problem = error.what();
+    pg::Throw([&] {
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("alerting's shared memory cannot be used"),
+                      errdetail_internal("%s", problem.c_str()),
+                      errhint("Restart the server when a new version of alerting has been "
+                              "installed.")));
+    });
+  }
   if (slot == nullptr) {
     pg::Throw([] {
       ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
