@@ -10,7 +10,7 @@ COMMENT ON FUNCTION alerting.detach_metrics(regclass) IS
 'Undoes attach_metrics for one table. Returns a line that says so; an error if the table is not attached';
 
 COMMENT ON FUNCTION alerting.create_rule(text, text, text, float8, int, text, boolean) IS
-'Makes a rule, as an INSERT into alerting.alert_rule does, and returns its id. organization: its key; condition: CPU_USAGE, MEMORY_USAGE, CONTAINER_DOWN or RESTART_LOOP; threshold: percent or restarts; duration: minutes; no_data: keep, resolve or fire';
+'Makes a rule, as an INSERT into alerting.alert_rule does, and returns its id. organization: its key; condition: CPU_USAGE, MEMORY_USAGE, CONTAINER_DOWN or RESTART_LOOP; threshold: percent or restarts, above which it breaches; duration: minutes that a breach must last before it fires (0: at once), of RESTART_LOOP the window in which restarts are counted; no_data: what a container''s silence does: keep (nothing; default), resolve (ends the alert) or fire (default of CONTAINER_DOWN)';
 COMMENT ON FUNCTION alerting.create_rule(bigint, text, text, float8, int, text, boolean) IS 'As create_rule(text, ...), for organizations with integer keys';
 COMMENT ON FUNCTION alerting.create_rule(uuid, text, text, float8, int, text, boolean) IS 'As create_rule(text, ...), for organizations with uuid keys';
 COMMENT ON FUNCTION alerting.import_prometheus_rule(text, text, text) IS
@@ -25,7 +25,7 @@ COMMENT ON FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolea
 COMMENT ON FUNCTION alerting.flush(interval, boolean) IS
 'Waits until everything that was committed before is evaluated and, with deliveries, every webhook of it is delivered or parked. True when done, false when the time ran out';
 COMMENT ON FUNCTION alerting.status() IS
-'Workers, queue, lag and counters of this database, in one row';
+'Workers, queue, lag and counters of this database, in one row. state: running, starting, stopped (by stop()), disabled (alerting.enabled), deliveries held (a copy: resume()), not attached, outdated (the extension and the library differ in version) or standby; problem: why a worker''s last step failed; lag: how far the evaluator is behind the newest commit; replay_pending: rows that had no room in the queue are read from their tables. Counters, since the workers first started: samples, among them late and backfill, which are not judged; skipped: rows that could not be read; unknown: rows of no known container; transitions: alerts that fired or were resolved';
 COMMENT ON FUNCTION alerting.doctor() IS
 'Checks what commonly goes wrong, from preloading to failing webhooks, and says what to do. A row for each check: topic; object: the table, webhook or file it is about; status: ok, warning (works, but), error (does not work) or unknown; detail: what was found; hint: what to do. Ask for what is wrong: SELECT * FROM alerting.doctor() WHERE status <> ''ok''. Runs with the rights of the extension''s owner, shows no secret and nothing of a URL but scheme, host and port; waits up to 5 seconds for workers that are starting';
 COMMENT ON FUNCTION alerting.library_version() IS 'Version of the extension that the loaded library serves';
