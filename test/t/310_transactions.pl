@@ -77,6 +77,14 @@ gives("INSERT INTO container_metrics SELECT C, at(n / 1000.0), CASE WHEN n BETWE
 gives("BEGIN; TRUNCATE container_metrics; COPY container_metrics FROM STDIN WITH (FREEZE);\nC\t"
 	  . sql($node, 'postgres', 'SELECT at(2)') . "\t95\t5\tt\t0\n\\.\nCOMMIT;", 'FIRING 2>2', 'COPY FREEZE after TRUNCATE');
 
+my $time = sub { sql($node, 'postgres', "SELECT at($_[0])") };
+like(gives("\\set ON_ERROR_STOP 0\nCOPY container_metrics FROM STDIN;\nC\t" . $time->(1) . "\t95\t5\tt\t0\nC\t" . $time->(2) . "\tninety\t5\tt\t0\n\\.\nSELECT s(C, 3, 95);", 'FIRING 3>3',
+		'a COPY that fails at a row leaves no trace'), qr/invalid input syntax/, 'it did fail');
+gives("\\set ON_ERROR_STOP 0\nBEGIN; SAVEPOINT a;\nCOPY container_metrics FROM STDIN;\nC\t" . $time->(1) . "\t95\t5\tt\t0\nnobody\n\\.\nROLLBACK TO a; SELECT s(C, 2, 95); COMMIT;", 'FIRING 2>2',
+	'nor one under a savepoint');
+gives("SELECT s(C, 1, 95); TRUNCATE container_metrics; SELECT s(C, 2, 5)", 'RESOLVED 1>1>2 RECOVERED', 'TRUNCATE of the metrics is no reading');
+gives("BEGIN; SELECT s(C, 1, 95); TRUNCATE container_metrics; COMMIT; SELECT s(C, 2, 95)", 'FIRING 1>1', 'a sample counts though its row is truncated');
+
 # Upserts and MERGE.
 sql($node, 'postgres', 'ALTER TABLE container_metrics ADD CONSTRAINT one UNIQUE (container_id, at)');
 my $row = 'INSERT INTO container_metrics VALUES (C, at(%d), %d, 5, true, 0) ON CONFLICT %s';
@@ -85,6 +93,8 @@ gives([ map { sprintf $row, @$_ } [ 1, 95, 'DO NOTHING' ], [ 1, 5, 'DO NOTHING' 
 	'ON CONFLICT DO NOTHING: what was not inserted is no sample');
 gives([ map { sprintf $row, @$_ } [ 1, 5, $update ], [ 1, 95, $update ], [ 2, 95, $update ], [ 2, 5, $update ] ],
 	'RESOLVED 1>1>2 RECOVERED', 'ON CONFLICT DO UPDATE: corrections count');
+gives([ map { sprintf $row, @$_ } [ 1, 5, $update ], [ 1, 95, "$update WHERE excluded.cpu_percent < 50" ], [ 2, 95, 'ON CONSTRAINT one DO NOTHING' ] ],
+	'FIRING 2>2', 'ON CONFLICT DO UPDATE ... WHERE: what was not updated is no sample');
 gives([ 'BEGIN', (map { sprintf $row, @$_ } [ 1, 95, $update ], [ 1, 5, $update ]), 'COMMIT' ], '',
 	'two values for one time in one transaction: the last counts');
 gives("MERGE INTO container_metrics m USING (SELECT C AS c, at(1) AS t, 95 AS v) n ON m.container_id = n.c AND m.at = n.t"
@@ -104,6 +114,9 @@ sql($node, 'postgres', "CREATE FUNCTION heat() RETURNS trigger LANGUAGE plpgsql 
 	  . ' CREATE TRIGGER heat BEFORE UPDATE ON container_metrics FOR EACH ROW EXECUTE FUNCTION heat()');
 gives("SELECT s(C, 1, 5); UPDATE container_metrics SET note = 'm' WHERE container_id = C", 'FIRING 1>1', 'and one that a trigger makes count');
 sql($node, 'postgres', 'DROP TRIGGER heat ON container_metrics');
+
+gives("SELECT s(C, 1, 95); MERGE INTO container_metrics m USING (VALUES (C, at(1)), (C, at(2))) AS n(c, t) ON m.container_id = n.c AND m.at = n.t"
+	  . " WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN DO NOTHING", 'FIRING 1>1', 'MERGE: what it deletes or leaves is no reading');
 
 # Isolation levels, and a constraint that fails at COMMIT.
 gives("BEGIN ISOLATION LEVEL $_; SELECT s(C, 1, 95); COMMIT", 'FIRING 1>1', lc $_) for 'SERIALIZABLE', 'REPEATABLE READ';

@@ -1,4 +1,4 @@
-# More databases than background worker slots: some work wholly, one message says what to do, and
+# Twenty databases and eight background worker slots: some work wholly, one message says what to do, and
 # what becomes free is used.
 use strict;
 use warnings FATAL => 'all';
@@ -12,7 +12,7 @@ my $node = new_server('few', conf => "max_worker_processes = 8\nfsync = off\n", 
 make_host($node, 'postgres');
 sql($node, 'postgres', "SELECT rule('cpu', 1, 'CPU_USAGE', 80)");
 sql($node, 'postgres', 'SELECT alerting.stop()');
-sql($node, 'postgres', "CREATE DATABASE few$_ TEMPLATE postgres") for 1 .. 5;
+sql($node, 'postgres', "CREATE DATABASE few$_ TEMPLATE postgres") for 1 .. 19;
 sql($node, 'postgres', "CREATE DATABASE none$_") for 1 .. 3;
 $node->restart;
 ok(wait_until(sub { sql($node, 'template1', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'alerting sender'") == 3 }),
@@ -27,7 +27,7 @@ for my $database (@working)
 	flush($node, $database);
 	is(alerts($node, $database), 'cpu 10 FIRING 1>1', 'a database that got workers works');
 }
-my ($waiting) = grep { my $d = $_; !grep { $_ eq $d } @working } 'postgres', map { "few$_" } 1 .. 5;
+my ($waiting) = grep { my $d = $_; !grep { $_ eq $d } @working } 'postgres', map { "few$_" } 1 .. 19;
 sql($node, $waiting, "SELECT s(10, 1, 95) FROM generate_series(1, 20)");
 is(sql($node, $waiting, "SELECT alerting.flush('300ms')"), 'f', 'one that did not says so');
 my @messages = slurp_file($node->logfile) =~ /no background worker slot is free/g;

@@ -149,6 +149,10 @@ sql($node, 'detached', "SELECT alerting.detach(); ALTER EXTENSION alerting UPDAT
 	  . " SELECT alerting.attach_metrics('container_metrics')");
 sql($node, 'detached', $added);
 is_catalog(catalog($node, 'detached') =~ s/capture\('2'/capture('1'/gr, $expected, 'detached, updated and attached: the same');
+# A key's new type makes the views anew, with what was granted on them.
+sql($node, 'detached', "ALTER TABLE containers ALTER id TYPE bigint; SELECT alerting.attach('organizations', 'containers')");
+is(sql($node, 'detached', "SELECT has_table_privilege('app', 'alerting.active_alert', 'SELECT'), pg_typeof(container_id) FROM alerting.alert LIMIT 1"),
+	't|bigint', 'grants on views outlive a new type of the key');
 sql($node, 'postgres', 'CREATE DATABASE bare TEMPLATE template0');
 sql($node, 'bare', "CREATE EXTENSION alerting VERSION '1.0'; ALTER EXTENSION alerting UPDATE");
 is(sql($node, 'bare', q{SELECT count(*) FROM pg_class WHERE relnamespace = 'alerting'::regnamespace}), 0, 'an update makes no tables where there are none');
