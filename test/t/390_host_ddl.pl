@@ -8,30 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_server('ddl');
-my ($database, $number) = ('', 0);
-
-# A fresh database with the rule, and an alert that fires.
-sub fresh
-{
-	my (%options) = @_;
-	$database = 'ddl' . ++$number;
-	sql($node, 'postgres', "CREATE DATABASE $database");
-	make_host($node, $database, %options);
-	sql($node, $database, "SELECT rule('cpu', 1, 'CPU_USAGE', 80); SELECT s(10, 1, 95)");
-	flush($node, $database);
-	return;
-}
-
-# Runs SQL that must succeed; gives what it says on the side.
-sub succeeds
-{
-	my ($statement, $name) = @_;
-	my ($result, undef, $said) = $node->psql($database, $statement);
-	is($result, 0, "$name: succeeds") or diag($said);
-	return $said;
-}
-
-sub drop { sql($node, 'postgres', "DROP DATABASE $database WITH (FORCE)"); return; }
+my $database;
 
 # What goes on as it was.
 for my $case (
@@ -51,18 +28,18 @@ for my $case (
 	[ 'ALTER TABLE container_metrics DROP COLUMN memory_percent, ADD COLUMN memory_percent float8', 'INSERT INTO container_metrics (container_id, at, cpu_percent, memory_percent, running, restart_count) VALUES' ])
 {
 	my ($ddl, $insert) = @$case;
-	fresh();
-	succeeds("$ddl; $insert (10, at(2), 5, 5, true, 0), (11, at(2), 95, 5, true, 0)", $ddl);
+	$database = fresh_database($node);
+	statement_ok($node, $database, "$ddl; $insert (10, at(2), 5, 5, true, 0), (11, at(2), 95, 5, true, 0)", $ddl);
 	flush($node, $database);
 	my $expected = "cpu 10 RESOLVED 1>1>2 RECOVERED\ncpu 11 FIRING 2>2";
 	is(alerts($node, $database), $expected, "$ddl: goes on");
 	# And from the tables, with all that was saved.
 	sql($node, $database, 'SELECT alerting.stop()');
-	succeeds("SET timezone = 'UTC'; $insert (11, at(3), 5, 5, true, 0)", "$ddl, stopped");
+	statement_ok($node, $database, "SET timezone = 'UTC'; $insert (11, at(3), 5, 5, true, 0)", "$ddl, stopped");
 	sql($node, $database, 'SELECT alerting.start()');
 	flush($node, $database);
 	is(alerts($node, $database), $expected =~ s/FIRING 2>2/RESOLVED 2>2>3 RECOVERED/r, "$ddl: goes on after a restart");
-	drop();
+	drop_database($node, $database);
 }
 
 $node->stop('fast');

@@ -9,30 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_server('told');
-my ($database, $number) = ('', 0);
-
-# A fresh database with the rule, and an alert that fires.
-sub fresh
-{
-	my (%options) = @_;
-	$database = 'ddl' . ++$number;
-	sql($node, 'postgres', "CREATE DATABASE $database");
-	make_host($node, $database, %options);
-	sql($node, $database, "SELECT rule('cpu', 1, 'CPU_USAGE', 80); SELECT s(10, 1, 95)");
-	flush($node, $database);
-	return;
-}
-
-# Runs SQL that must succeed; gives what it says on the side.
-sub succeeds
-{
-	my ($statement, $name) = @_;
-	my ($result, undef, $said) = $node->psql($database, $statement);
-	is($result, 0, "$name: succeeds") or diag($said);
-	return $said;
-}
-
-sub drop { sql($node, 'postgres', "DROP DATABASE $database WITH (FORCE)"); return; }
+my $database;
 
 # What needs a word from the user: rows are not evaluated, but inserted, and he is told.
 for my $case (
@@ -41,8 +18,8 @@ for my $case (
 	[ 'ALTER TABLE container_metrics RENAME at TO ts', "at => 'ts'" ])
 {
 	my ($ddl, $mapping) = @$case;
-	fresh();
-	my $said = succeeds("$ddl; INSERT INTO container_metrics VALUES (10, at(2), 5, 5, true, 0); INSERT INTO container_metrics VALUES (11, at(2), 95, 5, true, 0)", $ddl);
+	$database = fresh_database($node);
+	my $said = statement_ok($node, $database, "$ddl; INSERT INTO container_metrics VALUES (10, at(2), 5, 5, true, 0); INSERT INTO container_metrics VALUES (11, at(2), 95, 5, true, 0)", $ddl);
 	like($said, qr/WARNING:.*container_metrics.*HINT:.*attach_metrics/s, "$ddl: a warning says what to do");
 	my $warnings = () = $said =~ /WARNING/g;
 	is($warnings, 1, "$ddl: once");
@@ -54,17 +31,17 @@ for my $case (
 	flush($node, $database, name => "$ddl: also after a restart");
 	like(slurp_file($node->logfile, $offset), qr/WARNING:.*container_metrics/, "$ddl: which the log tells");
 	# Other sources are not affected.
-	succeeds("CREATE TABLE more (box int, moment timestamptz, load float8); "
+	statement_ok($node, $database, "CREATE TABLE more (box int, moment timestamptz, load float8); "
 		  . "SELECT alerting.attach_metrics('more', container => 'box', at => 'moment', cpu => 'load'); "
 		  . "INSERT INTO more (box, moment, load) VALUES (20, at(2), 95)", "$ddl, another source");
 	sql($node, $database, "SELECT rule('hooli', 2, 'CPU_USAGE', 80)");
 	flush($node, $database, name => "$ddl: another source is evaluated");
 	is(alerts($node, $database, 'container_id = 20'), 'hooli 20 FIRING 2>2', "$ddl: as if nothing were");
 	# What was inserted meanwhile is judged once the mapping fits again.
-	succeeds("SELECT alerting.attach_metrics('container_metrics', $mapping)", "$ddl, attached again");
+	statement_ok($node, $database, "SELECT alerting.attach_metrics('container_metrics', $mapping)", "$ddl, attached again");
 	flush($node, $database, name => "$ddl: attached again");
 	is(alerts($node, $database, 'container_id IN (10, 11)'), "cpu 10 RESOLVED 1>1>2 RECOVERED\ncpu 11 FIRING 2>2", "$ddl: nothing was lost");
-	drop();
+	drop_database($node, $database);
 }
 
 # Columns of the containers table.
@@ -75,30 +52,30 @@ for my $case (
 	[ 'ALTER TABLE organizations RENAME name TO title', "organization => 'organization_id'" ])
 {
 	my ($ddl, $mapping) = @$case;
-	fresh();
+	$database = fresh_database($node);
 	sql($node, $database, "INSERT INTO containers VALUES (30, 1, 'new')");
-	succeeds("$ddl; INSERT INTO container_metrics VALUES (10, at(2), 5, 5, true, 0); INSERT INTO container_metrics VALUES (30, at(2), 95, 5, true, 0)", $ddl);
+	statement_ok($node, $database, "$ddl; INSERT INTO container_metrics VALUES (10, at(2), 5, 5, true, 0); INSERT INTO container_metrics VALUES (30, at(2), 95, 5, true, 0)", $ddl);
 	ok($node->poll_query_until($database, "SELECT problem IS NOT NULL FROM alerting.status()"), "$ddl: status() tells the problem");
 	like(sql($node, $database, 'SELECT problem FROM alerting.status()'), qr/column .* does not exist/, "$ddl: in words");
-	succeeds("UPDATE containers SET organization_id = organization_id WHERE false", "$ddl, the host's statements") unless $ddl =~ /owner_id/;
-	succeeds("SELECT alerting.attach('organizations', 'containers', $mapping)", "$ddl, attached again");
+	statement_ok($node, $database, "UPDATE containers SET organization_id = organization_id WHERE false", "$ddl, the host's statements") unless $ddl =~ /owner_id/;
+	statement_ok($node, $database, "SELECT alerting.attach('organizations', 'containers', $mapping)", "$ddl, attached again");
 	flush($node, $database, name => "$ddl: attached again");
 	is(alerts($node, $database), "cpu 10 RESOLVED 1>1>2 RECOVERED\ncpu 30 FIRING 2>2", "$ddl: nothing was lost");
 	is(sql($node, $database, 'SELECT problem FROM alerting.status()'), '', "$ddl: status() has no problem any more");
-	drop();
+	drop_database($node, $database);
 }
 
 # A column that is dropped takes nothing with it but what depends on it.
-fresh();
-succeeds('ALTER TABLE container_metrics DROP COLUMN memory_percent; INSERT INTO container_metrics VALUES (11, at(2), 95, true, 0)', 'DROP COLUMN');
-succeeds("SELECT alerting.attach_metrics('container_metrics')", 'attached again');
+$database = fresh_database($node);
+statement_ok($node, $database, 'ALTER TABLE container_metrics DROP COLUMN memory_percent; INSERT INTO container_metrics VALUES (11, at(2), 95, true, 0)', 'DROP COLUMN');
+statement_ok($node, $database, "SELECT alerting.attach_metrics('container_metrics')", 'attached again');
 flush($node, $database);
 is(alerts($node, $database, 'container_id = 11'), 'cpu 11 FIRING 2>2', 'a mapped column is dropped');
 
 # The whole table, replaced by a partitioned one of the same name.
-succeeds('DROP TABLE container_metrics', 'DROP TABLE of the metrics');
+statement_ok($node, $database, 'DROP TABLE container_metrics', 'DROP TABLE of the metrics');
 flush($node, $database, name => 'the evaluator goes on without it');
-succeeds(<<'SQL', 'a partitioned table takes its place');
+statement_ok($node, $database, <<'SQL', 'a partitioned table takes its place');
 CREATE TABLE container_metrics (container_id int, at timestamptz, cpu_percent float8, memory_percent float8, running bool, restart_count int)
   PARTITION BY RANGE (at);
 CREATE TABLE now PARTITION OF container_metrics DEFAULT;
@@ -107,11 +84,11 @@ SELECT s(11, 3, 5);
 SQL
 flush($node, $database);
 is(alerts($node, $database, 'container_id = 11'), 'cpu 11 RESOLVED 2>2>3 RECOVERED', 'and is evaluated');
-drop();
+drop_database($node, $database);
 
 # Or without losing a row: the old table becomes its first partition, while rows come.
-fresh();
-succeeds(<<'SQL', 'the table becomes a partition of its successor');
+$database = fresh_database($node);
+statement_ok($node, $database, <<'SQL', 'the table becomes a partition of its successor');
 BEGIN;
 ALTER TABLE container_metrics RENAME TO container_metrics_old;
 CREATE TABLE container_metrics (LIKE container_metrics_old INCLUDING ALL) PARTITION BY RANGE (at);
@@ -122,16 +99,16 @@ SELECT alerting.detach_metrics('container_metrics_old');
 SELECT s(10, 3, 5);
 COMMIT;
 SQL
-succeeds('SELECT s(11, 3, 95), s(12, 3, 95)', 'inserts through the parent');
-succeeds("INSERT INTO container_metrics_old VALUES (11, at(4), 5, 5, true, 0)", 'and into the partition itself');
+statement_ok($node, $database, 'SELECT s(11, 3, 95), s(12, 3, 95)', 'inserts through the parent');
+statement_ok($node, $database, "INSERT INTO container_metrics_old VALUES (11, at(4), 5, 5, true, 0)", 'and into the partition itself');
 flush($node, $database);
 is(alerts($node, $database), "cpu 10 RESOLVED 1>1>3 RECOVERED\ncpu 11 RESOLVED 2>2>4 RECOVERED\ncpu 12 FIRING 3>3",
 	'the table becomes a partition of its successor: each row counts once');
-drop();
+drop_database($node, $database);
 
 # Keys widened from int4 to int8, as the host's own foreign keys are.
-fresh();
-succeeds(<<'SQL', 'keys become int8');
+$database = fresh_database($node);
+statement_ok($node, $database, <<'SQL', 'keys become int8');
 ALTER TABLE containers ALTER id TYPE bigint;
 ALTER TABLE container_metrics ALTER container_id TYPE bigint;
 INSERT INTO containers VALUES (5000000000, 1, 'large');
@@ -139,23 +116,23 @@ INSERT INTO container_metrics VALUES (10, at(2), 5, 5, true, 0), (5000000000, at
 SQL
 flush($node, $database);
 is(alerts($node, $database), 'cpu 10 RESOLVED 1>1>2 RECOVERED', 'keys become int8: goes on');
-succeeds("SELECT alerting.attach('organizations', 'containers'); INSERT INTO container_metrics VALUES (5000000000, at(3), 95, 5, true, 0)", 'attached again');
+statement_ok($node, $database, "SELECT alerting.attach('organizations', 'containers'); INSERT INTO container_metrics VALUES (5000000000, at(3), 95, 5, true, 0)", 'attached again');
 flush($node, $database, name => 'a key that needs 8 bytes');
 is(alerts($node, $database, 'container_id > 100'), 'cpu 5000000000 FIRING 3>3', 'fires');
-drop();
+drop_database($node, $database);
 
 # A function that a mapping calls is replaced, and breaks for a while.
-fresh(attach => "CREATE FUNCTION load(m float8) RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT m';"
+$database = fresh_database($node, attach => "CREATE FUNCTION load(m float8) RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT m';"
 	  . " SELECT alerting.attach_metrics('container_metrics', cpu => 'load(m.cpu_percent)')");
-succeeds("CREATE OR REPLACE FUNCTION load(m float8) RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT m * 2'; SELECT s(11, 2, 45)", 'a mapped function is replaced');
+statement_ok($node, $database, "CREATE OR REPLACE FUNCTION load(m float8) RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT m * 2'; SELECT s(11, 2, 45)", 'a mapped function is replaced');
 flush($node, $database);
 is(alerts($node, $database, 'container_id = 11'), 'cpu 11 FIRING 2>2', 'its new body counts');
-my $said = succeeds("CREATE OR REPLACE FUNCTION load(m float8) RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT m / 0'; SELECT s(11, 3, 5)", 'a mapped function fails');
+my $said = statement_ok($node, $database, "CREATE OR REPLACE FUNCTION load(m float8) RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT m / 0'; SELECT s(11, 3, 5)", 'a mapped function fails');
 like($said, qr/WARNING:.*container_metrics/, 'which is told');
 flush($node, $database, name => 'the evaluator goes on');
 is(sql($node, $database, 'SELECT skipped FROM alerting.status()'), 1, 'and counted');
-succeeds('DROP FUNCTION load(float8) CASCADE; SELECT s(11, 4, 5)', 'a mapped function is dropped');
-succeeds("SELECT alerting.attach_metrics('container_metrics', cpu => 'cpu_percent')", 'attached again');
+statement_ok($node, $database, 'DROP FUNCTION load(float8) CASCADE; SELECT s(11, 4, 5)', 'a mapped function is dropped');
+statement_ok($node, $database, "SELECT alerting.attach_metrics('container_metrics', cpu => 'cpu_percent')", 'attached again');
 flush($node, $database);
 is(alerts($node, $database, 'container_id = 11'), 'cpu 11 RESOLVED 2>2>2 RECOVERED', 'the reading under the new mapping corrects the last one');
 

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(catalog is_catalog new_server make_host sql flush alerts worker_pid wait_for_workers
+our @EXPORT = qw(catalog drop_database fresh_database is_catalog new_server make_host sql flush alerts statement_ok worker_pid wait_for_workers
   wait_for_alerts wait_until);
 
 # A started server. preload => 1: with shared_preload_libraries; conf: more lines; start => 0: not yet.
@@ -75,6 +75,30 @@ sub make_host
 		  or BAIL_OUT("cannot make the host: $stderr");
 	}
 	return;
+}
+
+# A database of its own, with the host, a rule and an alert that fires; gives its name.
+my $fresh = 0;
+sub fresh_database
+{
+	my ($node, %options) = @_;
+	my $database = 'fresh' . ++$fresh;
+	sql($node, 'postgres', "CREATE DATABASE $database");
+	make_host($node, $database, %options);
+	sql($node, $database, "SELECT rule('cpu', 1, 'CPU_USAGE', 80); SELECT s(10, 1, 95)");
+	flush($node, $database);
+	return $database;
+}
+
+sub drop_database { my ($node, $database) = @_; sql($node, 'postgres', "DROP DATABASE $database WITH (FORCE)"); return; }
+
+# Runs SQL that must succeed; gives what it says on the side.
+sub statement_ok
+{
+	my ($node, $database, $statement, $name) = @_;
+	my ($result, undef, $said) = $node->psql($database, $statement);
+	is($result, 0, "$name: succeeds") or diag($said);
+	return $said;
 }
 
 # Runs SQL in the database, gives its output; errors end the test.
