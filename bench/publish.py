@@ -94,7 +94,8 @@ def main():
         fills["goals"] = goals_table(goals)
     for entry in entries:
         if entry["kind"] == "machine":
-            fills["machine"] = entry["text"] + ("; the quick run." if entry["quick"] else ".")
+            busy = f"; it was busy otherwise (load average {entry['load']:.0f})" if entry["load"] > 2 else ""
+            fills["machine"] = entry["text"] + busy + ("; the quick run." if entry["quick"] else ".")
         elif entry["kind"] == "output":
             fills[entry["part"]] = f"`{entry['command']}`\n\n" + tables_of(entry["text"])
         elif entry["kind"] == "text":

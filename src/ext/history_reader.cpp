@@ -39,20 +39,23 @@ const HistoryRow* SourceHistory::Peek() {
 }
 
 void SourceHistory::Add(std::span<const Sample> samples) {
+  found_.resize(samples.size());
+  engine_.FindAll(samples, found_);
   std::vector<std::string_view> strangers;
-  for (const Sample& sample : samples) {
-    if (adopt_ && engine_.Find(sample.container) == kNoContainer) {
-      strangers.push_back(sample.container);
-    }
+  for (size_t i = 0; adopt_ && i < samples.size(); ++i) {
+    if (found_[i] == kNoContainer) strangers.push_back(samples[i].container);
   }
-  if (!strangers.empty()) adopt_(strangers);
-  for (const Sample& sample : samples) {
-    const ContainerRef container = engine_.Find(sample.container);
-    if (container == kNoContainer) {
+  if (!strangers.empty()) {
+    adopt_(strangers);
+    engine_.FindAll(samples, found_);
+  }
+  rows_.reserve(rows_.size() + samples.size());
+  for (size_t i = 0; i < samples.size(); ++i) {
+    if (found_[i] == kNoContainer) {
       ++unknown_;
       continue;
     }
-    rows_.push_back({sample, container});
+    rows_.push_back({samples[i], found_[i]});
     rows_.back().sample.container = {};
   }
 }

@@ -68,7 +68,8 @@ class SourceHistory {
   bool done_ = false;
 
   Portal portal_ = nullptr;
-  std::vector<Sample> fetched_;  // from the cursor, with the bytes of their keys
+  std::vector<Sample> fetched_;      // from the cursor, with the bytes of their keys
+  std::vector<ContainerRef> found_;  // of the samples that are added
   std::vector<KeyBytes> keys_;
   bool in_slices_ = false;
   Micros slice_after_ = kNoTime;
