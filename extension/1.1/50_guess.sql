@@ -18,12 +18,24 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    ORDER BY array_position($2, alerting.plain_name(a.attname)), a.attnum LIMIT 1;
 $function$;
 
--- The columns of `rel` that refer to `target` by a foreign key of one column, quoted.
+-- The columns of `rel` that refer to a row of `target`, quoted: by a foreign key of one column, or in a
+-- wider one (a tenant is often part of all keys) at the place of a column that is unique by itself.
 CREATE OR REPLACE FUNCTION alerting.referring_columns(rel regclass, target regclass) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT coalesce(array_agg(DISTINCT quote_ident(a.attname)), '{}')
-    FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
-   WHERE c.contype = 'f' AND c.conrelid = $1 AND c.confrelid = $2 AND cardinality(c.conkey) = 1;
+    FROM pg_constraint c CROSS JOIN unnest(c.conkey, c.confkey) AS k(own, referred)
+    JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.own
+   WHERE c.contype = 'f' AND c.conrelid = $1 AND c.confrelid = $2
+     AND (cardinality(c.conkey) = 1
+          OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $2 AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] = k.referred
+                        AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL));
+$function$;
+
+-- What a row of `rel` is called in columns that refer to it or describe it: "pods" gives "pod".
+CREATE OR REPLACE FUNCTION alerting.row_name(rel regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN n.name ~ 'ies$' THEN regexp_replace(n.name, 'ies$', 'y') ELSE regexp_replace(n.name, '([^s])s$', '\1') END
+    FROM (SELECT alerting.plain_name(c.relname) AS name FROM pg_class c WHERE c.oid = $1) n;
 $function$;
 
 -- The organization column of a containers table: its only foreign key to organizations, else by name.
@@ -33,7 +45,8 @@ DECLARE
   referring text[] := alerting.referring_columns(containers, organizations);
 BEGIN
   RETURN CASE WHEN cardinality(referring) = 1 THEN referring[1]
-              ELSE alerting.guess_column(containers, ARRAY['organizationid', 'organisationid', 'orgid', 'organization', 'organisation']) END;
+              ELSE alerting.guess_column(containers, ARRAY['organizationid', 'organisationid', 'orgid', 'organization', 'organisation',
+                     alerting.row_name(organizations) || 'id', 'organizationuuid', alerting.row_name(organizations) || 'uuid']) END;
 END
 $function$;
 
@@ -52,14 +65,76 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
      AND first.conrelid = $2 AND second.confrelid = $1 AND first.confrelid <> $2;
 $function$;
 
--- The time column of a metrics table. Numbers are a time only when their unit is said.
+-- The time column of a metrics table. Numbers are a time only when their unit is said, by the caller or
+-- by the column's name.
 CREATE OR REPLACE FUNCTION alerting.guess_at(metrics regclass, numbers boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT alerting.guess_column($1, ARRAY['at', 'time', 'timestamp', 'ts', 'recordedat', 'sampledat', 'collectedat',
-    'measuredat', 'capturedat', 'observedat', 'reportedat', 'lastseen', 'lastseenat']
-    || CASE WHEN $1 = (SELECT b.containers::oid FROM alerting.host_binding b)
-            THEN ARRAY['updatedat', 'createdat'] ELSE ARRAY['createdat', 'updatedat'] END,
-    CASE WHEN $2 THEN 'N' ELSE 'D' END);
+  WITH names(list) AS (
+    SELECT ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat', 'collectedat', 'measuredat', 'capturedat', 'observedat',
+                 'reportedat', 'scrapedat', 'sampletime', 'collectiontime', 'measurementtime', 'eventtime', 'lastseen', 'lastseenat']
+           || CASE WHEN $1 = (SELECT b.containers::oid FROM alerting.host_binding b)
+                   THEN ARRAY['updatedat', 'createdat', 'insertedat'] ELSE ARRAY['createdat', 'insertedat', 'updatedat'] END),
+  suffixed(list) AS (
+    SELECT array_agg(n.name || s.suffix ORDER BY n.position, s.suffix)
+      FROM names, unnest(names.list || ARRAY['epoch', 'unix']) WITH ORDINALITY AS n(name, position), unnest(ARRAY['ms', 'us']) AS s(suffix)),
+  utc(list) AS (
+    SELECT array_agg(n.name || s.suffix ORDER BY n.position, s.suffix)
+      FROM names, unnest(names.list) WITH ORDINALITY AS n(name, position), unnest(ARRAY['', 'utc']) AS s(suffix))
+  SELECT CASE WHEN $2 THEN alerting.guess_column($1, utc.list || suffixed.list || ARRAY['epoch', 'unix'], 'N')
+              ELSE coalesce(alerting.guess_column($1, utc.list, 'D'), alerting.guess_column($1, suffixed.list, 'N')) END
+    FROM utc, suffixed;
+$function$;
+
+-- The unit of a numeric time column, where its name says it: ts_ms, timestampMillis, epoch_seconds.
+CREATE OR REPLACE FUNCTION alerting.guess_unit(metrics regclass, at text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN n.name ~ '(at|time|timestamp|ts|epoch|unix|utc)(ms|millis|milliseconds)$' THEN 'ms'
+              WHEN n.name ~ '(at|time|timestamp|ts|epoch|unix|utc)(us|micros|microseconds)$' THEN 'us'
+              WHEN n.name ~ '(at|time|timestamp|ts|epoch|unix|utc)(sec|secs|seconds)$' THEN 's' END
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (SELECT alerting.plain_name(a.attname) AS name) n
+   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory = 'N' AND $2 IN (a.attname, quote_ident(a.attname))
+   ORDER BY (a.attname = $2) DESC LIMIT 1;
+$function$;
+
+-- Percentages. Where the name doesn't say so, an integer is no percentage but a counter or millicores;
+-- what is called utilization is as often a share of 1.
+CREATE OR REPLACE FUNCTION alerting.guess_percent(metrics regclass, thing text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT coalesce(
+    alerting.guess_column($1, ARRAY(
+      SELECT x.name || m.middle || p.suffix
+        FROM unnest(CASE $2 WHEN 'cpu' THEN ARRAY['cpu', 'containercpu'] ELSE ARRAY['memory', 'mem', 'containermemory'] END) WITH ORDINALITY AS x(name, n)
+       CROSS JOIN unnest(ARRAY['', 'usage', 'used', 'utilization', 'load']) WITH ORDINALITY AS m(middle, n)
+       CROSS JOIN unnest(ARRAY['percent', 'percentage', 'pct', 'perc']) WITH ORDINALITY AS p(suffix, n)
+       WHERE $2 = 'cpu' OR m.middle <> 'load'
+       ORDER BY x.n, m.n, p.n), 'N'),
+    (SELECT quote_ident(a.attname) FROM pg_attribute a
+      WHERE a.attrelid = $1 AND quote_ident(a.attname) = alerting.guess_column($1, ARRAY['cpuusage', 'cpu'], 'N') AND $2 = 'cpu'
+        AND a.atttypid IN ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype)));
+$function$;
+
+-- What is used and its limit, in the same unit: bytes, unless the names of both say another one.
+CREATE OR REPLACE FUNCTION alerting.guess_memory(metrics regclass, OUT used text, OUT memory_limit text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  unit text;
+BEGIN
+  FOREACH unit IN ARRAY ARRAY['bytes', 'kb', 'kib', 'mb', 'mib', 'gb', 'gib'] LOOP
+    used := alerting.guess_column(metrics, ARRAY(
+      SELECT n.name || s.suffix
+        FROM unnest(ARRAY['memoryused', 'memoryusage', 'memused', 'memusage', 'memory', 'mem', 'memoryworkingset', 'memworkingset', 'workingset',
+                          'memoryrss', 'memrss', 'rss']) WITH ORDINALITY AS n(name, position)
+       CROSS JOIN unnest(CASE unit WHEN 'bytes' THEN ARRAY['', unit] ELSE ARRAY[unit] END) WITH ORDINALITY AS s(suffix, position)
+       WHERE s.suffix <> '' OR n.name NOT IN ('memory', 'mem')
+       ORDER BY n.position, s.position), 'N');
+    memory_limit := alerting.guess_column(metrics, ARRAY(
+      SELECT n.name || s.suffix
+        FROM unnest(ARRAY['memorylimit', 'memlimit', 'memorytotal', 'memtotal', 'memorymax', 'memmax']) WITH ORDINALITY AS n(name, position)
+       CROSS JOIN unnest(CASE unit WHEN 'bytes' THEN ARRAY['', unit] ELSE ARRAY[unit] END) WITH ORDINALITY AS s(suffix, position)
+       ORDER BY n.position, s.position), 'N');
+    EXIT WHEN used IS NOT NULL AND memory_limit IS NOT NULL;
+  END LOOP;
+END
 $function$;
 
 -- Whether the container runs: a boolean column, else a state whose value 'running' says so.
@@ -71,6 +146,10 @@ DECLARE
 BEGIN
   IF found_column IS NOT NULL THEN
     RETURN found_column;
+  END IF;
+  found_column := alerting.guess_column(metrics, ARRAY['isrunning', 'isup', 'isalive'], 'N');
+  IF found_column IS NOT NULL THEN
+    RETURN format('m.%s <> 0', found_column);
   END IF;
   found_column := alerting.guess_column(metrics, ARRAY['state', 'status', 'containerstate', 'containerstatus', 'phase'], 'SE');
   IF found_column IS NULL THEN

@@ -30,19 +30,15 @@ DECLARE
   memory_limit text;
 BEGIN
   IF given ->> 'cpu' IS NULL THEN
-    result := result || jsonb_build_object('cpu', alerting.guess_column(metrics, ARRAY['cpupercent', 'cpupercentage', 'cpupct',
-      'cpuusagepercent', 'cpuusagepercentage', 'cpuusage', 'cpuutilization', 'cpu'], 'N'));
+    result := result || jsonb_build_object('cpu', alerting.guess_percent(metrics, 'cpu'));
   END IF;
   IF num_nonnulls(given ->> 'memory', given ->> 'memory_used', given ->> 'memory_limit') = 0 THEN
-    result := result || jsonb_build_object('memory', alerting.guess_column(metrics, ARRAY['memorypercent', 'memorypercentage',
-      'memorypct', 'mempercent', 'mempercentage', 'mempct', 'memoryusagepercent', 'memoryusagepercentage', 'memoryutilization'], 'N'));
+    result := result || jsonb_build_object('memory', alerting.guess_percent(metrics, 'memory'));
   END IF;
   -- Use without limit says nothing, nor does a limit without use.
   IF coalesce(given ->> 'memory', result ->> 'memory') IS NULL THEN
-    used := coalesce(given ->> 'memory_used', alerting.guess_column(metrics, ARRAY['memoryused', 'memoryusedbytes', 'memoryusage',
-      'memoryusagebytes', 'memorybytes', 'memused', 'memusage', 'memusedbytes', 'memusagebytes', 'membytes'], 'N'));
-    memory_limit := coalesce(given ->> 'memory_limit', alerting.guess_column(metrics, ARRAY['memorylimit', 'memorylimitbytes',
-      'memlimit', 'memlimitbytes', 'memorytotal', 'memorytotalbytes', 'memtotal', 'memorymax', 'memorymaxbytes'], 'N'));
+    SELECT coalesce(given ->> 'memory_used', g.used), coalesce(given ->> 'memory_limit', g.memory_limit)
+      INTO used, memory_limit FROM alerting.guess_memory(metrics) g;
     IF used <> '' AND memory_limit <> '' THEN
       result := result || CASE WHEN given ->> 'memory_used' IS NULL THEN jsonb_build_object('memory_used', used) ELSE '{}' END
                        || CASE WHEN given ->> 'memory_limit' IS NULL THEN jsonb_build_object('memory_limit', memory_limit) ELSE '{}' END;
@@ -72,7 +68,8 @@ BEGIN
     referring := CASE WHEN metrics = host.containers THEN ARRAY[host.container_key]
                       ELSE alerting.referring_columns(metrics, host.containers) END;
     result := jsonb_build_object('container', CASE WHEN cardinality(referring) = 1 THEN referring[1]
-                ELSE alerting.guess_column(metrics, ARRAY['containerid', 'dockercontainerid', 'container']) END);
+                ELSE alerting.guess_column(metrics, ARRAY['containerid', alerting.row_name(host.containers) || 'id', 'containeruuid',
+                       alerting.row_name(host.containers) || 'uuid', 'dockercontainerid', 'container', alerting.row_name(host.containers)]) END);
   END IF;
   IF given ->> 'at' IS NULL THEN
     result := result || jsonb_build_object('at', alerting.guess_at(metrics, at_unit IS NOT NULL));
@@ -152,7 +149,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
      WHERE i.indrelid = metrics AND i.indisvalid AND i.indpred IS NULL
        AND (pg_get_indexdef(i.indexrelid, 1, true) = at
             OR (pg_get_indexdef(i.indexrelid, 1, true) = container
-                AND (at <> ALL (alerting.plain_columns(metrics, ARRAY[container, at]))
+                AND (i.indisunique AND i.indnkeyatts = 1
+                     OR at <> ALL (alerting.plain_columns(metrics, ARRAY[container, at]))
                      OR at IN (SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(2, i.indnkeyatts) k)))));
 $function$;
 
@@ -163,6 +161,37 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
               ELSE format('Consider CREATE INDEX %sON %s (%s);', CASE WHEN r.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END,
                           metrics, array_to_string(c.columns, ', ')) END
     FROM pg_class r, alerting.plain_columns(metrics, ARRAY[container, at]) AS c(columns) WHERE r.oid = metrics;
+$function$;
+
+-- What newcomers would else miss in silence: rows that no trigger of this table sees, and columns that look
+-- like a metric which is not mapped.
+CREATE OR REPLACE FUNCTION alerting.warn_of_unseen(metrics regclass, mapping jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  unused text;
+  children text;
+BEGIN
+  SELECT string_agg(i.inhrelid::regclass::text, ', ' ORDER BY i.inhrelid) INTO children
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
+   WHERE c.oid = metrics AND c.relkind = 'r' AND NOT EXISTS (
+         SELECT FROM pg_trigger t WHERE t.tgrelid = i.inhrelid AND t.tgname LIKE 'alerting\_capture%')
+     AND i.inhrelid::regclass::text NOT LIKE '\_timescaledb\_internal.%';
+  IF children IS NOT NULL THEN
+    RAISE WARNING 'rows that are written into the tables that inherit from % are not seen: %', metrics, children
+      USING DETAIL = 'Triggers of a table do not fire for its child tables, also where a trigger routes the rows there.',
+            HINT = 'Attach each child table, too, and each new one when it is created; or partition the table declaratively.';
+  END IF;
+  SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO unused
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (SELECT alerting.plain_name(a.attname) AS name) n
+   WHERE a.attrelid = metrics AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory = 'N'
+     AND (n.name ~ 'cpu' AND NOT mapping ? 'cpu'
+          OR n.name ~ '^(container)?mem' AND NOT mapping ?| ARRAY['memory', 'memory_used']
+          OR n.name ~ 'restart' AND NOT mapping ? 'restarts');
+  IF unused IS NOT NULL THEN
+    RAISE NOTICE 'columns of % that look like metrics, but are not mapped: %', metrics, unused
+      USING HINT = 'Map what you need: cpu and memory are percentages, for example cpu => ''100 * cpu_ratio''; restarts is a counter.';
+  END IF;
+END
 $function$;
 
 -- Replay after a restart reads what is newer than each container's last judged sample.

@@ -47,6 +47,7 @@ BEGIN
   END IF;
   guessed := alerting.guess_row(metrics_table, given, at_unit) || alerting.guess_readings(metrics_table, given);
   mapping := guessed || jsonb_strip_nulls(given);
+  at_unit := coalesce(at_unit, alerting.guess_unit(metrics_table, mapping ->> 'at'));
   IF mapping ->> 'container' IS NULL THEN
     RAISE EXCEPTION 'cannot tell which container a row of table % is about', metrics_table
       USING ERRCODE = 'invalid_parameter_value',
@@ -96,7 +97,7 @@ BEGIN
   IF before IS NULL THEN
     RETURN NEXT format('attached metrics %s', metrics_table);
     RETURN QUERY SELECT format('%s: %s', w.name, wanted ->> w.name)
-                   FROM unnest(ARRAY['container', 'at'] || readings || 'level'::text) WITH ORDINALITY AS w(name, position)
+                   FROM unnest(ARRAY['container', 'at', 'at_unit'] || readings || 'level'::text) WITH ORDINALITY AS w(name, position)
                   WHERE wanted ->> w.name IS NOT NULL ORDER BY w.position;
   ELSIF cardinality(differences) > 0 THEN
     RETURN NEXT format('changed metrics %s', metrics_table);
@@ -112,6 +113,10 @@ BEGIN
   END IF;
   IF before IS NULL AND alerting.has_no_rules() THEN
     RAISE NOTICE 'there are no rules yet' USING HINT = alerting.example_rule(source);
+  END IF;
+  IF before IS NULL OR cardinality(differences) > 0 THEN
+    -- Of what was said not to be wanted ('') nothing is told.
+    PERFORM alerting.warn_of_unseen(metrics_table, mapping);
   END IF;
   PERFORM alerting.warn_of_missing_index(metrics_table, wanted ->> 'container', wanted ->> 'at');
 END

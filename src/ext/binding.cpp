@@ -59,11 +59,12 @@ SourceMapping ReadMapping(const pg::Rows& rows, uint64_t row, KeyKind key_kind) 
 
 std::vector<Source> LoadSources(KeyKind key_kind) {
   // Intervals of months have no fixed length: a month counts 30 days, as everywhere in PostgreSQL.
+  // The longest ones have more microseconds than fit.
   const pg::Rows rows = pg::Execute(
       "SELECT id, metrics::oid, container, at, cpu, memory, memory_used, memory_limit, running,"
       " restarts, time_zone, coalesce(at_unit, ''),"
-      " (extract(epoch FROM max_age) * 1000000)::int8,"
-      " (extract(epoch FROM stale_after) * 1000000)::int8,"
+      " least(extract(epoch FROM max_age) * 1000000, 9223372036854775807)::int8,"
+      " least(extract(epoch FROM stale_after) * 1000000, 9223372036854775807)::int8,"
       // Partitions are left out by their bounds, which are mostly those of time.
       " (SELECT coalesce(bool_or(i.leading = s.container AND i.second = s.at)"
       " AND NOT bool_or(i.leading = s.at), false) FROM (SELECT"
@@ -121,6 +122,16 @@ const Source* Binding::FindSource(uint32_t id) const {
     if (source.mapping.id == id) return &source;
   }
   return nullptr;
+}
+
+bool HasColumn(Oid relation, const std::string& quoted) {
+  if (quoted.empty()) return false;
+  std::string name;
+  for (size_t i = quoted[0] == '"' ? 1 : 0; i < quoted.size(); ++i) {
+    if (quoted[i] == '"') ++i;  // of a doubled one the second, the closing one has none
+    if (i < quoted.size()) name += quoted[i];
+  }
+  return pg::Call([&] { return SearchSysCacheExistsAttName(relation, name.c_str()); });
 }
 
 Oid TablesOwner() {

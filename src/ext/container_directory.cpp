@@ -7,12 +7,11 @@ namespace alerting::ext {
 
 namespace {
 
-std::string FindSql(const Binding& binding, bool lock) {
+std::string FindSql(const Binding& binding, const std::string& name, bool lock) {
   const std::string key = "c." + binding.container_key;
   const std::string type = KeyTypeName(binding.key_kind);
   std::string sql = "SELECT k.alerting_ordinal::pg_catalog.int4, (" + binding.organization +
-                    ")::pg_catalog.text, " +
-                    (binding.name.empty() ? std::string("NULL") : "c." + binding.name) +
+                    ")::pg_catalog.text, " + (name.empty() ? std::string("NULL") : "c." + name) +
                     "::pg_catalog.text" + " FROM pg_catalog.unnest($1::pg_catalog.text[]::" + type +
                     "[]) WITH ORDINALITY" + " AS k (alerting_key, alerting_ordinal) JOIN " +
                     binding.containers + " c ON " + key + " = k.alerting_key";
@@ -20,10 +19,20 @@ std::string FindSql(const Binding& binding, bool lock) {
   return sql;
 }
 
+// Names are ornaments: when the host renames or drops their column, alerts go on without them.
+void WarnOfMissingNames(const std::string& table, const std::string& column) {
+  pg::Call([&] {
+    ereport(WARNING, (errcode(ERRCODE_UNDEFINED_COLUMN),
+                      errmsg("alerting: table %s has no column %s any more, alerts show no names",
+                             table.c_str(), column.c_str()),
+                      errhint("Call alerting.attach() again; name => says which column it is.")));
+  });
+}
+
 }  // namespace
 
 ContainerDirectory::ContainerDirectory(const Binding& binding)
-    : binding_(binding), find_(FindSql(binding, false)), find_and_lock_(FindSql(binding, true)) {
+    : binding_(binding), name_(binding.name) {
   if (!binding.organization_name.empty()) {
     organization_names_.emplace("SELECT o." + binding.organization_key + "::pg_catalog.text, o." +
                                 binding.organization_name + "::pg_catalog.text FROM " +
@@ -33,9 +42,17 @@ ContainerDirectory::ContainerDirectory(const Binding& binding)
 }
 
 std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
-    pg::Statement* statement, const std::vector<std::string>& keys) {
+    bool lock, const std::vector<std::string>& keys) {
   std::unordered_map<std::string, ContainerInfo> found;
   if (keys.empty()) return found;
+  if (!name_.empty() && !HasColumn(binding_.containers_oid, name_)) {
+    WarnOfMissingNames(binding_.containers, name_);
+    name_.clear();
+    find_.reset();
+    find_and_lock_.reset();
+  }
+  std::optional<pg::Statement>& statement = lock ? find_and_lock_ : find_;
+  if (!statement) statement.emplace(FindSql(binding_, name_, lock));
   std::vector<std::string> texts;
   texts.reserve(keys.size());
   for (const std::string& key : keys) texts.push_back(KeyText(binding_.key_kind, key));
@@ -50,12 +67,12 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
 
 std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Find(
     const std::vector<std::string>& keys) {
-  return Run(&find_, keys);
+  return Run(false, keys);
 }
 
 std::unordered_map<std::string, ContainerInfo> ContainerDirectory::FindAndLock(
     const std::vector<std::string>& keys) {
-  return Run(&find_and_lock_, keys);
+  return Run(true, keys);
 }
 
 std::vector<std::string> ContainerDirectory::AllKeyTexts() const {
@@ -72,6 +89,11 @@ std::unordered_map<std::string, std::string> ContainerDirectory::OrganizationNam
     const std::vector<std::string>& organizations) {
   std::unordered_map<std::string, std::string> names;
   if (!organization_names_ || organizations.empty()) return names;
+  if (!HasColumn(binding_.organizations_oid, binding_.organization_name)) {
+    WarnOfMissingNames(binding_.organizations, binding_.organization_name);
+    organization_names_.reset();
+    return names;
+  }
   const pg::UserScope user(binding_.organizations_owner, true);
   const pg::Rows rows = organization_names_->Run(pg::Params().TextArray(organizations));
   for (uint64_t row = 0; row < rows.size(); ++row) names[rows.Text(row, 0)] = rows.Text(row, 1);

@@ -35,12 +35,13 @@ class ContainerDirectory {
       const std::vector<std::string>& organizations);
 
  private:
-  std::unordered_map<std::string, ContainerInfo> Run(pg::Statement* statement,
+  std::unordered_map<std::string, ContainerInfo> Run(bool lock,
                                                      const std::vector<std::string>& keys);
 
   const Binding& binding_;
-  pg::Statement find_;
-  pg::Statement find_and_lock_;
+  std::string name_;  // of the column that names containers; empty: none, or none any more
+  std::optional<pg::Statement> find_;
+  std::optional<pg::Statement> find_and_lock_;
   std::optional<pg::Statement> organization_names_;
 };
 

@@ -42,9 +42,11 @@ std::optional<ContainersTable> FindContainersTable() {
   const pg::UserScope user(binding_owner, false);
   const pg::Rows rows = find->Run();
   if (rows.size() == 0) return std::nullopt;
-  return ContainersTable{pg::QualifiedName(rows.OidValue(0, 0)), rows.Text(0, 1),
-                         KeyTypeName(ParseKeyKind(rows.Text(0, 2))), rows.Text(0, 3),
-                         rows.OidValue(0, 4)};
+  const Oid table = rows.OidValue(0, 0);
+  const std::string name = rows.Text(0, 3);
+  return ContainersTable{pg::QualifiedName(table), rows.Text(0, 1),
+                         KeyTypeName(ParseKeyKind(rows.Text(0, 2))),
+                         HasColumn(table, name) ? name : "", rows.OidValue(0, 4)};
 }
 
 // The rows of this key, by the calling statement's snapshot: `what` is a select list over alias c.

@@ -47,9 +47,7 @@ for my $case (
 # Columns of the containers table.
 for my $case (
 	[ 'ALTER TABLE containers RENAME organization_id TO owner_id', "organization => 'owner_id'" ],
-	[ 'ALTER TABLE containers RENAME id TO container_id', "organization => 'organization_id'" ],
-	[ 'ALTER TABLE containers RENAME name TO title', "name => 'title'" ],
-	[ 'ALTER TABLE organizations RENAME name TO title', "organization => 'organization_id'" ])
+	[ 'ALTER TABLE containers RENAME id TO container_id', "organization => 'organization_id'" ])
 {
 	my ($ddl, $mapping) = @$case;
 	$database = fresh_database($node);
@@ -62,6 +60,27 @@ for my $case (
 	flush($node, $database, name => "$ddl: attached again");
 	is(alerts($node, $database), "cpu 10 RESOLVED 1>1>2 RECOVERED\ncpu 30 FIRING 2>2", "$ddl: nothing was lost");
 	is(sql($node, $database, 'SELECT problem FROM alerting.status()'), '', "$ddl: status() has no problem any more");
+	drop_database($node, $database);
+}
+
+# Names are ornaments: without them alerts go on, and the log tells.
+for my $case (
+	[ 'ALTER TABLE containers RENAME name TO "the ""name"""', 'containers', 'name' ],
+	[ 'ALTER TABLE organizations DROP name', 'organizations', 'name' ])
+{
+	my ($ddl, $table, $column) = @$case;
+	$database = fresh_database($node);
+	sql($node, $database, "INSERT INTO containers VALUES (30, 1, 'new'); INSERT INTO alerting.webhook (organization_id, url) VALUES (1, 'https://nobody.invalid/')");
+	my $offset = -s $node->logfile;
+	statement_ok($node, $database, "$ddl; INSERT INTO container_metrics VALUES (10, at(2), 5, 5, true, 0), (30, at(2), 95, 5, true, 0)", $ddl);
+	flush($node, $database, name => "$ddl: alerts go on");
+	is(alerts($node, $database), "cpu 10 RESOLVED 1>1>2 RECOVERED\ncpu 30 FIRING 2>2", "$ddl: as before");
+	like(slurp_file($node->logfile, $offset), qr/WARNING:  alerting: table public\.$table has no column $column any more, alerts show no names/, "$ddl: the log tells");
+	is(sql($node, $database, "SELECT payload #>> '{data,organization,name}' IS NULL OR payload #>> '{data,container,name}' IS NULL FROM alerting.delivery WHERE payload #>> '{data,container,id}' = '30'"),
+		't', "$ddl: a webhook has no name");
+	is(sql($node, $database, "SELECT count(*) FROM alerting.active_alert WHERE container_name IS NULL"), $table eq 'containers' ? 1 : 0, "$ddl: active_alert");
+	statement_ok($node, $database, q{SELECT alerting.attach('organizations', 'containers', name => '"the ""name"""')}, "$ddl, attached again") if $table eq 'containers';
+	is(sql($node, $database, "SELECT container_name FROM alerting.active_alert"), 'new', "$ddl: with the name of its column");
 	drop_database($node, $database);
 }
 

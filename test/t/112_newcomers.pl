@@ -1,0 +1,117 @@
+# What newcomers meet: which columns are guessed, and which rather not; words for what would go wrong in
+# silence; two who attach at once; and arguments nobody should give.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use AlertingTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('newcomers');
+my $database = 'newcomers';
+$node->safe_psql('postgres', "CREATE DATABASE $database");
+$node->safe_psql($database, q{
+	SET client_min_messages = warning;
+	CREATE TABLE tenants (id int PRIMARY KEY, title text);
+	CREATE TABLE services (id int PRIMARY KEY, tenant_id int, label text, title text);
+	INSERT INTO tenants VALUES (1, 'Initech');
+	INSERT INTO services VALUES (10, 1, 'l', 'web');
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach('tenants', 'services')});
+is($node->safe_psql($database, 'SELECT organization, name, organization_name FROM alerting.host_binding'), 'tenant_id|title|title',
+	"columns called after the other table's rows");
+
+# Column definitions and what is made of them. Each table has a key column.
+for my $case (
+	[ 'service_id int, recorded_at timestamptz, cpu_pct real',                                  'container service_id, at recorded_at, cpu cpu_pct' ],
+	[ 'service_id int, "recordedAtUtc" timestamp, "cpuUsagePercent" numeric',                   'container service_id, at "recordedAtUtc", cpu "cpuUsagePercent"' ],
+	[ 'service_id int, inserted_at timestamp, cpu double precision',                            'container service_id, at inserted_at, cpu cpu' ],
+	[ 'service_id int, created_at timestamp, sampled_at timestamp, cpu numeric',                'container service_id, at sampled_at, cpu cpu' ],
+	[ 'service_id int, ts bigint, cpu numeric',                                                 'cannot tell the time of a row of table public.guesses' ],
+	[ 'service_id int, ts_ms bigint, cpu numeric',                                              'container service_id, at ts_ms, at_unit ms, cpu cpu' ],
+	[ 'service_id int, "timestampUs" bigint, cpu numeric',                                      'container service_id, at "timestampUs", at_unit us, cpu cpu' ],
+	[ 'service_id int, time timestamptz, time_ms bigint, cpu numeric',                          'container service_id, at "time", cpu cpu' ],
+	# Counters of nanoseconds, millicores, shares of 1: no percentages.
+	[ 'service_id int, at timestamptz, cpu_usage bigint, running bool',                         'container service_id, at at, running running | cpu_usage' ],
+	[ 'service_id int, at timestamptz, cpu int, mem_ratio real, restarts int',                  'container service_id, at at, restarts restarts | cpu, mem_ratio' ],
+	[ 'service_id int, at timestamptz, cpu_utilization real, memory_utilization real, up bool', 'container service_id, at at, running up | cpu_utilization, memory_utilization' ],
+	[ 'service_id int, at timestamptz, cpu_usage real, "memPct" real',                          'container service_id, at at, cpu cpu_usage, memory "memPct"' ],
+	# Use and limit in one unit, or not at all.
+	[ 'service_id int, at timestamptz, mem_rss bigint, mem_limit bigint',                       'container service_id, at at, memory_used mem_rss, memory_limit mem_limit' ],
+	[ 'service_id int, at timestamptz, memory_usage_mb int, memory_limit_mb int',               'container service_id, at at, memory_used memory_usage_mb, memory_limit memory_limit_mb' ],
+	[ 'service_id int, at timestamptz, memory_usage_kb int, memory_limit_mb int, alive bool',   'container service_id, at at, running alive | memory_usage_kb, memory_limit_mb' ],
+	# States.
+	[ 'service_id int, at timestamptz, is_running smallint',                                    'container service_id, at at, running (m.is_running <> 0)' ],
+	[ 'service_id int, at timestamptz, running int, "State" text',                              q{container service_id, at at, running (lower(m."State") = 'running'::text)} ],
+	[ 'service_id int, at timestamptz, status int',                                             'no metric of table public.guesses is mapped' ],
+	# Keys.
+	[ 'service int, at timestamptz, cpu_percent real',                                          'container service, at at, cpu cpu_percent' ],
+	[ 'id int, at timestamptz, cpu_percent real',                                               'cannot tell which container a row of table public.guesses is about' ])
+{
+	my ($columns, $expected) = @$case;
+	my (undef, $out, $err) = $node->psql($database, qq{
+		BEGIN;
+		CREATE TABLE guesses ($columns, UNIQUE (} . ($columns =~ /^(\w+)/)[0] . q{));
+		SELECT count(*) FROM alerting.attach_metrics('guesses');
+		SELECT concat_ws(', ', 'container ' || container, 'at ' || at, 'at_unit ' || at_unit, 'cpu ' || cpu, 'memory ' || memory,
+		                 'memory_used ' || memory_used, 'memory_limit ' || memory_limit, 'running ' || running, 'restarts ' || restarts)
+		  FROM alerting.metric_source;
+		ROLLBACK}, on_error_stop => 1);
+	my ($mapped) = grep { /^container/ } split /\n/, $out // '';
+	$mapped .= " | $1" if $err =~ /NOTICE:  columns of public.guesses that look like metrics, but are not mapped: (.*)/;
+	($mapped) = $err =~ /ERROR:  (.*)/ if $err =~ /ERROR/;
+	is($mapped, $expected, $columns);
+}
+
+# A guess that is wrong is worse than none; '' is an answer, and nothing is told of it.
+my (undef, $out, $err) = $node->psql($database, q{
+	CREATE TABLE asked (service_id int PRIMARY KEY, at timestamptz, cpu_cores int, mem_ratio real, up bool);
+	SELECT alerting.attach_metrics('asked', cpu => '', memory => '100 * mem_ratio')});
+unlike($err, qr/look like metrics/, 'what was answered is not asked');
+
+# Inheritance: a table's triggers do not see its children's rows, wherever those are routed.
+(undef, undef, $err) = $node->psql($database, q{
+	SET client_min_messages = warning;
+	CREATE TABLE history (service_id int, at timestamptz, cpu_percent real);
+	CREATE TABLE history_2026 () INHERITS (history);
+	CREATE INDEX ON history (service_id, at);
+	CREATE INDEX ON history_2026 (service_id, at);
+	SELECT alerting.attach_metrics('history', max_age => NULL)});
+like($err, qr/WARNING:  rows that are written into the tables that inherit from public\.history are not seen: public\.history_2026/, 'child tables are told');
+(undef, undef, $err) = $node->psql($database, q{
+	SET client_min_messages = warning;
+	SELECT alerting.attach_metrics('history_2026', max_age => NULL);
+	SELECT alerting.attach_metrics('history', max_age => NULL, stale_after => '6 minutes');
+	CREATE FUNCTION route() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO history_2026 VALUES (NEW.*); RETURN NULL; END';
+	CREATE TRIGGER route BEFORE INSERT ON history FOR EACH ROW EXECUTE FUNCTION route();
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90);
+	INSERT INTO history VALUES (10, '2026-03-02 10:00Z', 95), (10, '2026-03-02 10:01Z', 5)});
+is($err, '', 'and not once they are attached');
+is(alerts($node, $database), 'cpu 10 RESOLVED 10:00:00 10:00:00 10:01:00', "a routed row counts by its child table's trigger");
+
+# Lengths of time that are longer than time.
+$node->safe_psql($database, q{
+	SET client_min_messages = error;
+	SELECT alerting.attach_metrics('asked', cpu => '', memory => '100 * mem_ratio', max_age => '178000000 years', stale_after => '178000000 years');
+	SELECT alerting.create_rule(1, 'memory', 'MEMORY_USAGE', 90);
+	INSERT INTO asked VALUES (10, '2026-03-02 10:00Z', NULL, 0.95, NULL)});
+like(alerts($node, $database), qr/^memory 10 FIRING 10:00:00 10:00:00$/m, 'the longest max_age and stale_after');
+is($node->safe_psql($database, 'SELECT problem IS NULL FROM alerting.status()'), 't', 'are no problem');
+
+# Two who attach at once, as a deployment on several machines does.
+$node->safe_psql($database, 'CREATE TABLE late (service_id int REFERENCES services, at timestamptz, cpu_percent real, PRIMARY KEY (service_id, at))');
+my @sessions = map { $node->background_psql($database, on_error_stop => 1) } 1 .. 2;
+$_->query_safe('SET client_min_messages = error') for @sessions;
+$sessions[0]->query_safe(q{BEGIN; SELECT alerting.attach('tenants', 'services'); SELECT alerting.attach_metrics('late')});
+$sessions[1]->query_until(qr/sent/, "\\echo sent\nSELECT alerting.attach('tenants', 'services'); SELECT alerting.attach_metrics('late');\n");
+$node->poll_query_until($database, q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%alerting.attach%')});
+$sessions[0]->query_safe('COMMIT');
+like($sessions[1]->query_safe('SELECT count(*) FROM alerting.metric_source WHERE metrics = \'late\'::regclass'), qr/^already attached metrics public\.late, nothing changed\n1$/m,
+	'the second one changes nothing');
+$_->quit for @sessions;
+
+clean_log_ok($node, qr/cannot tell (?:the time|which container) |no metric of table/);
+$node->stop;
+done_testing();
