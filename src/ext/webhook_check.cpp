@@ -88,7 +88,9 @@ void CheckAddress(const Url& url, const IpAddress& address, const AddressPolicy&
   const std::string kind(policy.Refusal(address));
   if (!kind.empty()) {
     Refuse("URL leads to a network that webhooks must not reach",
-           FormatIpAddress(address) + " is a " + kind + " address.", kHint);
+           FormatIpAddress(address) + (strchr("Iu", kind[0]) ? " is an " : " is a ") + kind +
+               " address.",
+           kHint);
   }
   if (!url.https && !policy.IsListed(address)) {
     Refuse("URL is plain http to a network that is not listed",
