@@ -68,8 +68,11 @@ std::vector<Source> LoadSources(KeyKind key_kind) {
       // Partitions are left out by their bounds, which are mostly those of time.
       " (SELECT coalesce(bool_or(i.leading = s.container AND i.second = s.at)"
       " AND NOT bool_or(i.leading = s.at), false) FROM (SELECT"
-      " pg_get_indexdef(x.indexrelid, 1, true) AS leading, pg_get_indexdef(x.indexrelid, 2, true) "
-      "AS second"
+      // By the catalogs alone: pg_get_indexdef() would wait for who has locked the table.
+      " (SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = x.indrelid"
+      "   AND a.attnum = x.indkey[0]) AS leading,"
+      " (SELECT quote_ident(a.attname) FROM pg_attribute a WHERE a.attrelid = x.indrelid"
+      "   AND a.attnum = x.indkey[1] AND x.indnkeyatts > 1) AS second"
       " FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid AND c.relkind = 'r'"
       " WHERE x.indrelid = s.metrics AND x.indisvalid AND x.indpred IS NULL) i)"
       " FROM alerting.metric_source s ORDER BY id");
