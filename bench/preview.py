@@ -46,8 +46,8 @@ def main():
             print(f"| {name} | {median:.2f} | {ROWS / median / 1e6:.1f} |")
         print()
         ours, floor = medians["preview"], medians["count(*) with the same filter"]
-        result.goal(f"preview, {ROWS / 1e6:g} million rows", f"{ROWS / ours / 1e6:.2f} M rows/s", "printed beside count(*)", True, ours / floor,
-                    f"count(*), {ROWS / floor / 1e6:.1f} M rows/s")
+        result.figure(f"preview, {ROWS / 1e6:g} million rows", f"{ROWS / ours / 1e6:.2f} M rows/s", ours / floor,
+                      f"count(*), {ROWS / floor / 1e6:.1f} M rows/s")
     finally:
         cluster.stop()
 

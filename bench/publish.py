@@ -71,17 +71,20 @@ def plot(title, x_label, y_label, series):
     return "\n".join(out + ["</svg>"]) + "\n"
 
 
+VERDICTS = {True: "ok", False: "**missed**", None: ""}
+
+
 def goals_table(entries):
     lines = ["| goal | value | beside | wanted | |", "|---|---|---|---|---|"]
     for entry in entries:
         beside = f"{entry['ratio']:.2f} × {entry['beside']}" if entry["ratio"] is not None else entry["beside"]
-        lines.append(f"| {entry['name']} | {entry['value']} | {beside} | {entry['goal']} | {'ok' if entry['ok'] else '**missed**'} |")
+        lines.append(f"| {entry['name']} | {entry['value']} | {beside} | {entry['goal']} | {VERDICTS[entry['ok']]} |")
     return "\n".join(lines)
 
 
 def tables_of(output):
     """What a part printed, without its goals, which stand in one table."""
-    kept = [line for line in output.split("\n") if not re.match(r"(ok  |MISS) ", line)]
+    kept = [line for line in output.split("\n") if not re.match(r"(ok  |MISS|note) ", line)]
     return "\n".join(kept).strip()
 
 

@@ -98,8 +98,8 @@ def main():
         print("The plan of a table that holds more history is kept for the docs: " + plan.split("\n")[0] + "\n")
         result.text("explain", plan)
     for containers, rows, saved, nothing, plain in goals:
-        result.goal(f"restart, {containers:,} containers, {rows:,} rows, after a shutdown", f"{saved:.2f} s", "printed", True, saved / plain, f"sequential read {plain:.2f} s")
-        result.goal(f"restart, {containers:,} containers, {rows:,} rows, nothing saved", f"{nothing:.2f} s", "printed", True, nothing / plain, f"sequential read {plain:.2f} s")
+        result.figure(f"restart, {containers:,} containers, {rows:,} rows, after a shutdown", f"{saved:.2f} s", saved / plain, f"sequential read {plain:.2f} s")
+        result.figure(f"restart, {containers:,} containers, {rows:,} rows, nothing saved", f"{nothing:.2f} s", nothing / plain, f"sequential read {plain:.2f} s")
         result.point("restart", "after a shutdown", containers, saved)
         result.point("restart", "nothing saved", containers, nothing)
         result.point("restart", "sequential read", containers, plain)

@@ -4,6 +4,9 @@ import json
 import os
 
 
+VERDICTS = {True: "ok  ", False: "MISS", None: "note"}
+
+
 def keep(**entry):
     path = os.environ.get("ALERTING_BENCH_RESULTS")
     if path:
@@ -14,13 +17,19 @@ def keep(**entry):
 def line(entry):
     ratio = f", {entry['ratio']:.2f} × {entry['beside']}" if entry["ratio"] is not None else ""
     aside = f" ({entry['beside']})" if entry["ratio"] is None and entry["beside"] else ""
-    verdict = "ok  " if entry["ok"] else "MISS"
-    return f"{verdict} {entry['name']}: {entry['value']}{ratio}{aside}; goal: {entry['goal']}"
+    return f"{VERDICTS[entry['ok']]} {entry['name']}: {entry['value']}{ratio}{aside}" + (f"; goal: {entry['goal']}" if entry["goal"] else "")
 
 
 def goal(name, value, target, ok, ratio=None, beside=""):
     """One goal: its value with the unit, the ratio to what stands beside it, what was wanted."""
     entry = dict(kind="goal", name=name, value=value, ratio=ratio, beside=beside, goal=target, ok=bool(ok))
+    print(line(entry), flush=True)
+    keep(**entry)
+
+
+def figure(name, value, ratio=None, beside=""):
+    """A value that has no goal, for the same table."""
+    entry = dict(kind="goal", name=name, value=value, ratio=ratio, beside=beside, goal="", ok=None)
     print(line(entry), flush=True)
     keep(**entry)
 

@@ -88,6 +88,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $func
 DECLARE
   reason text;
 BEGIN
+  -- Whoever may execute it could hang it on a table of his own.
+  IF TG_RELID IS DISTINCT FROM to_regclass('alerting.alert') THEN
+    RAISE EXCEPTION 'alerting.alert_deleted() is a trigger of alerting.alert alone' USING ERRCODE = 'trigger_protocol_violated';
+  END IF;
   reason := CASE WHEN NOT alerting.container_exists(OLD.container_id::text) THEN 'CONTAINER_DELETED'
                  WHEN NOT EXISTS (SELECT FROM alerting.alert_rule r WHERE r.id = OLD.rule_id) THEN 'RULE_DELETED'
                  ELSE 'ALERT_DELETED' END;
@@ -101,6 +105,10 @@ $function$;
 CREATE OR REPLACE FUNCTION alerting.alert_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
+  -- Whoever may execute it could hang it on a table of his own.
+  IF TG_RELID IS DISTINCT FROM to_regclass('alerting.alert') THEN
+    RAISE EXCEPTION 'alerting.alert_truncated() is a trigger of alerting.alert alone' USING ERRCODE = 'trigger_protocol_violated';
+  END IF;
   PERFORM alerting.enqueue_resolved(a.id, 'ALERT_DELETED'),
           alerting.notify_transition('alert.resolved', a.id, a.rule_id, a.container_id::text)
      FROM alerting.alert a WHERE a.status = 'FIRING';

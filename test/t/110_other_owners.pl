@@ -172,6 +172,19 @@ $node->safe_psql('secured', q{SET app.organization = 1; INSERT INTO container_me
 is(alerts($node, 'secured'), "cpu 1 FIRING 10:00:00 10:00:00\ncpu 2 FIRING 10:00:00 10:00:00", 'forced row security hides nothing from alerting');
 is($node->safe_psql('secured', q{SELECT string_agg(container_name, ' ' ORDER BY 1) FROM alerting.active_alert}), 'db web', 'nor the names');
 
-clean_log_ok($node, qr/must be owner of table/);
+# The functions behind our triggers, on a table of his own.
+$node->safe_psql('secured', q{GRANT USAGE ON SCHEMA alerting TO tenant; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA alerting TO tenant;
+	CREATE SCHEMA own AUTHORIZATION tenant; SET ROLE tenant;
+	CREATE TABLE own.alert (id text, rule_id text, container_id int);
+	CREATE TRIGGER deleted AFTER DELETE ON own.alert FOR EACH ROW EXECUTE FUNCTION alerting.alert_deleted();
+	CREATE TRIGGER truncated AFTER TRUNCATE ON own.alert EXECUTE FUNCTION alerting.alert_truncated();
+	INSERT INTO own.alert VALUES ('x', 'y', 1)});
+for my $command ('DELETE FROM', 'TRUNCATE')
+{
+	my (undef, undef, $error) = $node->psql('secured', "$command own.alert", extra_params => [ '-U', 'tenant' ]);
+	like($error, qr/is a trigger of alerting\.alert alone/, "$command a table with our trigger");
+}
+
+clean_log_ok($node, qr/must be owner of table|is a trigger of alerting\.alert alone/);
 $node->stop;
 done_testing();
