@@ -2,6 +2,7 @@
 #include "pg/worker.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 #include <new>
 #include <utility>
@@ -37,11 +38,25 @@ void Report(const Error& error) {
 }
 
 // PostgreSQL code.
+void Override(const char* name, const char* value) {
+  SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+// Where a worker and a user's command wait for each other (TRUNCATE ... CASCADE takes our tables in
+// another order than a query does), the server ends the one that has waited for deadlock_timeout:
+// we give up long before.
+void LimitLockWaits() {
+  char text[16];
+  snprintf(text, sizeof(text), "%d", std::clamp(DeadlockTimeout / 4, 1, 250));
+  Override("lock_timeout", text);
+}
+
 void HandleInterrupts() {
   CHECK_FOR_INTERRUPTS();
   if (ConfigReloadPending) {
     ConfigReloadPending = false;
     ProcessConfigFile(PGC_SIGHUP);
+    LimitLockWaits();
   }
 }
 
@@ -167,16 +182,12 @@ class Loop {
   int errors_ = 0;
 };
 
-void Override(const char* name, const char* value) {
-  SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
-}
-
 }  // namespace
 
 void ApplyWorkerSettings() {
   Call([&] {
     Override("search_path", "pg_catalog, pg_temp");
-    Override("lock_timeout", "1000");
+    LimitLockWaits();
     Override("statement_timeout", "0");
     Override("idle_in_transaction_session_timeout", "0");
     Override("default_transaction_isolation", "read committed");

@@ -41,7 +41,8 @@ struct WorkerExit {};
 // extension's OID, InvalidOid when it is not installed.
 Oid LockExtension();
 
-// Opens the per-transaction rules of workers (statement timeout off, lock_timeout short).
+// Opens the per-transaction rules of workers (statement timeout off, lock_timeout below
+// deadlock_timeout).
 void ApplyWorkerSettings();
 
 }  // namespace alerting::pg

@@ -94,11 +94,27 @@ for my $table (qw(alerting.alert containers organizations))
 	sql($node, 'postgres', "SELECT s($container, 2, 95), s(99, 2, 95)");
 	# Longer than the workers' lock timeout; what was taken from the queue must not be lost.
 	is(sql($node, 'postgres', "SELECT alerting.flush('1500ms')"), 'f', "$table locked exclusively: flush() tells");
+	# A worker that waits for the table with a lock on another one must not become the holder's deadlock.
+	$holder->query_safe("LOCK TABLE $_ IN ACCESS EXCLUSIVE MODE")
+	  for qw(alerting.host_binding alerting.alert_rule alerting.webhook alerting.alert alerting.delivery alerting.series_state container_metrics);
 	$holder->query_safe('COMMIT');
 	flush($node, 'postgres');
 	is(alerts($node, 'postgres', "container_id = $container"), "cpu $container FIRING 2>2",
 		"$table locked exclusively: the alert follows");
 }
+
+# TRUNCATE ... CASCADE takes our tables in another order than the workers' queries do: it must not be
+# the one that ends when they wait for each other.
+sql($node, 'postgres', 'CREATE DATABASE truncated');
+make_host($node, 'truncated');
+my $rounds = "TRUNCATE organizations, containers CASCADE;\n"
+  . "INSERT INTO organizations VALUES (1); INSERT INTO containers (id, organization_id) SELECT g, 1 FROM generate_series(10, 19) g;\n"
+  . "SELECT rule('cpu', 1, 'CPU_USAGE', 80) IS NULL; SELECT alerting.create_webhook(1, 'https://example.invalid/') IS NULL;\n"
+  . "SELECT s(c, 1, 95) IS NULL FROM generate_series(10, 19) c;\n";
+my ($result, undef, $error) = $node->psql('truncated', "SET client_min_messages = error;\n" . $rounds x 300);
+is($result, 0, 'TRUNCATE ... CASCADE while workers work') or diag($error);
+flush($node, 'truncated');
+is(sql($node, 'truncated', "SELECT count(*) FROM alerting.alert WHERE status = 'FIRING'"), 10, 'and what was inserted last is judged');
 
 # A metrics table that cannot be read when the evaluator starts delays no other one.
 sql($node, 'postgres', <<'SQL');
