@@ -20,6 +20,7 @@ import time
 import urllib.request
 
 import fleet
+import result
 from pgtemp import Cluster
 
 PARTS = ("latency", "throughput", "isolation")
@@ -120,7 +121,9 @@ def latency():
         floor, ours = (list(map(float, results[name].split())) for name in ("floor", "alerting"))
         report(f"| LISTEN wake-up and one libcurl request | {floor[0]:,.0f} | {floor[1]:,.0f} |")
         report(f"| alerting | {ours[0]:,.0f} | {ours[1]:,.0f} |")
-        report(f"| ratio | {ours[0] / floor[0]:.2f} | {ours[1] / floor[1]:.2f} |")
+        report(f"| ratio | {ours[0] / floor[0]:.2f} | {ours[1] / floor[1]:.2f} |\n")
+        result.goal("delivery, COMMIT to arrival", f"p50 {ours[0] / 1000:.2f} ms, p99 {ours[1] / 1000:.1f} ms", "p50 under 2 ms and 2 × the floor",
+                    ours[0] < 2000 and ours[0] <= 2 * floor[0], ours[0] / floor[0], f"wake-up and request {floor[0] / 1000:.2f} ms")
 
 
 def throughput():
@@ -164,7 +167,9 @@ def throughput():
         report("| what | webhooks a second | CPU, µs a webhook |\n|---|---|---|")
         report(f"| raw libcurl multi (mean of before and after) | {raw_rate:,.0f} | {raw_cpu / BACKLOG * 1e6:.1f} |")
         report(f"| alerting, each attempt logged | {rate:,.0f} | {cpu / BACKLOG * 1e6:.1f} |")
-        report(f"| ratio | {rate / raw_rate:.2f} | {raw_cpu / cpu:.2f} |")
+        report(f"| ratio | {rate / raw_rate:.2f} | {raw_cpu / cpu:.2f} |\n")
+        result.goal(f"delivery, a backlog of {BACKLOG:,}, each attempt logged", f"{rate:,.0f} webhooks/s", "at least 0.7 ×", rate >= 0.7 * raw_rate,
+                    rate / raw_rate, f"libcurl alone {raw_rate:,.0f}/s")
 
         bench.sql("update alerting.delivery set status = 'PENDING', attempts = 0")
         wait_for(lambda: stats()["count"] >= BACKLOG + BACKLOG // 10)

@@ -3,6 +3,7 @@
 
 #include <unordered_set>
 
+#include "ext/alert_statements.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -12,82 +13,6 @@ namespace {
 // Deliveries are enqueued for so many alerts at a time: then sorting them, rendered, fits work_mem.
 constexpr size_t kAlertsPerStatement = 400;
 
-constexpr char kLockRules[] =
-    "SELECT id, organization_id::text FROM alerting.alert_rule WHERE id = ANY ($1)"
-    " FOR KEY SHARE SKIP LOCKED";
-constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
-
-// A delivery refers to its webhook. Which webhooks a rule's alerts go to, and those that are free.
-constexpr char kLockWebhooks[] =
-    "SELECT w.id FROM alerting.webhook w WHERE w.is_active AND w.organization_id IN (SELECT"
-    " r.organization_id FROM alerting.alert_rule r WHERE r.id = ANY ($1))"
-    " FOR KEY SHARE OF w SKIP LOCKED";
-constexpr char kFindWebhooks[] =
-    "SELECT r.id, w.id FROM alerting.alert_rule r JOIN alerting.webhook w"
-    " ON w.organization_id = r.organization_id WHERE w.is_active AND r.id = ANY ($1)";
-
-constexpr char kFindFiring[] =
-    "SELECT k.ordinal::int4, a.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
-    " AS k (rule_id, container_id, ordinal) JOIN alerting.alert a ON a.rule_id = k.rule_id"
-    " AND a.container_id::text = k.container_id AND a.status = 'FIRING'";
-
-// The payload is rendered once per alert, not once per webhook.
-constexpr char kEnqueueFiring[] =
-    "INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)"
-    " SELECT alerting.cuid(), w.id, f.alert_id, 'alert.firing', f.payload FROM ("
-    "SELECT k.ordinal, k.alert_id, r.organization_id, alerting.firing_payload(k.alert_id, r.id,"
-    " r.name, r.condition, r.threshold, r.duration, k.container_id, k.container_name,"
-    " r.organization_id::text, k.organization_name, k.started_at, k.fired_at, k.value) AS payload"
-    " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],"
-    " $7::timestamptz[], $8::float8[]) WITH ORDINALITY AS k (alert_id, rule_id, container_id,"
-    " container_name, organization_name, started_at, fired_at, value, ordinal)"
-    " JOIN alerting.alert_rule r ON r.id = k.rule_id OFFSET 0) f"
-    " JOIN alerting.webhook w ON w.organization_id = f.organization_id AND w.is_active"
-    " ORDER BY f.ordinal";
-
-constexpr char kLockAlerts[] =
-    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND status = 'FIRING'"
-    " FOR NO KEY UPDATE SKIP LOCKED";
-constexpr char kFindAlerts[] =
-    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND status = 'FIRING'";
-
-constexpr char kLockResolvedWebhooks[] =
-    "SELECT w.id FROM alerting.webhook w WHERE w.id IN (SELECT f.webhook_id FROM alerting.delivery "
-    "f"
-    " WHERE f.alert_id = ANY ($1) AND f.event = 'alert.firing') FOR KEY SHARE OF w SKIP LOCKED";
-constexpr char kFindResolvedWebhooks[] =
-    "SELECT f.alert_id, f.webhook_id FROM alerting.delivery f"
-    " WHERE f.alert_id = ANY ($1) AND f.event = 'alert.firing'";
-
-constexpr char kResolveAlerts[] =
-    "UPDATE alerting.alert a SET status = 'RESOLVED', resolved_at = k.resolved_at,"
-    " resolve_reason = k.reason FROM unnest($1::text[], $2::timestamptz[], $3::text[])"
-    " AS k (id, resolved_at, reason) WHERE a.id = k.id AND a.status = 'FIRING'";
-
-constexpr char kEnqueueResolved[] =
-    "INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)"
-    " SELECT alerting.cuid(), f.webhook_id, f.alert_id, 'alert.resolved',"
-    " alerting.resolved_payload(f.payload, k.resolved_at, k.reason)"
-    " FROM unnest($1::text[], $2::timestamptz[], $3::text[]) WITH ORDINALITY"
-    " AS k (id, resolved_at, reason, ordinal)"
-    " JOIN alerting.delivery f ON f.alert_id = k.id AND f.event = 'alert.firing'"
-    " ORDER BY k.ordinal, f.seq";
-
-constexpr char kNotify[] =
-    "SELECT pg_notify('alerting', jsonb_build_object('event', $4, 'alertId', k.alert_id,"
-    " 'ruleId', k.rule_id, 'containerId', k.container_id)::text)"
-    " FROM unnest($1::text[], $2::text[], $3::text[]) AS k (alert_id, rule_id, container_id)";
-
-std::string InsertAlertsSql(const Binding& binding) {
-  return "INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at,"
-         " value) SELECT k.id, k.rule_id, k.container_id::" +
-         std::string(KeyTypeName(binding.key_kind)) +
-         ", 'FIRING', k.started_at, k.fired_at, nullif(k.value, 'NaN')"
-         " FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],"
-         " $6::float8[]) AS k (id, rule_id, container_id, started_at, fired_at, value)"
-         " ON CONFLICT DO NOTHING RETURNING id";
-}
-
 // The first column's values of rows (what, webhook) whose webhook is not among the locked ones.
 std::unordered_set<std::string> Blocked(const pg::Rows& rows,
                                         const std::unordered_set<std::string>& locked) {
@@ -96,13 +21,6 @@ std::unordered_set<std::string> Blocked(const pg::Rows& rows,
     if (!locked.contains(rows.Text(row, 1))) values.insert(rows.Text(row, 0));
   }
   return values;
-}
-
-std::string DeleteOrphansSql(const Binding& binding) {
-  return "DELETE FROM alerting.alert WHERE id IN (SELECT id FROM alerting.alert WHERE container_id "
-         "= "
-         "ANY ($1::text[]::" +
-         std::string(KeyTypeName(binding.key_kind)) + "[]) FOR UPDATE SKIP LOCKED)";
 }
 
 std::unordered_set<std::string> FirstColumn(const pg::Rows& rows) {

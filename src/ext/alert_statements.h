@@ -1,0 +1,97 @@
+// The statements of ext/alert_store.h. All go by lists of keys, and those that lock skip what
+// somebody else has locked.
+#ifndef ALERTING_EXT_ALERT_STATEMENTS_H_
+#define ALERTING_EXT_ALERT_STATEMENTS_H_
+
+#include <string>
+
+#include "ext/binding.h"
+
+namespace alerting::ext {
+
+inline constexpr char kLockRules[] =
+    "SELECT id, organization_id::text FROM alerting.alert_rule WHERE id = ANY ($1)"
+    " FOR KEY SHARE SKIP LOCKED";
+inline constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
+
+// A delivery refers to its webhook. Which webhooks a rule's alerts go to, and those that are free.
+inline constexpr char kLockWebhooks[] =
+    "SELECT w.id FROM alerting.webhook w WHERE w.is_active AND w.organization_id IN (SELECT"
+    " r.organization_id FROM alerting.alert_rule r WHERE r.id = ANY ($1))"
+    " FOR KEY SHARE OF w SKIP LOCKED";
+inline constexpr char kFindWebhooks[] =
+    "SELECT r.id, w.id FROM alerting.alert_rule r JOIN alerting.webhook w"
+    " ON w.organization_id = r.organization_id WHERE w.is_active AND r.id = ANY ($1)";
+
+inline constexpr char kFindFiring[] =
+    "SELECT k.ordinal::int4, a.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
+    " AS k (rule_id, container_id, ordinal) JOIN alerting.alert a ON a.rule_id = k.rule_id"
+    " AND a.container_id::text = k.container_id AND a.status = 'FIRING'";
+
+// The payload is rendered once per alert, not once per webhook.
+inline constexpr char kEnqueueFiring[] =
+    "INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)"
+    " SELECT alerting.cuid(), w.id, f.alert_id, 'alert.firing', f.payload FROM ("
+    "SELECT k.ordinal, k.alert_id, r.organization_id, alerting.firing_payload(k.alert_id, r.id,"
+    " r.name, r.condition, r.threshold, r.duration, k.container_id, k.container_name,"
+    " r.organization_id::text, k.organization_name, k.started_at, k.fired_at, k.value) AS payload"
+    " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],"
+    " $7::timestamptz[], $8::float8[]) WITH ORDINALITY AS k (alert_id, rule_id, container_id,"
+    " container_name, organization_name, started_at, fired_at, value, ordinal)"
+    " JOIN alerting.alert_rule r ON r.id = k.rule_id OFFSET 0) f"
+    " JOIN alerting.webhook w ON w.organization_id = f.organization_id AND w.is_active"
+    " ORDER BY f.ordinal";
+
+inline constexpr char kLockAlerts[] =
+    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND status = 'FIRING'"
+    " FOR NO KEY UPDATE SKIP LOCKED";
+inline constexpr char kFindAlerts[] =
+    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND status = 'FIRING'";
+
+inline constexpr char kLockResolvedWebhooks[] =
+    "SELECT w.id FROM alerting.webhook w WHERE w.id IN (SELECT f.webhook_id FROM alerting.delivery "
+    "f"
+    " WHERE f.alert_id = ANY ($1) AND f.event = 'alert.firing') FOR KEY SHARE OF w SKIP LOCKED";
+inline constexpr char kFindResolvedWebhooks[] =
+    "SELECT f.alert_id, f.webhook_id FROM alerting.delivery f"
+    " WHERE f.alert_id = ANY ($1) AND f.event = 'alert.firing'";
+
+inline constexpr char kResolveAlerts[] =
+    "UPDATE alerting.alert a SET status = 'RESOLVED', resolved_at = k.resolved_at,"
+    " resolve_reason = k.reason FROM unnest($1::text[], $2::timestamptz[], $3::text[])"
+    " AS k (id, resolved_at, reason) WHERE a.id = k.id AND a.status = 'FIRING'";
+
+inline constexpr char kEnqueueResolved[] =
+    "INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)"
+    " SELECT alerting.cuid(), f.webhook_id, f.alert_id, 'alert.resolved',"
+    " alerting.resolved_payload(f.payload, k.resolved_at, k.reason)"
+    " FROM unnest($1::text[], $2::timestamptz[], $3::text[]) WITH ORDINALITY"
+    " AS k (id, resolved_at, reason, ordinal)"
+    " JOIN alerting.delivery f ON f.alert_id = k.id AND f.event = 'alert.firing'"
+    " ORDER BY k.ordinal, f.seq";
+
+inline constexpr char kNotify[] =
+    "SELECT pg_notify('alerting', jsonb_build_object('event', $4, 'alertId', k.alert_id,"
+    " 'ruleId', k.rule_id, 'containerId', k.container_id)::text)"
+    " FROM unnest($1::text[], $2::text[], $3::text[]) AS k (alert_id, rule_id, container_id)";
+
+inline std::string InsertAlertsSql(const Binding& binding) {
+  return "INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at,"
+         " value) SELECT k.id, k.rule_id, k.container_id::" +
+         std::string(KeyTypeName(binding.key_kind)) +
+         ", 'FIRING', k.started_at, k.fired_at, nullif(k.value, 'NaN')"
+         " FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],"
+         " $6::float8[]) AS k (id, rule_id, container_id, started_at, fired_at, value)"
+         " ON CONFLICT DO NOTHING RETURNING id";
+}
+
+inline std::string DeleteOrphansSql(const Binding& binding) {
+  return "DELETE FROM alerting.alert WHERE id IN (SELECT id FROM alerting.alert WHERE container_id "
+         "= "
+         "ANY ($1::text[]::" +
+         std::string(KeyTypeName(binding.key_kind)) + "[]) FOR UPDATE SKIP LOCKED)";
+}
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_ALERT_STATEMENTS_H_
