@@ -40,8 +40,14 @@ sub freeze
 	my ($test, $point, $kind, $at_start) = @_;
 	my $folder = $test->node->data_dir . '/alerting_freeze';
 	mkdir $folder;
+	# There must be an evaluator before the point is armed: it may be its start that stops there.
+	my @running;
+	if ($at_start)
+	{
+		wait_until(sub { $test->keep_loading; return @running = $test->processes('evaluator'); }) or die 'no evaluator';
+	}
 	append_to_file("$folder/$point", '');
-	$test->signal(TERM => 'evaluator') if $at_start;
+	$test->kill_process(TERM => $_, 'evaluator') for @running;
 	my @taken;
 	wait_until(sub { $test->keep_loading; return @taken = glob "$folder/$point.*"; }) or die "nobody comes to $point";
 	my ($pid) = $taken[0] =~ /\.(\d+)$/;
