@@ -50,7 +50,10 @@ void Evaluator::ReplaySources(Micros now, const Source** broken) {
   std::vector<Sample> samples;
   std::vector<ContainerRef> containers;
   try {
-    while (reader.Next(&samples, &containers)) {
+    for (bool rules_are_new = false; reader.Next(&samples, &containers); rules_are_new = true) {
+      // A rule counts for every row that was committed after it, so what is known of the rules must
+      // not be older than the snapshots that the rows are read by.
+      if (!rules_are_new) world_->engine.SetRules(LoadRules(), now);
       world_->engine.Judge(samples, containers, now);
       samples_since_refresh_ = true;
       ALERTING_FREEZE_POINT("replaying");

@@ -87,7 +87,6 @@ like($err, qr/WARNING:  rows that are written into the tables that inherit from 
 	CREATE FUNCTION route() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO history_2026 VALUES (NEW.*); RETURN NULL; END';
 	CREATE TRIGGER route BEFORE INSERT ON history FOR EACH ROW EXECUTE FUNCTION route();
 	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90);
-	SELECT alerting.flush('60s');
 	INSERT INTO history VALUES (10, '2026-03-02 10:00Z', 95), (10, '2026-03-02 10:01Z', 5)});
 is($err, '', 'and not once they are attached');
 is(alerts($node, $database), 'cpu 10 RESOLVED 10:00:00 10:00:00 10:01:00', "a routed row counts by its child table's trigger");
@@ -97,7 +96,6 @@ $node->safe_psql($database, q{
 	SET client_min_messages = error;
 	SELECT alerting.attach_metrics('asked', cpu => '', memory => '100 * mem_ratio', max_age => '178000000 years', stale_after => '178000000 years');
 	SELECT alerting.create_rule(1, 'memory', 'MEMORY_USAGE', 90);
-	SELECT alerting.flush('60s');
 	INSERT INTO asked VALUES (10, '2026-03-02 10:00Z', NULL, 0.95, NULL)});
 like(alerts($node, $database), qr/^memory 10 FIRING 10:00:00 10:00:00$/m, 'the longest max_age and stale_after');
 is($node->safe_psql($database, 'SELECT problem IS NULL FROM alerting.status()'), 't', 'are no problem');
