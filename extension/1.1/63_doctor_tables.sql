@@ -240,7 +240,9 @@ BEGIN
             OR (c.relnamespace = 'alerting'::regnamespace AND st.n_dead_tup > 100000 AND st.n_dead_tup > st.n_live_tup))
      ORDER BY c.relname;
 
-  SELECT min(d.created_at) INTO oldest FROM alerting.delivery d;
+  -- By each webhook's first: the whole table may be large.
+  SELECT min(d.created_at) INTO oldest
+    FROM alerting.webhook w, LATERAL (SELECT e.created_at FROM alerting.delivery e WHERE e.webhook_id = w.id ORDER BY e.seq LIMIT 1) d;
   topic := 'retention';
   object := 'alerting.delivery';
   status := 'ok';

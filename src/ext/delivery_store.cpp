@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <tuple>
 #include <unordered_set>
 
@@ -360,26 +361,33 @@ bool DeliveryStore::IsFlushed(int64_t sequence) {
   return is_flushed_.Run(params).size() == 0;
 }
 
-uint64_t DeliveryStore::DeleteEnded(const char* status, Micros before, int limit) {
+DeliveryStore::Deleted DeliveryStore::DeleteExpired(uint32_t from_block, uint32_t blocks,
+                                                    Micros delivered_before, Micros failed_before,
+                                                    int limit) {
+  const auto place = [](uint64_t block) { return "(" + std::to_string(block) + ",0)"; };
+  Deleted deleted;
+  deleted.table_blocks =
+      static_cast<uint64_t>(pg::Execute("SELECT pg_relation_size('alerting.delivery')"
+                                        " / current_setting('block_size')::int8")
+                                .BigInt(0, 0));
   pg::Params params;
-  params.Text(std::string_view(status)).Timestamp(before).Int(limit);
-  return pg::Execute(
-             "DELETE FROM alerting.delivery WHERE id IN (SELECT d.id FROM alerting.delivery d"
-             "  WHERE d.status = $1 AND d.created_at < $2"
-             "  AND coalesce(d.delivered_at, d.next_attempt_at) < $2"
-             "  AND NOT EXISTS (SELECT 1 FROM alerting.alert a"
-             "    WHERE a.id = d.alert_id AND a.status = 'FIRING')"
-             "  ORDER BY d.created_at LIMIT $3 FOR UPDATE SKIP LOCKED)",
-             params)
-      .size();
-}
-
-uint64_t DeliveryStore::DeleteDelivered(Micros before, int limit) {
-  return DeleteEnded("DELIVERED", before, limit);
-}
-
-uint64_t DeliveryStore::DeleteFailed(Micros before, int limit) {
-  return DeleteEnded("FAILED", before, limit);
+  params.Text(place(from_block))
+      .Text(place(
+          std::min<uint64_t>(uint64_t{from_block} + blocks, std::numeric_limits<uint32_t>::max())));
+  params.Timestamp(delivered_before).Timestamp(failed_before).Int(limit);
+  deleted.rows =
+      pg::Execute(
+          "DELETE FROM alerting.delivery WHERE id IN (SELECT d.id FROM alerting.delivery d"
+          "  WHERE d.ctid >= $1::tid AND d.ctid < $2::tid AND d.created_at < CASE d.status"
+          "    WHEN 'DELIVERED' THEN $3 WHEN 'FAILED' THEN $4 END"
+          "  AND coalesce(d.delivered_at, d.next_attempt_at) < CASE d.status"
+          "    WHEN 'DELIVERED' THEN $3 WHEN 'FAILED' THEN $4 END"
+          "  AND NOT EXISTS (SELECT 1 FROM alerting.alert a"
+          "    WHERE a.id = d.alert_id AND a.status = 'FIRING')"
+          "  LIMIT $5 FOR UPDATE SKIP LOCKED)",
+          params)
+          .size();
+  return deleted;
 }
 
 }  // namespace alerting::ext

@@ -132,13 +132,16 @@ class DeliveryStore {
   // No delivery up to `sequence` is pending for an active webhook.
   bool IsFlushed(int64_t sequence);
 
-  // Deletes at most `limit` deliveries that ended before; those of alerts still FIRING stay.
-  uint64_t DeleteDelivered(Micros before, int limit);
-  uint64_t DeleteFailed(Micros before, int limit);
+  struct Deleted {
+    uint64_t rows = 0;
+    uint64_t table_blocks = 0;
+  };
+  // Deletes at most `limit` deliveries among so many blocks of the table: those delivered or parked
+  // before the given times, unless their alert is still FIRING.
+  Deleted DeleteExpired(uint32_t from_block, uint32_t blocks, Micros delivered_before,
+                        Micros failed_before, int limit);
 
  private:
-  uint64_t DeleteEnded(const char* status, Micros before, int limit);
-
   pg::Statement is_copy_{kIsCopySql};
   pg::Statement find_pending_{kFindPendingSql};
   pg::Statement fetch_{kFetchSql};

@@ -147,6 +147,7 @@ class Sender final : public pg::WorkerTask {
   bool held_ = false;
   Micros next_look_ = kNoTime;
   Micros next_cleanup_ = kNoTime;
+  uint32_t cleanup_block_ = 0;   // where the next one begins
   Micros not_before_ = kNoTime;  // after an error: no transaction before
   int errors_ = 0;
   size_t record_most_ = kMostRecorded;

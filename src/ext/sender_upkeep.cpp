@@ -12,8 +12,9 @@ namespace {
 
 constexpr Micros kFailingCheckInterval = kHour;
 constexpr int kDeletedAtOnce = 1000;
+constexpr uint32_t kBlocksAtOnce = 1024;
 constexpr Micros kLongestCleanupInterval = 10 * kMinute;
-constexpr Micros kShortestCleanupInterval = 10 * kSecond;
+constexpr Micros kShortestCleanupRound = 10 * kSecond;
 // Parked deliveries are what a user still has to look at: they stay longer than delivered ones.
 constexpr Micros kFailedRetentionFactor = 4;
 
@@ -133,28 +134,35 @@ void Sender::NoteHeld(bool held) {
   });
 }
 
+// Walks through the table, once in a tenth of the retention: no index, which each delivery would
+// pay for when it is written and when it is settled, and no row that may not go yet stands in the
+// way of others.
 void Sender::DeleteExpired(Micros now) {
   next_cleanup_ = AddTime(now, kLongestCleanupInterval);
   if (pg::guc_delivery_retention_minutes < 0) return;
   const Micros retention = pg::guc_delivery_retention_minutes * kMinute;
-  uint64_t deleted = 0;
+  DeliveryStore::Deleted deleted;
   try {
     StoreTransaction transaction("deleting old deliveries");
     if (transaction.ready()) {
-      deleted = store_.DeleteDelivered(now - retention, kDeletedAtOnce);
-      if (deleted < kDeletedAtOnce) {
-        deleted = std::max(
-            deleted, store_.DeleteFailed(now - kFailedRetentionFactor * retention, kDeletedAtOnce));
-      }
+      deleted = store_.DeleteExpired(cleanup_block_, kBlocksAtOnce, now - retention,
+                                     now - kFailedRetentionFactor * retention, kDeletedAtOnce);
     }
     transaction.Commit();
   } catch (...) {
     AfterError();
     throw;
   }
-  const Micros interval =
-      std::clamp(retention / 10, kShortestCleanupInterval, kLongestCleanupInterval);
-  next_cleanup_ = AddTime(now, deleted >= kDeletedAtOnce ? kSecond / 5 : interval);
+  if (deleted.rows >= kDeletedAtOnce) {  // there may be more in these blocks
+    next_cleanup_ = AddTime(now, kSecond / 5);
+    return;
+  }
+  const auto steps = static_cast<Micros>(deleted.table_blocks / kBlocksAtOnce) + 1;
+  cleanup_block_ += kBlocksAtOnce;
+  if (cleanup_block_ >= deleted.table_blocks) cleanup_block_ = 0;
+  const Micros round =
+      std::clamp(retention / 10, kShortestCleanupRound, kLongestCleanupInterval * steps);
+  next_cleanup_ = AddTime(now, round / steps);
 }
 
 }  // namespace alerting::ext

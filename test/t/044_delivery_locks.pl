@@ -104,6 +104,19 @@ ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM alerting.deliv
 is($node->safe_psql('postgres', q{SELECT string_agg(id, ' ' ORDER BY id) FROM alerting.delivery WHERE id ~ '^(old|new|failed)'}),
 	'failed new old-firing', 'recent ones, parked ones and those of a FIRING alert stay');
 
+# More than one step of the clean-up reads: what may not go yet stands in nobody's way.
+$node->safe_psql('postgres', q{
+	INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload, status, created_at, delivered_at, next_attempt_at)
+	  SELECT 'many' || n, 'ok', CASE WHEN n <= 2000 THEN 'firing' ELSE 'over' END, 'alert.firing', jsonb_build_object('text', repeat('x', 1800)),
+	         'DELIVERED', t, t, t FROM generate_series(1, 8000) n, LATERAL (SELECT now() - CASE WHEN n <= 2000 OR n > 7990 THEN interval '3 hours' ELSE interval '0' END) AS l (t);
+	ALTER SYSTEM SET alerting.delivery_retention = '30min'});
+cmp_ok($node->safe_psql('postgres', q{SELECT pg_relation_size('alerting.delivery') / current_setting('block_size')::int}), '>', 1100, 'a table of many blocks');
+$node->restart;
+$node->safe_psql('postgres', q{SELECT alerting.start(); ALTER SYSTEM SET alerting.delivery_retention = '0'; SELECT pg_reload_conf()});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 2000 AND min(alert_id) = 'firing' AND max(alert_id) = 'firing' FROM alerting.delivery WHERE id LIKE 'many%'}),
+	'the walk comes to the end of the table, and spares what an alert needs');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM alerting.delivery WHERE id LIKE 'many%'}), 2000, 'to the last');
+
 $locker->quit;
 $receiver->stop;
 $node->stop('fast');

@@ -191,8 +191,8 @@ ok($node->poll_query_until('host', q{SELECT count(*) = 2 FROM pg_stat_all_tables
 found('vacuum', qr/^alerting\.series_state warning 100\d\d\d of its rows are dead.*VACUUM/m, 'dead rows');
 found('vacuum', qr/^public\.big warning It has about 10\d\d\d rows and was never analyzed.*ANALYZE/m, 'never analyzed',
 	q{SELECT alerting.attach_metrics('big', container => 'container', at => 'at', cpu => 'cpu')});
-my $old = qq{INSERT INTO alerting.delivery (webhook_id, event, payload, status, created_at)
-	VALUES ('$webhook', 'ping', '{}', 'DELIVERED', now() - interval '100 days')};
+my $old = qq{INSERT INTO alerting.delivery (seq, webhook_id, event, payload, status, created_at)
+	VALUES (0, '$webhook', 'ping', '{}', 'DELIVERED', now() - interval '100 days')};
 found('retention', qr/^$/, 'old, but about to go', $old);
 reload('alerting.delivery_retention', "'-1'");
 found('retention', qr/^alerting\.delivery warning Delivered webhooks are kept for ever/, 'for ever', $old);
