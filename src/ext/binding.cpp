@@ -127,13 +127,41 @@ const Source* Binding::FindSource(uint32_t id) const {
   return nullptr;
 }
 
-bool HasColumn(Oid relation, const std::string& quoted) {
-  if (quoted.empty()) return false;
+namespace {
+
+std::string Unquoted(const std::string& quoted) {
   std::string name;
   for (size_t i = quoted[0] == '"' ? 1 : 0; i < quoted.size(); ++i) {
     if (quoted[i] == '"') ++i;  // of a doubled one the second, the closing one has none
     if (i < quoted.size()) name += quoted[i];
   }
+  return name;
+}
+
+// How a column's values are compared as keys; of a domain that is its base type's way.
+KeyKind KindOfColumn(Oid relation, const std::string& quoted) {
+  const std::string name = Unquoted(quoted);
+  const Oid type = pg::Call([&] {
+    const AttrNumber number = get_attnum(relation, name.c_str());
+    return number > 0 ? getBaseType(get_atttype(relation, number)) : InvalidOid;
+  });
+  switch (type) {
+    case UUIDOID:
+      return KeyKind::kUuid;
+    case INT2OID:
+    case INT4OID:
+    case INT8OID:
+      return KeyKind::kInt8;
+    default:
+      return KeyKind::kText;
+  }
+}
+
+}  // namespace
+
+bool HasColumn(Oid relation, const std::string& quoted) {
+  if (quoted.empty()) return false;
+  const std::string name = Unquoted(quoted);
   return pg::Call([&] { return SearchSysCacheExistsAttName(relation, name.c_str()); });
 }
 
@@ -165,6 +193,7 @@ std::optional<Binding> LoadBinding() {
   binding.container_key = rows.Text(0, 4);
   binding.key_kind = ParseKeyKind(rows.Text(0, 5));
   binding.organization_key = rows.Text(0, 6);
+  binding.organization_key_kind = KindOfColumn(organizations, binding.organization_key);
   binding.name = rows.Text(0, 7);
   binding.organization_name = rows.Text(0, 8);
   binding.created_at = rows.Timestamp(0, 9);

@@ -42,6 +42,7 @@ struct Binding {
   std::string container_key;  // quoted column
   KeyKind key_kind = KeyKind::kText;
   std::string organization_key;
+  KeyKind organization_key_kind = KeyKind::kText;
   std::string name;               // quoted column of containers, "" for none
   std::string organization_name;  // quoted column of organizations, "" for none
   Oid state_table = InvalidOid;   // alerting.series_state

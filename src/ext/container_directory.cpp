@@ -34,10 +34,11 @@ void WarnOfMissingNames(const std::string& table, const std::string& column) {
 ContainerDirectory::ContainerDirectory(const Binding& binding)
     : binding_(binding), name_(binding.name) {
   if (!binding.organization_name.empty()) {
-    organization_names_.emplace("SELECT o." + binding.organization_key + "::pg_catalog.text, o." +
-                                binding.organization_name + "::pg_catalog.text FROM " +
-                                binding.organizations + " o WHERE o." + binding.organization_key +
-                                "::pg_catalog.text = ANY ($1::pg_catalog.text[])");
+    organization_names_.emplace(
+        "SELECT o." + binding.organization_key + "::pg_catalog.text, o." +
+        binding.organization_name + "::pg_catalog.text FROM " + binding.organizations +
+        " o WHERE o." + binding.organization_key +
+        " = ANY ($1::pg_catalog.text[]::" + KeyTypeName(binding.organization_key_kind) + "[])");
   }
 }
 
