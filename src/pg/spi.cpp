@@ -239,13 +239,31 @@ Rows ReadOnly(const std::string& sql, const Params& params) {
   return rows;
 }
 
+// A plan that is kept may have been made while the tables were small or empty, and goes on while
+// they grow: in the workers it reads no table from end to end where an index serves. (Sessions of
+// users keep their settings: what is disabled makes a plan dear, and a dear one is compiled.)
+class IndexPlans {
+ public:
+  IndexPlans() : saved_(enable_seqscan) {
+    if (MyBackendType == B_BG_WORKER) enable_seqscan = false;
+  }
+  ~IndexPlans() { enable_seqscan = saved_; }
+  IndexPlans(const IndexPlans&) = delete;
+  IndexPlans& operator=(const IndexPlans&) = delete;
+
+ private:
+  const bool saved_;
+};
+
+// A generic plan, always: all of these find rows by lists of keys, and what a plan for certain
+// lists would gain is less than what making it costs.
 SPIPlanPtr Statement::Plan(const std::vector<Oid>& types) {
   if (plan_ == nullptr) {
     plan_ = Call([&] {
-      SPIPlanPtr plan =
-          SPI_prepare(sql_.c_str(), static_cast<int>(types.size()), const_cast<Oid*>(types.data()));
+      SPIPlanPtr plan = SPI_prepare_cursor(sql_.c_str(), static_cast<int>(types.size()),
+                                           const_cast<Oid*>(types.data()), CURSOR_OPT_GENERIC_PLAN);
       if (plan == nullptr) {
-        elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+        elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
       }
       SPI_keepplan(plan);
       return plan;
@@ -256,6 +274,7 @@ SPIPlanPtr Statement::Plan(const std::vector<Oid>& types) {
 
 Rows Statement::Run(const Params& params) {
   const SettingsScope settings;
+  const IndexPlans plans;
   SPIPlanPtr plan = Plan(params.types());
   Rows rows;
   Call([&] {
