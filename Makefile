@@ -61,7 +61,7 @@ endif
 ifneq ($(findstring clang,$(CXX)),)
 PG_CXXFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
 endif
-SHLIB_LINK = -lcurl -lstdc++ -Wl,--version-script=$(TOP)/src/ext/exports.map
+SHLIB_LINK = -lcurl -lstdc++ -pthread -Wl,--version-script=$(TOP)/src/ext/exports.map
 
 EXTRA_CLEAN = $(DEPS) build/flags
 

@@ -36,6 +36,14 @@ AddressPolicy PolicyOf(const std::string& networks) {
 
 std::string SettingText(const char* value) { return value == nullptr ? "" : value; }
 
+// The client of this process, whose thread has to end before the process exits: also by FATAL,
+// which runs no destructors.
+constinit net::ThreadedClient* client_of_process = nullptr;
+
+extern "C" void EndClientThread(int, Datum) {
+  if (client_of_process != nullptr) client_of_process->EndThread();
+}
+
 }  // namespace
 
 Sender::Sender(pg::DatabaseSlot* slot)
@@ -44,15 +52,17 @@ Sender::Sender(pg::DatabaseSlot* slot)
       random_(static_cast<unsigned>(GetCurrentTimestamp()) ^ static_cast<unsigned>(MyProcPid)) {
   net::ClientOptions options;
   options.policy = PolicyOf(networks_);
-  options.tls = TlsSettings();
+  options.tls = tls_ = TlsSettings();
   std::string problem;
-  client_ = net::WebhookClient::Create(std::move(options), &problem);
+  client_ = net::ThreadedClient::Create(std::move(options), &problem);
   if (client_ == nullptr) {
     pg::Throw([&] {
       ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
                       errmsg("alerting: could not start the webhook client: %s", problem.c_str())));
     });
   }
+  pg::Call([] { before_shmem_exit(EndClientThread, 0); });
+  client_of_process = client_.get();
   // Each statement finds its few rows by an index, and its plan is made once, perhaps while the
   // tables are empty: a plan that reads or sorts whole tables would be kept while they grow.
   pg::Call([] {
@@ -63,10 +73,13 @@ Sender::Sender(pg::DatabaseSlot* slot)
     SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
   });
   // Sockets are descriptors that the server's file cache must leave room for.
-  for (int i = 0; i <= pg::guc_max_concurrent_deliveries; ++i) {
+  constexpr int kOfTheClient = 4;
+  for (int i = 0; i < pg::guc_max_concurrent_deliveries + kOfTheClient; ++i) {
     pg::Call([] { ReserveExternalFD(); });
   }
 }
+
+Sender::~Sender() { client_of_process = nullptr; }
 
 void Sender::Load() { look_ = true; }
 
@@ -77,7 +90,10 @@ int Sender::MostPerWebhook(int wanted) const {
 }
 
 void Sender::ApplySettings() {
-  client_->SetTlsFiles(TlsSettings());
+  if (net::TlsFiles tls = TlsSettings(); tls != tls_) {
+    tls_ = tls;
+    client_->SetTlsFiles(std::move(tls));
+  }
   if (std::exchange(most_requests_, pg::guc_max_concurrent_deliveries) !=
       pg::guc_max_concurrent_deliveries) {
     client_->SetMaxConnections(most_requests_);
@@ -176,6 +192,14 @@ void Sender::StartRequest(WebhookQueue* queue, Micros now) {
 }
 
 void Sender::CollectResponses() {
+  if (client_->failed()) {
+    // What was under way is sent again by the sender that is started next.
+    pg::Call([] {
+      ereport(LOG, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("alerting: out of memory"),
+                    errdetail("Requests that were under way are lost.")));
+    });
+    throw pg::WorkerExit();
+  }
   for (const net::Response& response : client_->TakeFinished()) TakeResponse(response);
 }
 

@@ -20,7 +20,7 @@
 #include "core/fair_turns.h"
 #include "ext/delivery_store.h"
 #include "ext/sender_queue.h"
-#include "net/webhook_client.h"
+#include "net/threaded_client.h"
 #include "pg/worker.h"
 
 namespace alerting::ext {
@@ -35,6 +35,9 @@ std::string LoggableOrigin(const std::string& url);
 class Sender final : public pg::WorkerTask {
  public:
   explicit Sender(pg::DatabaseSlot* slot);
+  ~Sender() override;
+  Sender(const Sender&) = delete;
+  Sender& operator=(const Sender&) = delete;
 
   void Load() override;
   Micros Step() override;
@@ -118,7 +121,8 @@ class Sender final : public pg::WorkerTask {
 
   pg::DatabaseSlot* const slot_;
   DeliveryStore store_;
-  std::unique_ptr<net::WebhookClient> client_;
+  std::unique_ptr<net::ThreadedClient> client_;
+  net::TlsFiles tls_;      // as last applied, as the following
   std::string networks_;   // alerting.allowed_networks as last applied
   int most_requests_ = 0;  // alerting.max_concurrent_deliveries as last applied
 

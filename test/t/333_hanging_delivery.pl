@@ -1,4 +1,4 @@
-# A webhook request that hangs holds up nothing: DROP DATABASE, DROP EXTENSION, a smart and a fast stop.
+# Webhook requests that hang hold up nothing, be it one or so many that a thread drives them: DROP DATABASE, DROP EXTENSION, a smart and a fast stop.
 use strict;
 use warnings FATAL => 'all';
 use FindBin;
@@ -12,20 +12,25 @@ my $receiver = AlertingTest::start_receiver('hanging');
 my $node = new_server('hanging', preload => 1,
 	conf => "log_statement = none\nalerting.allowed_networks = '127.0.0.0/8'\nalerting.delivery_timeout = '10min'\n");
 
-# A database whose sender has a request under way that is never answered.
+# A database whose sender has requests under way that are never answered: one, and `more`.
 sub make_hanging
 {
-	my ($database) = @_;
+	my ($database, $more) = @_;
 	sql($node, 'postgres', "CREATE DATABASE $database");
 	make_host($node, $database);
 	sql($node, $database, "SELECT rule('cpu', 1, 'CPU_USAGE', 80);"
 		  . " INSERT INTO alerting.webhook (id, organization_id, url) VALUES ('w', 1, '" . $receiver->url("/hang/$database") . "');"
+		  . " INSERT INTO alerting.webhook (id, organization_id, url) SELECT 'w' || i, 1, '" . $receiver->url("/hang/more/$database/") . "' || i FROM generate_series(1, $more) i;"
 		  . ' SELECT s(10, 1, 95)');
+	my @threads;
+	ok(wait_until(sub { @threads = glob('/proc/' . worker_pid($node, 'sender', $database) . '/task/*'); @threads == ($more ? 2 : 1) }),
+		"$database: its sender has " . ($more ? 'two threads' : 'one thread'));
 	ok(wait_until(sub { grep { $_->{path} eq "/hang/$database" } $receiver->requests }), "$database: a request is under way");
 	return;
 }
 
-make_hanging($_) for qw(a b c d);
+make_hanging('a', 0);
+make_hanging($_, 32) for qw(b c d);
 my $offset = -s $node->logfile;
 for my $statement ('DROP DATABASE a', 'DROP DATABASE b WITH (FORCE)')
 {
@@ -34,7 +39,7 @@ for my $statement ('DROP DATABASE a', 'DROP DATABASE b WITH (FORCE)')
 }
 sql($node, 'c', 'DROP EXTENSION alerting CASCADE');
 ok(wait_until(sub { worker_pid($node, 'sender', 'c') eq '' && worker_pid($node, 'evaluator', 'c') eq '' }), 'its workers leave');
-is(sql($node, 'c', 'SELECT status, attempts FROM alerting.delivery'), 'PENDING|0', 'the delivery stays');
+is(sql($node, 'c', 'SELECT DISTINCT status, attempts FROM alerting.delivery'), 'PENDING|0', 'the deliveries stay');
 sql($node, 'd', 'SELECT s(11, 1, 95)');
 flush($node, 'd', name => 'the others go on');
 
