@@ -19,11 +19,12 @@ PLOTS = HERE + "/../docs/performance"
 # Curve of the results: title, x, y.
 CURVES = {
     "containers": ("Judging a sample, four rules", "containers", "ns a sample"),
-    "rules": ("A sample and rules on its organization", "rules on each of 10 organizations", "ns a sample"),
-    "organizations": ("A sample and organizations, four rules each", "organizations", "ns a sample"),
+    "growth-containers": ("Growth with containers", "containers", "times the cost at 1,000 containers"),
+    "growth-rules": ("Growth with rules", "rules on each of 10 organizations", "times the cost with one rule"),
+    "growth-organizations": ("Growth with organizations", "organizations", "times the cost with 10 organizations"),
     "restart": ("Restart, 60 samples of each container stored", "containers", "seconds"),
 }
-COLORS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df")
+COLORS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df", "#bf8700")
 
 
 def nice_top(value):
