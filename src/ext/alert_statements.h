@@ -9,16 +9,20 @@
 
 namespace alerting::ext {
 
+// The rules (their organizations beside them), then the webhooks that their alerts go to, then how
+// many of those there are, locked or not: a delivery refers to its webhook.
 inline constexpr char kLockRules[] =
-    "SELECT id, organization_id::text FROM alerting.alert_rule WHERE id = ANY ($1)"
-    " FOR KEY SHARE SKIP LOCKED";
+    "WITH rule AS MATERIALIZED (SELECT r.id, r.organization_id FROM alerting.alert_rule r"
+    "   WHERE r.id = ANY ($1) FOR KEY SHARE SKIP LOCKED),"
+    " webhook AS MATERIALIZED (SELECT w.id FROM alerting.webhook w WHERE w.is_active"
+    "   AND w.organization_id IN (SELECT r.organization_id FROM rule r)"
+    "   FOR KEY SHARE OF w SKIP LOCKED)"
+    " SELECT r.id, r.organization_id::text, NULL, NULL::int8 FROM rule r"
+    " UNION ALL SELECT NULL, NULL, w.id, NULL FROM webhook w"
+    " UNION ALL SELECT NULL, NULL, NULL, (SELECT count(*) FROM alerting.webhook w"
+    "   WHERE w.is_active AND w.organization_id IN (SELECT r.organization_id FROM rule r))";
 inline constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
 
-// A delivery refers to its webhook. Which webhooks a rule's alerts go to, and those that are free.
-inline constexpr char kLockWebhooks[] =
-    "SELECT w.id FROM alerting.webhook w WHERE w.is_active AND w.organization_id IN (SELECT"
-    " r.organization_id FROM alerting.alert_rule r WHERE r.id = ANY ($1))"
-    " FOR KEY SHARE OF w SKIP LOCKED";
 inline constexpr char kFindWebhooks[] =
     "SELECT r.id, w.id FROM alerting.alert_rule r JOIN alerting.webhook w"
     " ON w.organization_id = r.organization_id WHERE w.is_active AND r.id = ANY ($1)";
@@ -42,11 +46,13 @@ inline constexpr char kEnqueueFiring[] =
     " JOIN alerting.webhook w ON w.organization_id = f.organization_id AND w.is_active"
     " ORDER BY f.ordinal";
 
+// What is FIRING has no resolved_at, a CHECK says so; asked by status, these statements could go by
+// the index of all that is FIRING.
 inline constexpr char kLockAlerts[] =
-    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND status = 'FIRING'"
+    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND resolved_at IS NULL"
     " FOR NO KEY UPDATE SKIP LOCKED";
 inline constexpr char kFindAlerts[] =
-    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND status = 'FIRING'";
+    "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND resolved_at IS NULL";
 
 inline constexpr char kLockResolvedWebhooks[] =
     "SELECT w.id FROM alerting.webhook w WHERE w.id IN (SELECT f.webhook_id FROM alerting.delivery "
@@ -59,7 +65,7 @@ inline constexpr char kFindResolvedWebhooks[] =
 inline constexpr char kResolveAlerts[] =
     "UPDATE alerting.alert a SET status = 'RESOLVED', resolved_at = k.resolved_at,"
     " resolve_reason = k.reason FROM unnest($1::text[], $2::timestamptz[], $3::text[])"
-    " AS k (id, resolved_at, reason) WHERE a.id = k.id AND a.status = 'FIRING'";
+    " AS k (id, resolved_at, reason) WHERE a.id = k.id AND a.resolved_at IS NULL";
 
 inline constexpr char kEnqueueResolved[] =
     "INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)"
@@ -69,11 +75,6 @@ inline constexpr char kEnqueueResolved[] =
     " AS k (id, resolved_at, reason, ordinal)"
     " JOIN alerting.delivery f ON f.alert_id = k.id AND f.event = 'alert.firing'"
     " ORDER BY k.ordinal, f.seq";
-
-inline constexpr char kNotify[] =
-    "SELECT pg_notify('alerting', jsonb_build_object('event', $4, 'alertId', k.alert_id,"
-    " 'ruleId', k.rule_id, 'containerId', k.container_id)::text)"
-    " FROM unnest($1::text[], $2::text[], $3::text[]) AS k (alert_id, rule_id, container_id)";
 
 inline std::string InsertAlertsSql(const Binding& binding) {
   return "INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at,"

@@ -12,6 +12,8 @@ namespace {
 
 // Deliveries are enqueued for so many alerts at a time: then sorting them, rendered, fits work_mem.
 constexpr size_t kAlertsPerStatement = 400;
+// NOTIFY takes less than 8000 bytes; ids are short unless a client is strange.
+constexpr int kLongestMessage = 7900;
 
 // The first column's values of rows (what, webhook) whose webhook is not among the locked ones.
 std::unordered_set<std::string> Blocked(const pg::Rows& rows,
@@ -40,7 +42,6 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
       directory_(directory),
       lock_rules_(kLockRules),
       find_rules_(kFindRules),
-      lock_webhooks_(kLockWebhooks),
       find_webhooks_(kFindWebhooks),
       insert_alerts_(InsertAlertsSql(binding)),
       find_firing_(kFindFiring),
@@ -51,7 +52,6 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
       find_resolved_webhooks_(kFindResolvedWebhooks),
       resolve_alerts_(kResolveAlerts),
       enqueue_resolved_(kEnqueueResolved),
-      notify_(kNotify),
       delete_orphans_(DeleteOrphansSql(binding)) {}
 
 void AlertStore::DeleteOrphans(const std::vector<std::string>& keys) {
@@ -156,15 +156,31 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
                                           std::vector<size_t> fires,
                                           std::vector<WriteResult>* results) {
   std::vector<std::string> ids;
-  for (const size_t i : fires) ids.push_back(batch[i]->transition.rule_id);
+  std::unordered_set<std::string> seen;
+  for (const size_t i : fires) {
+    const std::string& id = batch[i]->transition.rule_id;
+    if (seen.insert(id).second) ids.push_back(id);
+  }
+  const pg::Params params = pg::Params().TextArray(ids);
   std::unordered_map<std::string, std::string> locked;  // with their organizations
-  const pg::Rows rows = lock_rules_.Run(pg::Params().TextArray(ids));
-  for (uint64_t row = 0; row < rows.size(); ++row) locked[rows.Text(row, 0)] = rows.Text(row, 1);
-  std::unordered_set<std::string> existing;
-  for (const std::string& id : ids) {
-    if (locked.contains(id)) continue;
-    existing = FirstColumn(find_rules_.Run(pg::Params().TextArray(ids)));
-    break;
+  std::unordered_set<std::string> webhooks;
+  size_t webhook_count = 0;
+  const pg::Rows rows = lock_rules_.RunLists(ids.size(), params);
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    if (!rows.IsNull(row, 0)) {
+      locked[rows.Text(row, 0)] = rows.Text(row, 1);
+    } else if (!rows.IsNull(row, 2)) {
+      webhooks.insert(rows.Text(row, 2));
+    } else {
+      webhook_count = static_cast<size_t>(rows.BigInt(row, 3));
+    }
+  }
+  std::unordered_set<std::string> existing, blocked;
+  if (locked.size() < ids.size()) {
+    existing = FirstColumn(find_rules_.RunLists(ids.size(), params));
+  }
+  if (webhooks.size() < webhook_count) {
+    blocked = Blocked(find_webhooks_.RunLists(ids.size(), params), webhooks);
   }
   std::erase_if(fires, [&](size_t i) {
     const std::string& id = batch[i]->transition.rule_id;
@@ -172,7 +188,13 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
     (*results)[i] = existing.contains(id) ? WriteResult::kLocked : WriteResult::kObsolete;
     return true;
   });
-  return LeaveOutMoved(batch, std::move(fires), locked, results);
+  fires = LeaveOutMoved(batch, std::move(fires), locked, results);
+  std::erase_if(fires, [&](size_t i) {
+    if (!blocked.contains(batch[i]->transition.rule_id)) return false;
+    (*results)[i] = WriteResult::kLocked;
+    return true;
+  });
+  return fires;
 }
 
 // Where the organization comes by an expression, nothing tells when it changes: what it says now
@@ -192,23 +214,6 @@ std::vector<size_t> AlertStore::LeaveOutMoved(
   return fires;
 }
 
-std::vector<size_t> AlertStore::LockWebhooks(std::span<OutgoingTransition* const> batch,
-                                             std::vector<size_t> fires,
-                                             std::vector<WriteResult>* results) {
-  std::vector<std::string> rules;
-  for (const size_t i : fires) rules.push_back(batch[i]->transition.rule_id);
-  const pg::Params params = pg::Params().TextArray(rules);
-  const auto locked = FirstColumn(lock_webhooks_.Run(params));
-  const auto blocked = Blocked(find_webhooks_.Run(params), locked);
-  if (blocked.empty()) return fires;
-  std::erase_if(fires, [&](size_t i) {
-    if (!blocked.contains(batch[i]->transition.rule_id)) return false;
-    (*results)[i] = WriteResult::kLocked;
-    return true;
-  });
-  return fires;
-}
-
 std::vector<size_t> AlertStore::InsertAlerts(std::span<OutgoingTransition* const> batch,
                                              const std::vector<size_t>& fires) {
   std::vector<std::string> ids, rules, containers;
@@ -223,19 +228,20 @@ std::vector<size_t> AlertStore::InsertAlerts(std::span<OutgoingTransition* const
     fired.push_back(transition.fired_at);
     values.push_back(transition.value);
   }
-  const auto inserted = FirstColumn(insert_alerts_.Run(pg::Params()
-                                                           .TextArray(ids)
-                                                           .TextArray(rules)
-                                                           .TextArray(containers)
-                                                           .TimestampArray(started)
-                                                           .TimestampArray(fired)
-                                                           .FloatArray(values)));
+  const auto inserted = FirstColumn(insert_alerts_.RunLists(ids.size(), pg::Params()
+                                                                            .TextArray(ids)
+                                                                            .TextArray(rules)
+                                                                            .TextArray(containers)
+                                                                            .TimestampArray(started)
+                                                                            .TimestampArray(fired)
+                                                                            .FloatArray(values)));
   std::vector<size_t> fresh;
   for (const size_t i : fires) {
     if (inserted.contains(batch[i]->alert_id)) fresh.push_back(i);
   }
   if (fresh.size() < fires.size()) {
-    const pg::Rows rows = find_firing_.Run(pg::Params().TextArray(rules).TextArray(containers));
+    const pg::Rows rows =
+        find_firing_.RunLists(rules.size(), pg::Params().TextArray(rules).TextArray(containers));
     for (uint64_t row = 0; row < rows.size(); ++row) {
       OutgoingTransition* outgoing = batch[fires[static_cast<size_t>(rows.Int(row, 0)) - 1]];
       outgoing->alert_id = rows.Text(row, 1);
@@ -281,27 +287,39 @@ void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
     fired.push_back(transition.fired_at);
     values.push_back(transition.value);
   }
-  (void)enqueue_firing_.Run(pg::Params()
-                                .TextArray(ids)
-                                .TextArray(rules)
-                                .TextArray(keys)
-                                .TextArray(names)
-                                .TextArray(organization_names)
-                                .TimestampArray(started)
-                                .TimestampArray(fired)
-                                .FloatArray(values));
+  (void)enqueue_firing_.RunLists(ids.size(), pg::Params()
+                                                 .TextArray(ids)
+                                                 .TextArray(rules)
+                                                 .TextArray(keys)
+                                                 .TextArray(names)
+                                                 .TextArray(organization_names)
+                                                 .TimestampArray(started)
+                                                 .TimestampArray(fired)
+                                                 .FloatArray(values));
 }
 
+// As jsonb would put it.
 void AlertStore::Notify(std::span<OutgoingTransition* const> batch,
                         const std::vector<size_t>& indexes, const char* event) {
-  std::vector<std::string> ids, rules, keys;
   for (const size_t i : indexes) {
-    ids.push_back(batch[i]->alert_id);
-    rules.push_back(batch[i]->transition.rule_id);
-    keys.push_back(KeyText(binding_.key_kind, batch[i]->transition.container_key));
+    const std::string key = KeyText(binding_.key_kind, batch[i]->transition.container_key);
+    pg::Call([&] {
+      StringInfoData message;
+      initStringInfo(&message);
+      appendStringInfo(&message, "{\"event\": \"%s\"", event);
+      const int without_ids = message.len;
+      appendStringInfoString(&message, ", \"ruleId\": ");
+      escape_json(&message, batch[i]->transition.rule_id.c_str());
+      appendStringInfoString(&message, ", \"alertId\": ");
+      escape_json(&message, batch[i]->alert_id.c_str());
+      appendStringInfoString(&message, ", \"containerId\": ");
+      escape_json(&message, key.c_str());
+      if (message.len > kLongestMessage) message.len = without_ids;
+      appendStringInfoChar(&message, '}');
+      Async_Notify("alerting", message.data);
+      pfree(message.data);
+    });
   }
-  (void)notify_.Run(
-      pg::Params().TextArray(ids).TextArray(rules).TextArray(keys).Text(std::string_view(event)));
 }
 
 void AlertStore::WriteFires(std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
@@ -311,8 +329,6 @@ void AlertStore::WriteFires(std::span<OutgoingTransition* const> batch, std::vec
   fires = LockContainers(batch, std::move(fires), results);
   const pg::UserScope user(binding_.owner, false);
   fires = LockRules(batch, std::move(fires), results);
-  if (fires.empty()) return;
-  fires = LockWebhooks(batch, std::move(fires), results);
   if (fires.empty()) return;
   const std::vector<size_t> fresh = InsertAlerts(batch, fires);
   if (fresh.empty()) return;
@@ -326,11 +342,11 @@ std::vector<size_t> AlertStore::LockAlerts(std::span<OutgoingTransition* const> 
   std::vector<std::string> ids;
   for (const size_t i : resolves) ids.push_back(batch[i]->alert_id);
   const pg::Params params = pg::Params().TextArray(ids);
-  const auto locked = FirstColumn(lock_alerts_.Run(params));
+  const auto locked = FirstColumn(lock_alerts_.RunLists(ids.size(), params));
   std::unordered_set<std::string> existing;
-  if (locked.size() < ids.size()) existing = FirstColumn(find_alerts_.Run(params));
-  const auto webhooks = FirstColumn(lock_resolved_webhooks_.Run(params));
-  const auto blocked = Blocked(find_resolved_webhooks_.Run(params), webhooks);
+  if (locked.size() < ids.size()) existing = FirstColumn(find_alerts_.RunLists(ids.size(), params));
+  const auto webhooks = FirstColumn(lock_resolved_webhooks_.RunLists(ids.size(), params));
+  const auto blocked = Blocked(find_resolved_webhooks_.RunLists(ids.size(), params), webhooks);
   std::erase_if(resolves, [&](size_t i) {
     const std::string& id = batch[i]->alert_id;
     if (locked.contains(id) && !blocked.contains(id)) return false;
@@ -358,8 +374,8 @@ void AlertStore::WriteResolves(std::span<OutgoingTransition* const> batch,
     }
     const pg::Params params =
         pg::Params().TextArray(resolved_ids).TimestampArray(resolved_at).TextArray(reasons);
-    (void)resolve_alerts_.Run(params);
-    (void)enqueue_resolved_.Run(params);
+    (void)resolve_alerts_.RunLists(resolved_ids.size(), params);
+    (void)enqueue_resolved_.RunLists(resolved_ids.size(), params);
   }
   Notify(batch, resolves, "alert.resolved");
 }

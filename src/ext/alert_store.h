@@ -72,8 +72,6 @@ class AlertStore {
       std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
       const std::unordered_map<std::string, std::string>& organizations,
       std::vector<WriteResult>* results);
-  std::vector<size_t> LockWebhooks(std::span<OutgoingTransition* const> batch,
-                                   std::vector<size_t> fires, std::vector<WriteResult>* results);
   bool LockTables();
   std::vector<size_t> InsertAlerts(std::span<OutgoingTransition* const> batch,
                                    const std::vector<size_t>& fires);
@@ -90,7 +88,6 @@ class AlertStore {
 
   pg::Statement lock_rules_;
   pg::Statement find_rules_;
-  pg::Statement lock_webhooks_;
   pg::Statement find_webhooks_;
   pg::Statement insert_alerts_;
   pg::Statement find_firing_;
@@ -101,7 +98,6 @@ class AlertStore {
   pg::Statement find_resolved_webhooks_;
   pg::Statement resolve_alerts_;
   pg::Statement enqueue_resolved_;
-  pg::Statement notify_;
   pg::Statement delete_orphans_;
 };
 

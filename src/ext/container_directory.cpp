@@ -58,7 +58,7 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
   texts.reserve(keys.size());
   for (const std::string& key : keys) texts.push_back(KeyText(binding_.key_kind, key));
   const pg::UserScope user(binding_.containers_owner, true);
-  const pg::Rows rows = statement->Run(pg::Params().TextArray(texts));
+  const pg::Rows rows = statement->RunLists(texts.size(), pg::Params().TextArray(texts));
   for (uint64_t row = 0; row < rows.size(); ++row) {
     const auto index = static_cast<size_t>(rows.Int(row, 0)) - 1;
     found[keys[index]] = {rows.OptionalText(row, 1), rows.OptionalText(row, 2)};
@@ -96,7 +96,8 @@ std::unordered_map<std::string, std::string> ContainerDirectory::OrganizationNam
     return names;
   }
   const pg::UserScope user(binding_.organizations_owner, true);
-  const pg::Rows rows = organization_names_->Run(pg::Params().TextArray(organizations));
+  const pg::Rows rows =
+      organization_names_->RunLists(organizations.size(), pg::Params().TextArray(organizations));
   for (uint64_t row = 0; row < rows.size(); ++row) names[rows.Text(row, 0)] = rows.Text(row, 1);
   return names;
 }

@@ -197,7 +197,7 @@ size_t StateStore::SaveChunks(const std::set<uint32_t>& chunks,
       states.push_back(EncodeChunk(engine_, *next, by_key));
       bytes += states.back().size();
     }
-    (void)save_.Run(pg::Params().IntArray(numbers).BytesArray(states));
+    (void)save_.RunLists(numbers.size(), pg::Params().IntArray(numbers).BytesArray(states));
   }
   written_.insert(chunks.begin(), chunks.end());
   return bytes;

@@ -16,6 +16,32 @@ Datum MakeText(std::string_view value) {
 
 Datum MakeBytes(std::string_view value) { return MakeText(value); }  // text and bytea share a form
 
+constexpr size_t kLongestShortList = 32;
+
+// A plan that is kept may have been made while the tables were small or empty, and goes on while
+// they grow: in the workers it goes by index scans and nested loops. (Sessions of users keep their
+// settings: what is disabled makes a plan dear, and a dear one is compiled.) The variables are set
+// by themselves: as settings they would cost as much as a statement.
+class IndexPlans {
+ public:
+  IndexPlans() {
+    for (size_t i = 0; i < std::size(kSettings); ++i) {
+      saved_[i] = *kSettings[i];
+      if (MyBackendType == B_BG_WORKER) *kSettings[i] = false;
+    }
+  }
+  ~IndexPlans() {
+    for (size_t i = 0; i < std::size(kSettings); ++i) *kSettings[i] = saved_[i];
+  }
+  IndexPlans(const IndexPlans&) = delete;
+  IndexPlans& operator=(const IndexPlans&) = delete;
+
+ private:
+  static constexpr bool* kSettings[] = {&enable_seqscan, &enable_bitmapscan, &enable_hashjoin,
+                                        &enable_mergejoin};
+  bool saved_[std::size(kSettings)];
+};
+
 }  // namespace
 
 Params& Params::Add(Datum value, Oid type, bool is_null) {
@@ -239,43 +265,19 @@ Rows ReadOnly(const std::string& sql, const Params& params) {
   return rows;
 }
 
-// A plan that is kept may have been made while the tables were small or empty, and goes on while
-// they grow: in the workers it reads no table from end to end where an index serves. (Sessions of
-// users keep their settings: what is disabled makes a plan dear, and a dear one is compiled.)
-class IndexPlans {
- public:
-  IndexPlans() : saved_(enable_seqscan) {
-    if (MyBackendType == B_BG_WORKER) enable_seqscan = false;
-  }
-  ~IndexPlans() { enable_seqscan = saved_; }
-  IndexPlans(const IndexPlans&) = delete;
-  IndexPlans& operator=(const IndexPlans&) = delete;
-
- private:
-  const bool saved_;
-};
-
-// A generic plan, always: all of these find rows by lists of keys, and what a plan for certain
-// lists would gain is less than what making it costs.
-SPIPlanPtr Statement::Plan(const std::vector<Oid>& types) {
-  if (plan_ == nullptr) {
-    plan_ = Call([&] {
-      SPIPlanPtr plan = SPI_prepare_cursor(sql_.c_str(), static_cast<int>(types.size()),
-                                           const_cast<Oid*>(types.data()), CURSOR_OPT_GENERIC_PLAN);
-      if (plan == nullptr) {
-        elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
-      }
-      SPI_keepplan(plan);
-      return plan;
-    });
-  }
-  return plan_;
+SPIPlanPtr Statement::Prepare(const std::vector<Oid>& types, int options) const {
+  return Call([&] {
+    SPIPlanPtr plan = SPI_prepare_cursor(sql_.c_str(), static_cast<int>(types.size()),
+                                         const_cast<Oid*>(types.data()), options);
+    if (plan == nullptr) {
+      elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
+    }
+    SPI_keepplan(plan);
+    return plan;
+  });
 }
 
-Rows Statement::Run(const Params& params) {
-  const SettingsScope settings;
-  const IndexPlans plans;
-  SPIPlanPtr plan = Plan(params.types());
+Rows Statement::Execute(SPIPlanPtr plan, const Params& params) {
   Rows rows;
   Call([&] {
     const int result = SPI_execute_plan(plan, const_cast<Datum*>(params.values().data()),
@@ -287,12 +289,32 @@ Rows Statement::Run(const Params& params) {
   return rows;
 }
 
+SPIPlanPtr Statement::Plan(const std::vector<Oid>& types) {
+  if (plan_ == nullptr) plan_ = Prepare(types, CURSOR_OPT_GENERIC_PLAN);
+  return plan_;
+}
+
+Rows Statement::Run(const Params& params) {
+  const SettingsScope settings;
+  const IndexPlans plans;
+  return Execute(Plan(params.types()), params);
+}
+
+Rows Statement::RunLists(size_t size, const Params& params) {
+  if (size <= kLongestShortList) return Run(params);
+  const SettingsScope settings;
+  if (long_plan_ == nullptr) long_plan_ = Prepare(params.types(), CURSOR_OPT_CUSTOM_PLAN);
+  return Execute(long_plan_, params);
+}
+
 Statement::~Statement() {
-  if (plan_ == nullptr) return;
-  try {
-    Call([&] { SPI_freeplan(plan_); });
-  } catch (...) {
-    // The plan leaks until the process ends.
+  for (SPIPlanPtr plan : {plan_, long_plan_}) {
+    if (plan == nullptr) continue;
+    try {
+      Call([&] { SPI_freeplan(plan); });
+    } catch (...) {
+      // The plan leaks until the process ends.
+    }
   }
 }
 

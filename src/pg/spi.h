@@ -82,25 +82,34 @@ Rows Execute(const std::string& sql, const Params& params = {});
 // The same by the snapshot of the statement that called us, as a STABLE function must read.
 Rows ReadOnly(const std::string& sql, const Params& params = {});
 
-// A statement whose plan is kept over transactions; prepared when first run.
+// A statement whose plan is kept over transactions; made when first run, for any parameters.
 class Statement {
  public:
   explicit Statement(std::string sql) : sql_(std::move(sql)) {}
   ~Statement();
   Statement(Statement&& other) noexcept
-      : sql_(std::move(other.sql_)), plan_(std::exchange(other.plan_, nullptr)) {}
+      : sql_(std::move(other.sql_)),
+        plan_(std::exchange(other.plan_, nullptr)),
+        long_plan_(std::exchange(other.long_plan_, nullptr)) {}
   Statement& operator=(Statement&&) = delete;
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
 
   Rows Run(const Params& params = {});
+  // For parameters that are lists of `size` entries: for long ones a plan is made each time, which
+  // may hash and sort them.
+  Rows RunLists(size_t size, const Params& params);
   const std::string& sql() const { return sql_; }
   // The kept plan, for cursors and executions that need SPI itself.
   SPIPlanPtr Plan(const std::vector<Oid>& types);
 
  private:
+  SPIPlanPtr Prepare(const std::vector<Oid>& types, int options) const;
+  static Rows Execute(SPIPlanPtr plan, const Params& params);
+
   std::string sql_;
   SPIPlanPtr plan_ = nullptr;
+  SPIPlanPtr long_plan_ = nullptr;
 };
 
 // Quoted as PostgreSQL quotes identifiers; `QualifiedName` is "" when the relation is gone.

@@ -37,6 +37,11 @@ flush($node, 'postgres', name => 'one bad row: written when it can be');
 is(alerts($node, 'postgres', 'container_id = 150'), 'cpu 150 RESOLVED 1>1>2 RECOVERED', 'one bad row: with its end');
 is(sql($node, 'postgres', 'SELECT problem FROM alerting.status()'), '', 'one bad row: status() is content again');
 
+# A notification has no room for such an id; the alert has.
+sql($node, 'postgres', q{SELECT rule(repeat('r', 9000), 2, 'CPU_USAGE', 80); INSERT INTO containers VALUES (900, 2, 'c900'); SELECT s(900, 1, 95)});
+flush($node, 'postgres', name => 'an endless id');
+is(sql($node, 'postgres', 'SELECT status, length(rule_id) FROM alerting.alert WHERE container_id = 900'), 'FIRING|9000', 'an endless id: written');
+
 # An alert's beginning and its end in one batch.
 sql($node, 'postgres', <<'SQL');
 INSERT INTO containers VALUES (98, 1, 'c98'), (99, 1, 'c99');
