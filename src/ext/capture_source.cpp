@@ -27,24 +27,19 @@ extern "C" void OnRelcacheInvalidation(Datum /*argument*/, Oid relation) {
   InvalidateCaptureSources(relation);
 }
 
-CaptureSource* CaptureSource::For(const TriggerData* trigger_data) {
+constinit CaptureSource* CaptureSource::last_ = nullptr;
+
+CaptureSource* CaptureSource::Find(const TriggerData* trigger_data) {
   if (cache == nullptr) {
     cache = new Cache;
     pg::Call([&] { CacheRegisterRelcacheCallback(OnRelcacheInvalidation, Datum{0}); });
   }
-  // Mostly the same table's trigger again.
-  static constinit Oid last_trigger = InvalidOid;
-  static constinit CaptureSource* last = nullptr;
   const Oid trigger = trigger_data->tg_trigger->tgoid;
-  if (trigger != last_trigger) {
-    auto [entry, is_new] = cache->try_emplace(trigger);
-    if (is_new) entry->second.reset(new CaptureSource);
-    last = entry->second.get();
-    last_trigger = trigger;
-  }
-  CaptureSource* source = last;
-  if (!source->valid_) source->Build(trigger_data);
-  return source->broken_ ? nullptr : source;
+  auto [entry, is_new] = cache->try_emplace(trigger);
+  if (is_new) entry->second.reset(new CaptureSource(trigger));
+  last_ = entry->second.get();
+  if (!last_->valid_) last_->Build(trigger_data);
+  return last_;
 }
 
 void CaptureSource::Build(const TriggerData* trigger_data) {
@@ -112,9 +107,8 @@ void CaptureSource::MakeSlot(TupleDesc descriptor) {
 
 // An UPDATE that sets none of the columns leaves them as they are, unless a trigger that fires
 // before it sets them.
-bool CaptureSource::IsConcernedBy(const TriggerData* trigger_data) const {
-  return !TRIGGER_FIRED_BY_UPDATE(trigger_data->tg_event) || !is_direct_ ||
-         trigger_data->tg_updatedcols == nullptr ||
+bool CaptureSource::MayHaveChanged(const TriggerData* trigger_data) const {
+  return !is_direct_ || trigger_data->tg_updatedcols == nullptr ||
          trigger_data->tg_relation->trigdesc->trig_update_before_row ||
          bms_overlap(columns_, trigger_data->tg_updatedcols);
 }

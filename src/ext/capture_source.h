@@ -13,11 +13,25 @@
 
 namespace alerting::ext {
 
+// The row of a row trigger.
+inline TupleTableSlot* NewRow(const TriggerData* trigger_data) {
+  return TRIGGER_FIRED_BY_UPDATE(trigger_data->tg_event) ? trigger_data->tg_newslot
+                                                         : trigger_data->tg_trigslot;
+}
+
 class CaptureSource {
  public:
   // The source of the trigger that fires; remade when it is stale. nullptr when its mapping does
   // not fit the table any more (warned of once per change).
-  static CaptureSource* For(const TriggerData* trigger_data);
+  static CaptureSource* For(const TriggerData* trigger_data) {
+    // Mostly the same trigger again.
+    CaptureSource* source = last_;
+    if (source == nullptr || source->trigger_ != trigger_data->tg_trigger->tgoid ||
+        !source->valid_) {
+      source = Find(trigger_data);
+    }
+    return source->broken_ ? nullptr : source;
+  }
 
   uint32_t id() const { return id_; }
   Oid owner() const { return owner_; }
@@ -26,7 +40,9 @@ class CaptureSource {
   // Direct sources: how a row is written as a sample.
   const RowWriter& writer() const { return writer_; }
   // Whether the statement may have changed what is read. Does not raise errors.
-  bool IsConcernedBy(const TriggerData* trigger_data) const;
+  bool IsConcernedBy(const TriggerData* trigger_data) const {
+    return !TRIGGER_FIRED_BY_UPDATE(trigger_data->tg_event) || MayHaveChanged(trigger_data);
+  }
   // A slot for the rows of a transition table, empty; OpenSlot ... CloseSlot. PostgreSQL code.
   TupleTableSlot* OpenSlot();
   void CloseSlot();
@@ -34,16 +50,22 @@ class CaptureSource {
   // Other sources: plans over the transition table, and over one row given as $1.
   SPIPlanPtr TransitionPlan(const TriggerData* trigger_data);
   SPIPlanPtr RowPlan();
+  Oid row_type() const { return row_type_; }
 
   // True at most once a minute: whether to warn of rows that cannot be read.
   bool MayWarn();
 
  private:
-  CaptureSource() = default;
+  explicit CaptureSource(Oid trigger) : trigger_(trigger) {}
+  static CaptureSource* Find(const TriggerData* trigger_data);
+  bool MayHaveChanged(const TriggerData* trigger_data) const;
   void Build(const TriggerData* trigger_data);
   void MakeSlot(TupleDesc descriptor);
   friend void InvalidateCaptureSources(Oid relation);
 
+  static constinit CaptureSource* last_;
+
+  const Oid trigger_;
   Oid relation_ = InvalidOid;
   bool valid_ = false;
   bool broken_ = false;

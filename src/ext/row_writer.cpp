@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "pg/spi.h"
 
@@ -10,54 +11,59 @@ namespace alerting::ext {
 
 namespace {
 
-Oid ColumnType(TupleDesc descriptor, int16_t column) {
-  return TupleDescAttr(descriptor, column)->atttypid;
+// A value as it lies in a tuple.
+template <typename T>
+T As(const char* value) {
+  T result;
+  memcpy(&result, value, sizeof result);
+  return result;
 }
 
 }  // namespace
 
 bool RowWriter::Build(const SourceMapping& mapping, TupleDesc descriptor) {
   source_ = mapping.id;
-  last_column_ = 0;
   figure_count_ = 0;
   has_numeric_ = false;
-  return BuildKey(mapping, descriptor) && BuildTime(mapping, descriptor) &&
-         BuildFigure(mapping.cpu, kCpu, descriptor) &&
-         BuildFigure(mapping.memory, kMemory, descriptor) &&
-         BuildFigure(mapping.memory_used, kMemoryUsed, descriptor) &&
-         BuildFigure(mapping.memory_limit, kMemoryLimit, descriptor) &&
-         BuildFigure(mapping.restarts, kRestarts, descriptor) &&
-         BuildFigure(mapping.running, kRunning, descriptor);
+  Building building = {mapping, descriptor, {}};
+  const bool is_plain = BuildKey(&building) && BuildTime(&building) &&
+                        BuildFigure(mapping.cpu, kCpu, &building) &&
+                        BuildFigure(mapping.memory, kMemory, &building) &&
+                        BuildFigure(mapping.memory_used, kMemoryUsed, &building) &&
+                        BuildFigure(mapping.memory_limit, kMemoryLimit, &building) &&
+                        BuildFigure(mapping.restarts, kRestarts, &building) &&
+                        BuildFigure(mapping.running, kRunning, &building);
+  if (is_plain) reader_.Build(building.columns, descriptor);
+  return is_plain;
 }
 
 Bitmapset* RowWriter::Columns() const {
-  const auto member = [](int column) { return column + 1 - FirstLowInvalidHeapAttributeNumber; };
-  Bitmapset* columns = bms_add_member(nullptr, member(key_column_));
-  columns = bms_add_member(columns, member(time_column_));
-  for (int i = 0; i < figure_count_; ++i) {
-    columns = bms_add_member(columns, member(figures_[static_cast<size_t>(i)].column));
+  Bitmapset* columns = nullptr;
+  for (const int16_t column : reader_.columns()) {
+    columns = bms_add_member(columns, column + 1 - FirstLowInvalidHeapAttributeNumber);
   }
   return columns;
 }
 
-// The column that an expression names, -1 when it is no plain column.
-int16_t RowWriter::Column(const std::string& expression, TupleDesc descriptor) {
+bool RowWriter::Building::Find(const std::string& expression, uint8_t* place, Oid* type) {
   for (int16_t i = 0; i < descriptor->natts; ++i) {
     const Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
     if (attribute->attisdropped) continue;
-    if (expression == pg::QuoteIdentifier(NameStr(attribute->attname))) {
-      last_column_ = std::max(last_column_, attribute->attnum);
-      return i;
-    }
+    if (expression != pg::QuoteIdentifier(NameStr(attribute->attname))) continue;
+    auto found = std::find(columns.begin(), columns.end(), i);
+    if (found == columns.end()) found = columns.insert(found, i);
+    *place = static_cast<uint8_t>(found - columns.begin());
+    *type = attribute->atttypid;
+    return true;
   }
-  return -1;
+  return false;
 }
 
-bool RowWriter::BuildKey(const SourceMapping& mapping, TupleDesc descriptor) {
-  key_column_ = Column(mapping.container, descriptor);
+bool RowWriter::BuildKey(Building* building) {
+  const SourceMapping& mapping = building->mapping;
   key_form_ = Form::kNone;
-  if (key_column_ < 0) return false;
-  const Oid type = ColumnType(descriptor, key_column_);
+  Oid type;
+  if (!building->Find(mapping.container, &key_place_, &type)) return false;
   if (mapping.key_kind == KeyKind::kInt8) {
     if (type == INT2OID) key_form_ = Form::kKeyInt2;
     if (type == INT4OID) key_form_ = Form::kKeyInt4;
@@ -70,11 +76,12 @@ bool RowWriter::BuildKey(const SourceMapping& mapping, TupleDesc descriptor) {
   return key_form_ != Form::kNone;
 }
 
-bool RowWriter::BuildTime(const SourceMapping& mapping, TupleDesc descriptor) {
-  time_column_ = Column(mapping.at, descriptor);
+bool RowWriter::BuildTime(Building* building) {
+  const SourceMapping& mapping = building->mapping;
   time_form_ = Form::kNone;
-  if (time_column_ < 0) return false;
-  switch (ColumnType(descriptor, time_column_)) {
+  Oid type;
+  if (!building->Find(mapping.at, &time_place_, &type)) return false;
+  switch (type) {
     case TIMESTAMPTZOID:
       time_form_ = Form::kTimestamp;
       break;
@@ -95,12 +102,13 @@ bool RowWriter::BuildTime(const SourceMapping& mapping, TupleDesc descriptor) {
   return time_form_ != Form::kNone;
 }
 
-bool RowWriter::BuildFigure(const std::string& expression, Reading reading, TupleDesc descriptor) {
+bool RowWriter::BuildFigure(const std::string& expression, Reading reading, Building* building) {
   if (expression.empty()) return true;
-  const int16_t column = Column(expression, descriptor);
-  if (column < 0) return false;
+  uint8_t place;
+  Oid type;
+  if (!building->Find(expression, &place, &type)) return false;
   Form form = Form::kNone;
-  switch (ColumnType(descriptor, column)) {
+  switch (type) {
     case FLOAT8OID:
       form = Form::kFloat8;
       break;
@@ -128,79 +136,80 @@ bool RowWriter::BuildFigure(const std::string& expression, Reading reading, Tupl
   // Others are cast by a query, or are errors there.
   if (form == Form::kNone || (form == Form::kBool) != (reading == kRunning)) return false;
   has_numeric_ = has_numeric_ || form == Form::kNumeric;
-  figures_[static_cast<size_t>(figure_count_++)] = {column, form, reading};
+  figures_[static_cast<size_t>(figure_count_++)] = {place, form, reading};
   return true;
 }
 
-inline double RowWriter::Number(Form form, Datum value) {
+inline double RowWriter::Number(Form form, const char* value) {
   switch (form) {
     case Form::kFloat8:
-      return DatumGetFloat8(value);
+      return As<float8>(value);
     case Form::kFloat4:
-      return static_cast<double>(DatumGetFloat4(value));
+      return static_cast<double>(As<float4>(value));
     case Form::kInt2:
-      return DatumGetInt16(value);
+      return As<int16>(value);
     case Form::kInt4:
-      return DatumGetInt32(value);
+      return As<int32>(value);
     case Form::kInt8:
-      return static_cast<double>(DatumGetInt64(value));
+      return static_cast<double>(As<int64>(value));
     case Form::kNumeric:
       // Does not overflow into an error as a cast would.
-      return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
+      return DatumGetFloat8(
+          DirectFunctionCall1(numeric_float8_no_overflow, PointerGetDatum(value)));
     default:
       return NAN;
   }
 }
 
-inline bool RowWriter::ReadTime(Datum value, Micros* at) const {
+inline bool RowWriter::ReadTime(const char* value, Micros* at) const {
   if (time_form_ == Form::kTimestamp) {
-    *at = DatumGetTimestampTz(value);
+    *at = As<TimestampTz>(value);
     return !TIMESTAMP_NOT_FINITE(*at);
   }
   constexpr int64 kEpochOffset =
       int64{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * SECS_PER_DAY * USECS_PER_SEC;
-  const int64 number = time_form_ == Form::kEpochInt4 ? DatumGetInt32(value) : DatumGetInt64(value);
+  const int64 number = time_form_ == Form::kEpochInt4 ? As<int32>(value) : As<int64>(value);
   int64 micros;
   if (__builtin_mul_overflow(number, epoch_unit_, &micros)) return false;
   return !__builtin_sub_overflow(micros, kEpochOffset, at);
 }
 
 // The key's bytes, in the row or in `room`.
-inline RowWriter::Key RowWriter::ReadKey(const Datum& value, char* room) const {
+inline RowWriter::Key RowWriter::ReadKey(const char* value, char* room) const {
   if (key_form_ == Form::kKeyText) {
-    const text* key = DatumGetTextPP(value);
-    return {VARDATA_ANY(key), static_cast<size_t>(VARSIZE_ANY_EXHDR(key))};
+    if (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value)) {
+      value = reinterpret_cast<const char*>(DatumGetTextPP(PointerGetDatum(value)));
+    }
+    return {VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))};
   }
-  if (key_form_ == Form::kKeyUuid) {
-    return {reinterpret_cast<const char*>(DatumGetUUIDP(value)->data), UUID_LEN};
-  }
-  const int64 number = key_form_ == Form::kKeyInt2   ? DatumGetInt16(value)
-                       : key_form_ == Form::kKeyInt4 ? DatumGetInt32(value)
-                                                     : DatumGetInt64(value);
+  if (key_form_ == Form::kKeyUuid) return {value, UUID_LEN};
+  const int64 number = key_form_ == Form::kKeyInt2   ? As<int16>(value)
+                       : key_form_ == Form::kKeyInt4 ? As<int32>(value)
+                                                     : As<int64>(value);
   memcpy(room, &number, sizeof number);
   return {room, sizeof number};
 }
 
-size_t RowWriter::Write(const TupleTableSlot* slot, SampleContext* context, char* out) const {
-  const Datum* values = slot->tts_values;
-  const bool* nulls = slot->tts_isnull;
+size_t RowWriter::Write(const ColumnValues& row, SampleContext* context, char* out) const {
+  const char* key_value = row.values[key_place_];
+  const char* time_value = row.values[time_place_];
   Micros at;
-  if (nulls[key_column_] || nulls[time_column_] || !ReadTime(values[time_column_], &at)) return 0;
+  if (key_value == nullptr || time_value == nullptr || !ReadTime(time_value, &at)) return 0;
   char room[sizeof(int64)];
-  const Key key = ReadKey(values[key_column_], room);
+  const Key key = ReadKey(key_value, room);
   if (key.size > kMaxKeyBytes) return 0;
   SampleBytes bytes(out);
   bytes.Begin(source_, at, key.size, context);
   for (const Figure *figure = figures_.data(), *end = figure + figure_count_; figure != end;
        ++figure) {
-    if (nulls[figure->column]) continue;
-    const Datum value = values[figure->column];
+    const char* value = row.values[figure->place];
+    if (value == nullptr) continue;
     if (figure->form == Form::kBool) {
-      bytes.PutRunning(DatumGetBool(value));
+      bytes.PutRunning(As<bool>(value));
       continue;
     }
     const double number =
-        figure->form == Form::kFloat8 ? DatumGetFloat8(value) : Number(figure->form, value);
+        figure->form == Form::kFloat8 ? As<float8>(value) : Number(figure->form, value);
     if (std::isfinite(number)) bytes.PutFigure(figure->reading, number);
   }
   return bytes.Finish(key.bytes);

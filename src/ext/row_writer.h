@@ -5,8 +5,10 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include "core/message.h"
+#include "ext/column_reader.h"
 #include "ext/source_mapping.h"
 #include "pg/guard.h"
 
@@ -17,23 +19,23 @@ class RowWriter {
   // False: the mapping is of more than plain columns whose types are read here.
   bool Build(const SourceMapping& mapping, TupleDesc descriptor);
 
-  // A slot's columns up to this one have to be deformed before it is written.
-  AttrNumber last_column() const { return last_column_; }
   // The columns read, as PostgreSQL counts those that an UPDATE sets. Allocates.
   Bitmapset* Columns() const;
   // Whether rows leave memory behind in the current context.
   bool has_numeric() const { return has_numeric_; }
+
+  // Reads the columns of a row, of which the values are views. Raises no error.
+  void Read(TupleTableSlot* slot, ColumnValues* row) const { reader_.Read(slot, row); }
   // Whether Write() of this row surely raises no error.
-  bool IsSafe(const TupleTableSlot* slot) const {
+  bool IsSafe(const ColumnValues& row) const {
     if (has_numeric_) return false;
-    if (key_form_ != Form::kKeyText || slot->tts_isnull[key_column_]) return true;
-    const auto* key = reinterpret_cast<const char*>(slot->tts_values[key_column_]);
+    const char* key = row.values[key_place_];
+    if (key_form_ != Form::kKeyText || key == nullptr) return true;
     return !VARATT_IS_EXTERNAL(key) && !VARATT_IS_COMPRESSED(key);
   }
-
   // Writes the row's sample to `out`, which has room for kMaxSampleBytes, and returns its size; 0
   // when the row is none. PostgreSQL code without nontrivial locals.
-  size_t Write(const TupleTableSlot* slot, SampleContext* context, char* out) const;
+  size_t Write(const ColumnValues& row, SampleContext* context, char* out) const;
 
  private:
   enum class Form : uint8_t {
@@ -55,26 +57,34 @@ class RowWriter {
     kKeyText  // containers
   };
   struct Figure {
-    int16_t column;  // counted from 0
+    uint8_t place;  // in ColumnValues
     Form form;
     Reading reading;
   };
-  static double Number(Form form, Datum value);
-  int16_t Column(const std::string& expression, TupleDesc descriptor);
-  bool BuildKey(const SourceMapping& mapping, TupleDesc descriptor);
-  bool BuildTime(const SourceMapping& mapping, TupleDesc descriptor);
-  bool BuildFigure(const std::string& expression, Reading reading, TupleDesc descriptor);
-  bool ReadTime(Datum value, Micros* at) const;
+  // While the mapping is looked through: the columns that it names, by their places.
+  struct Building {
+    const SourceMapping& mapping;
+    TupleDesc descriptor;
+    std::vector<int16_t> columns;
+
+    // The place of the column that an expression names and its type; false when it names none.
+    bool Find(const std::string& expression, uint8_t* place, Oid* type);
+  };
+  static double Number(Form form, const char* value);
+  bool BuildKey(Building* building);
+  bool BuildTime(Building* building);
+  bool BuildFigure(const std::string& expression, Reading reading, Building* building);
+  bool ReadTime(const char* value, Micros* at) const;
   struct Key {
     const char* bytes;
     size_t size;
   };
-  Key ReadKey(const Datum& value, char* room) const;
+  Key ReadKey(const char* value, char* room) const;
 
   uint32_t source_ = 0;
-  AttrNumber last_column_ = 0;
-  int16_t key_column_ = 0;
-  int16_t time_column_ = 0;
+  ColumnReader reader_;
+  uint8_t key_place_ = 0;
+  uint8_t time_place_ = 0;
   Form key_form_ = Form::kNone;
   Form time_form_ = Form::kNone;
   bool has_numeric_ = false;

@@ -112,7 +112,7 @@ bool Grow(size_t needed) noexcept {
 
 // Opens an entry for the current savepoint level. False: too deep to tell levels apart, so that a
 // sample may only be marked.
-bool NoteLevel() noexcept {
+inline bool NoteLevel() noexcept {
   const int nest_level = GetCurrentTransactionNestLevel();
   if (buffer.level_count > 0) {
     Level* top = &buffer.levels[buffer.level_count - 1];
@@ -278,15 +278,8 @@ bool SharedMemoryIsThere() {
   return answer == Answer::kYes;
 }
 
-}  // namespace
-
-void RegisterTransactionCallbacks() {
-  RegisterXactCallback(OnTransactionEvent, nullptr);
-  RegisterSubXactCallback(OnSubtransactionEvent, nullptr);
-}
-
-bool OpenTransactionBuffer() {
-  if (buffer.slot != nullptr) return true;
+// Not inlined: what the rows of a row trigger ask for is mostly open.
+__attribute__((noinline)) bool OpenSlot() {
   if (!SharedMemoryIsThere()) return false;
   DatabaseSlot* slot = pg::MySlot();
   if (slot == nullptr) return false;
@@ -296,6 +289,15 @@ bool OpenTransactionBuffer() {
   buffer.slot = slot;
   return true;
 }
+
+}  // namespace
+
+void RegisterTransactionCallbacks() {
+  RegisterXactCallback(OnTransactionEvent, nullptr);
+  RegisterSubXactCallback(OnSubtransactionEvent, nullptr);
+}
+
+bool OpenTransactionBuffer() { return buffer.slot != nullptr || OpenSlot(); }
 
 void AddMessage(const Message& message) noexcept {
   const bool level_known = NoteLevel();

@@ -1,0 +1,131 @@
+# What capture reads of a row: columns of every length and alignment, NULLs, columns dropped and
+# added, long and compressed keys, by statement and by row; and what expressions do meanwhile.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use AlertingTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('capture_rows');
+my $db;
+sub run_sql { return $node->safe_psql($db, join '', @_); }
+
+# A database with 64 containers whose keys are of 4 to 1,000 bytes.
+sub begin_case
+{
+	($db) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $db");
+	run_sql(q{SET client_min_messages = warning;
+		CREATE TABLE organizations (id int PRIMARY KEY);
+		CREATE TABLE containers (id text PRIMARY KEY, organization_id int NOT NULL REFERENCES organizations);
+		INSERT INTO organizations VALUES (1);
+		CREATE FUNCTION key(i int) RETURNS text IMMUTABLE LANGUAGE sql RETURN 'key' || i || repeat('k', CASE i % 8 WHEN 5 THEN 122 WHEN 6 THEN 300 WHEN 7 THEN 990 ELSE i % 8 END);
+		INSERT INTO containers SELECT key(i), 1 FROM generate_series(0, 63) i;
+		CREATE EXTENSION alerting; SELECT alerting.attach('organizations', 'containers')});
+	rule($node, $db, 1, 'CPU_USAGE', 50, 0);
+	rule($node, $db, 1, 'MEMORY_USAGE', 50, 0);
+	rule($node, $db, 1, 'CONTAINER_DOWN', undef, 0, no_data => 'keep');
+	return;
+}
+
+# Rows with a NULL wherever a bit of their number says so; every value tells its row.
+my $insert = q{INSERT INTO %s (note, letter, wide, container_id, tag, small, at, id, span, cpu, running, memory, restarts, tail)
+	SELECT CASE WHEN i & 1 = 0 THEN repeat('n', (ARRAY[0, 1, 126, 127, 1500])[1 + i %% 5]) END, CASE WHEN i & 2 = 0 THEN 'l' END, CASE WHEN i & 4 = 0 THEN 10.0 ^ i END,
+	       key(i), CASE WHEN i & 8 = 0 THEN 'tag' END, CASE WHEN i & 16 = 0 THEN i END, now(), CASE WHEN i & 1 = 0 THEN gen_random_uuid() END,
+	       CASE WHEN i & 32 = 0 THEN interval '1 day' END, CASE WHEN i %% 9 <> 0 THEN 51 + i / 2.0 END, CASE WHEN i %% 7 <> 0 THEN i %% 3 > 0 END,
+	       CASE WHEN i %% 5 <> 0 THEN 51 + i / 4.0 END, CASE WHEN i %% 3 <> 0 THEN i END, 'tail'
+	  FROM generate_series(%d, %d) i;};
+my $columns = q{note text, gone int, letter "char", wide numeric, container_id text, tag name, small int2, at timestamptz, id uuid, span interval,
+	cpu float4, running bool, memory %s, restarts int2, tail text};
+
+my $mapping = join ', ', map { "$_ => '$_'" } qw(cpu memory running restarts);
+
+# Every reading of the table's rows that breaches has raised an alert with its value, and nothing else has.
+sub read_right
+{
+	my ($table, $what) = @_;
+	flush_ok($node, $db);
+	my $expected = q{SELECT container_id, 'CPU_USAGE' AS name, cpu::float8 AS value FROM } . $table . q{ WHERE cpu IS NOT NULL
+		UNION ALL SELECT container_id, 'MEMORY_USAGE', memory::float8 FROM } . $table . q{ WHERE memory IS NOT NULL
+		UNION ALL SELECT container_id, 'CONTAINER_DOWN', NULL FROM } . $table . q{ WHERE NOT running};
+	my $raised = q{SELECT a.container_id, r.name, CASE WHEN r.name <> 'CONTAINER_DOWN' THEN a.value END FROM alerting.alert a JOIN alerting.alert_rule r ON r.id = a.rule_id};
+	is(run_sql("SELECT left(container_id, 9), name, value FROM (($expected EXCEPT $raised) UNION ALL ($raised EXCEPT ($expected))) x"), '', "$what: alerts tell each row's values");
+	is(run_sql("SELECT count(*) FROM alerting.alert"), run_sql("SELECT count(*) FROM ($expected) x"), "$what: and there are no others");
+	is(run_sql('SELECT skipped, unknown FROM alerting.status()'), '0|0', "$what: every row was read");
+	return;
+}
+
+for my $memory ('float8', 'numeric')
+{
+	for my $level ('statement', 'row')
+	{
+		begin_case("${level}_$memory");
+		run_sql('CREATE TABLE shapes (' . sprintf($columns, $memory) . '); ALTER TABLE shapes ALTER note SET STORAGE PLAIN;',
+			"SELECT alerting.attach_metrics('shapes', level => '$level', $mapping);");
+		flush_ok($node, $db);
+		run_sql(sprintf($insert, 'shapes', 0, 15));
+		run_sql(sprintf($insert, 'shapes', $_, $_)) for 16 .. 19;
+		run_sql(q{ALTER TABLE shapes DROP gone, ADD late int DEFAULT 7;}, sprintf($insert, 'shapes', 20, 63));
+		read_right('shapes', "$level, $memory");
+		# Rows from before the column was added are read whole when they are updated.
+		run_sql(q{UPDATE shapes SET cpu = 5, at = at + interval '1 second'});
+		flush_ok($node, $db);
+		is(run_sql(q{SELECT r.name, a.status, count(*) FROM alerting.alert a JOIN alerting.alert_rule r ON r.id = a.rule_id GROUP BY 1, 2 ORDER BY 1}),
+			"CONTAINER_DOWN|FIRING|18\nCPU_USAGE|RESOLVED|56\nMEMORY_USAGE|FIRING|51", "$level, $memory: an update, too");
+	}
+}
+
+# A partition whose columns stand in another order, reached through its parent and straight.
+{
+	begin_case('parts');
+	run_sql(sprintf("CREATE TABLE shapes ($columns) PARTITION BY HASH (container_id);", 'float8'),
+		q{CREATE TABLE part (tail text, restarts int2, memory float8, gone2 text, running bool, cpu float4, span interval, id uuid, at timestamptz, small int2, tag name,
+			container_id text, wide numeric, letter "char", gone int, note text);
+		ALTER TABLE part DROP gone2; ALTER TABLE shapes ATTACH PARTITION part FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+		SELECT alerting.attach_metrics('shapes', }, "$mapping)");
+	flush_ok($node, $db);
+	run_sql(sprintf($insert, 'shapes', 0, 31), sprintf($insert, 'part', 32, 63));
+	read_right('shapes', 'partition');
+}
+
+# Expressions run while rows are captured: one that inserts rows of another source, in a block that
+# fails for some; and one that fails in the middle of a statement.
+{
+	begin_case('expressions');
+	run_sql(q{CREATE TABLE other (container_id text, at timestamptz, memory float8); SELECT alerting.attach_metrics('other', memory => 'memory');
+		CREATE FUNCTION note(container text, cpu float8) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+			INSERT INTO public.other SELECT container, pg_catalog.now(), cpu + 1 FROM pg_catalog.generate_series(1, 50);
+			BEGIN
+				INSERT INTO public.other VALUES (container, pg_catalog.now() + interval '1 second', 1);
+				IF cpu < 70 THEN RAISE division_by_zero; END IF;
+			EXCEPTION WHEN division_by_zero THEN NULL; END;
+		END $$;
+		CREATE FUNCTION noted(container text, cpu float8) RETURNS float8 STABLE LANGUAGE plpgsql AS $$ BEGIN
+			PERFORM public.note(container, cpu);
+			RETURN cpu; END $$;
+		CREATE TABLE told (container_id text, at timestamptz, cpu float8, divisor int);
+		SELECT alerting.attach_metrics('told', cpu => 'noted(container_id, cpu) * 1 / divisor')});
+	flush_ok($node, $db);
+	run_sql('INSERT INTO told SELECT key(i), now(), 51 + i / 2.0, 1 FROM generate_series(0, 63) i;');
+	flush_ok($node, $db);
+	is(run_sql(q{SELECT count(*) FROM alerting.alert a JOIN told t USING (container_id) JOIN alerting.alert_rule r ON r.id = a.rule_id
+		WHERE CASE r.name WHEN 'CPU_USAGE' THEN a.value = t.cpu AND a.status = 'FIRING'
+		      ELSE a.value = t.cpu + 1 AND (a.status = 'RESOLVED') = (t.cpu >= 70) END}), 128, 'rows that an expression inserts are captured beside its own');
+
+	my $before = run_sql('SELECT samples FROM alerting.status()');
+	run_sql(q{DELETE FROM other; DELETE FROM told; CREATE OR REPLACE FUNCTION noted(container text, cpu float8) RETURNS float8 STABLE LANGUAGE sql RETURN cpu});
+	my ($code, $out, $err) = $node->psql($db, q{INSERT INTO told SELECT key(i), now() + interval '2 seconds', 30, (i % 5)::int FROM generate_series(0, 63) i});
+	is($code, 0, 'an expression that fails does not fail the statement');
+	like($err, qr/WARNING:  alerting: a row of table "told" could not be read/, 'but warns');
+	flush_ok($node, $db);
+	is(run_sql("SELECT samples - $before, skipped FROM alerting.status()"), '51|13', 'each other row is told once, and those are counted');
+	is(run_sql(q{SELECT count(*) FROM alerting.alert a JOIN alerting.alert_rule r ON r.id = a.rule_id JOIN told t USING (container_id)
+		WHERE r.name = 'CPU_USAGE' AND (a.status = 'RESOLVED') <> (t.divisor > 0)}), 0, 'and judged');
+}
+
+clean_log_ok($node, qr/division by zero/);
+$node->stop;
+done_testing();
