@@ -34,7 +34,7 @@ inline constexpr char kFindFiring[] =
 
 // The payload is rendered once per alert, not once per webhook.
 inline constexpr char kEnqueueFiring[] =
-    "INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)"
+    "INSERT INTO alerting.delivery AS d (id, webhook_id, alert_id, event, payload)"
     " SELECT alerting.cuid(), w.id, f.alert_id, 'alert.firing', f.payload FROM ("
     "SELECT k.ordinal, k.alert_id, r.organization_id, alerting.firing_payload(k.alert_id, r.id,"
     " r.name, r.condition, r.threshold, r.duration, k.container_id, k.container_name,"
@@ -68,7 +68,7 @@ inline constexpr char kResolveAlerts[] =
     " AS k (id, resolved_at, reason) WHERE a.id = k.id AND a.resolved_at IS NULL";
 
 inline constexpr char kEnqueueResolved[] =
-    "INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)"
+    "INSERT INTO alerting.delivery AS d (id, webhook_id, alert_id, event, payload)"
     " SELECT alerting.cuid(), f.webhook_id, f.alert_id, 'alert.resolved',"
     " alerting.resolved_payload(f.payload, k.resolved_at, k.reason)"
     " FROM unnest($1::text[], $2::timestamptz[], $3::text[]) WITH ORDINALITY"

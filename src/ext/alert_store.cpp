@@ -46,12 +46,14 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
       insert_alerts_(InsertAlertsSql(binding)),
       find_firing_(kFindFiring),
       enqueue_firing_(kEnqueueFiring),
+      hand_over_firing_(kEnqueueFiring + HandoverWriter::Returning()),
       lock_alerts_(kLockAlerts),
       find_alerts_(kFindAlerts),
       lock_resolved_webhooks_(kLockResolvedWebhooks),
       find_resolved_webhooks_(kFindResolvedWebhooks),
       resolve_alerts_(kResolveAlerts),
       enqueue_resolved_(kEnqueueResolved),
+      hand_over_resolved_(kEnqueueResolved + HandoverWriter::Returning()),
       delete_orphans_(DeleteOrphansSql(binding)) {}
 
 void AlertStore::DeleteOrphans(const std::vector<std::string>& keys) {
@@ -63,7 +65,9 @@ void AlertStore::DeleteOrphans(const std::vector<std::string>& keys) {
   (void)delete_orphans_.Run(pg::Params().TextArray(texts));
 }
 
-std::vector<WriteResult> AlertStore::Write(std::span<OutgoingTransition* const> batch) {
+std::vector<WriteResult> AlertStore::Write(std::span<OutgoingTransition* const> batch,
+                                           HandoverWriter* handover) {
+  handover_ = handover;
   corrections_.clear();
   containers_.clear();
   if (!LockTables()) return std::vector<WriteResult>(batch.size(), WriteResult::kLocked);
@@ -287,15 +291,25 @@ void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
     fired.push_back(transition.fired_at);
     values.push_back(transition.value);
   }
-  (void)enqueue_firing_.RunLists(ids.size(), pg::Params()
-                                                 .TextArray(ids)
-                                                 .TextArray(rules)
-                                                 .TextArray(keys)
-                                                 .TextArray(names)
-                                                 .TextArray(organization_names)
-                                                 .TimestampArray(started)
-                                                 .TimestampArray(fired)
-                                                 .FloatArray(values));
+  Enqueue(&enqueue_firing_, &hand_over_firing_, ids.size(),
+          pg::Params()
+              .TextArray(ids)
+              .TextArray(rules)
+              .TextArray(keys)
+              .TextArray(names)
+              .TextArray(organization_names)
+              .TimestampArray(started)
+              .TimestampArray(fired)
+              .FloatArray(values));
+}
+
+void AlertStore::Enqueue(pg::Statement* plain, pg::Statement* returning, size_t count,
+                         const pg::Params& params) {
+  if (handover_->wants()) {
+    handover_->Add(returning->RunLists(count, params));
+  } else {
+    (void)plain->RunLists(count, params);
+  }
 }
 
 // As jsonb would put it.
@@ -375,7 +389,7 @@ void AlertStore::WriteResolves(std::span<OutgoingTransition* const> batch,
     const pg::Params params =
         pg::Params().TextArray(resolved_ids).TimestampArray(resolved_at).TextArray(reasons);
     (void)resolve_alerts_.RunLists(resolved_ids.size(), params);
-    (void)enqueue_resolved_.RunLists(resolved_ids.size(), params);
+    Enqueue(&enqueue_resolved_, &hand_over_resolved_, resolved_ids.size(), params);
   }
   Notify(batch, resolves, "alert.resolved");
 }

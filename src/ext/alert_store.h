@@ -13,6 +13,7 @@
 
 #include "ext/binding.h"
 #include "ext/container_directory.h"
+#include "ext/handover_writer.h"
 #include "pg/spi.h"
 
 namespace alerting::ext {
@@ -47,8 +48,9 @@ class AlertStore {
 
   // Writes the batch in the current transaction; results[i] says what became of batch[i]. The batch
   // holds at most one kFire per rule and container. When an alert of the same rule and container is
-  // FIRING already, its id replaces the one in the batch.
-  std::vector<WriteResult> Write(std::span<OutgoingTransition* const> batch);
+  // FIRING already, its id replaces the one in the batch. What is enqueued is told to `handover`.
+  std::vector<WriteResult> Write(std::span<OutgoingTransition* const> batch,
+                                 HandoverWriter* handover);
 
   // Deletes the alerts of containers that are gone, in the current transaction. A foreign key does
   // that as a rule, but not where logical replication deletes the containers.
@@ -78,6 +80,8 @@ class AlertStore {
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& fires);
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, std::span<const size_t> fires,
                      const std::unordered_map<std::string, std::string>& known_names);
+  void Enqueue(pg::Statement* plain, pg::Statement* returning, size_t count,
+               const pg::Params& params);
   void Notify(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& indexes,
               const char* event);
 
@@ -85,6 +89,7 @@ class AlertStore {
   ContainerDirectory* directory_;
   std::vector<ContainerCorrection> corrections_;
   std::unordered_map<std::string, ContainerInfo> containers_;  // of the current Write
+  HandoverWriter* handover_ = nullptr;                         // likewise
 
   pg::Statement lock_rules_;
   pg::Statement find_rules_;
@@ -92,12 +97,14 @@ class AlertStore {
   pg::Statement insert_alerts_;
   pg::Statement find_firing_;
   pg::Statement enqueue_firing_;
+  pg::Statement hand_over_firing_;
   pg::Statement lock_alerts_;
   pg::Statement find_alerts_;
   pg::Statement lock_resolved_webhooks_;
   pg::Statement find_resolved_webhooks_;
   pg::Statement resolve_alerts_;
   pg::Statement enqueue_resolved_;
+  pg::Statement hand_over_resolved_;
   pg::Statement delete_orphans_;
 };
 

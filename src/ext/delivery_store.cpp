@@ -65,7 +65,7 @@ const char DeliveryStore::kFindPendingSql[] =
     "     FROM unnest(w.retry_schedule) WITH ORDINALITY AS s (pause, n) ORDER BY s.n) END,"
     "  f.next_attempt_at, w.organization_id::text, w.rate_limit, w.max_concurrent, w.probe_at,"
     "  CASE WHEN w.headers IS NOT NULL THEN (SELECT string_agg(h.key || ': ' || h.value, E'\\n')"
-    "   FROM jsonb_each_text(w.headers) AS h) END"
+    "   FROM jsonb_each_text(w.headers) AS h) END, w.xmin::text || w.ctid::text"
     " FROM pending p JOIN alerting.webhook w ON w.id = p.webhook_id AND w.is_active"
     " LEFT JOIN LATERAL (SELECT d.next_attempt_at FROM alerting.delivery d"
     "   WHERE d.webhook_id = p.webhook_id AND d.status = 'PENDING'"
@@ -171,6 +171,7 @@ std::vector<PendingWebhook> DeliveryStore::FindPending(const std::vector<std::st
     if (!rows.IsNull(row, 7)) webhook.max_concurrent = rows.Int(row, 7);
     webhook.probe_at = rows.Timestamp(row, 8);
     webhook.headers = rows.Text(row, 9);
+    webhook.version = rows.Text(row, 10);
   }
   return webhooks;
 }

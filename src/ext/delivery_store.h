@@ -21,6 +21,7 @@ namespace alerting::ext {
 // An active webhook that has pending deliveries.
 struct PendingWebhook {
   std::string id;
+  std::string version;  // of its row: each change makes another one; see HandedDelivery
   std::string organization;
   std::string url;
   std::optional<std::string> secret;

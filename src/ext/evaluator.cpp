@@ -107,7 +107,7 @@ Evaluator::World::World(Binding loaded, Micros started)
       alerts(binding, &directory),
       states(binding, engine) {}
 
-Evaluator::Evaluator(pg::DatabaseSlot* slot) : slot_(slot) {}
+Evaluator::Evaluator(pg::DatabaseSlot* slot) : slot_(slot), handover_(slot) {}
 
 void Evaluator::BeforeStop() {
   if (world_ != nullptr) SaveState(GetCurrentTimestamp(), true);
@@ -273,7 +273,8 @@ void Evaluator::PutOff(const Batch& batch, const pg::Error& error) {
 
 void Evaluator::TryBatch(const Batch& batch) {
   ExtensionTransaction transaction(slot_, "writing alerts");
-  const std::vector<WriteResult> results = world_->alerts.Write(batch);
+  handover_.Begin(batch.size());
+  const std::vector<WriteResult> results = world_->alerts.Write(batch, &handover_);
   std::unordered_set<const OutgoingTransition*> written;
   std::set<ContainerRef> containers;
   for (size_t i = 0; i < batch.size(); ++i) {
@@ -284,6 +285,8 @@ void Evaluator::TryBatch(const Batch& batch) {
   }
   (void)world_->states.SaveContainers(containers, Outgoing(written));
   ALERTING_FREEZE_POINT("alerts_written");
+  handover_.Publish();
+  ALERTING_FREEZE_POINT("handed_over");
   transaction.Commit();
   ALERTING_FREEZE_POINT("alerts_committed");
   world_->states.Committed();

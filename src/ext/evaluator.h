@@ -14,6 +14,7 @@
 
 #include "core/byte_ring.h"
 #include "ext/alert_store.h"
+#include "ext/handover_writer.h"
 #include "ext/source_reader.h"
 #include "ext/state_store.h"
 #include "pg/transaction.h"
@@ -104,6 +105,7 @@ class Evaluator final : public pg::WorkerTask {
   pg::DatabaseSlot* const slot_;
   ByteRing* ring_ = nullptr;
   std::unique_ptr<World> world_;
+  HandoverWriter handover_;
   std::deque<OutgoingTransition> outbox_;
   std::vector<ContainerCorrection> corrections_;
   bool reload_ = false;

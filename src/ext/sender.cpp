@@ -10,6 +10,7 @@
 #include "ext/webhook_request.h"
 #include "pg/freeze_point.h"
 #include "pg/guc.h"
+#include "pg/handover_ring.h"
 
 extern "C" {
 PGDLLEXPORT void alerting_sender_main(Datum database);
@@ -72,6 +73,7 @@ Sender::Sender(pg::DatabaseSlot* slot)
     }
     SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
   });
+  handover_ = pg::OpenHandover(slot_);
   // Sockets are descriptors that the server's file cache must leave room for.
   constexpr int kOfTheClient = 4;
   for (int i = 0; i < pg::guc_max_concurrent_deliveries + kOfTheClient; ++i) {
@@ -107,6 +109,9 @@ void Sender::ApplySettings() {
 
 Micros Sender::Step() {
   ApplySettings();
+  // What was handed over goes before anything else.
+  TakeHanded();
+  StartReady();
   client_->OnReady();
   CollectResponses();
   StartReady();
@@ -252,6 +257,7 @@ void Sender::DecideFailure(WebhookQueue* queue, const Attempt& attempt,
   outcome->status = DeliveryStatus::kFailed;
   if (response.status == kGone) {
     gone_.emplace_back(queue->id, queue->url);
+    queue->version.clear();
     Deactivate(queue);
     return;
   }

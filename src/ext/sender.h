@@ -17,7 +17,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/byte_ring.h"
 #include "core/fair_turns.h"
+#include "core/handover.h"
 #include "ext/delivery_store.h"
 #include "ext/sender_queue.h"
 #include "net/threaded_client.h"
@@ -111,6 +113,14 @@ class Sender final : public pg::WorkerTask {
   std::vector<WebhookQueue*> QueuesToFetch(Micros now) const;
   std::vector<std::string> Claimed() const;
 
+  // sender_handover.cpp
+  void DrainHandover();
+  void TakeHanded();
+  void TakeHanded(HandedDelivery delivery, Micros now);
+  void ForgetHanded(std::span<const PendingDelivery> fetched);
+  WebhookQueue* FindQueue(const std::string& id);
+  WebhookQueue* FindAsHanded(const HandedDelivery& delivery);
+
   // sender_upkeep.cpp
   void AnswerFlushes(uint64_t requested, Results* results);
   void ParkOverdue();
@@ -126,7 +136,11 @@ class Sender final : public pg::WorkerTask {
   std::string networks_;   // alerting.allowed_networks as last applied
   int most_requests_ = 0;  // alerting.max_concurrent_deliveries as last applied
 
-  std::unordered_map<std::string, std::unique_ptr<WebhookQueue>> queues_;
+  using Queues = std::unordered_map<std::string, std::unique_ptr<WebhookQueue>>;
+  Queues queues_;
+  Queues idle_;                   // have nothing to do, but are known when something is handed over
+  ByteRing* handover_ = nullptr;  // nullptr: there is none
+  HandoverInbox inbox_;
   FairTurns<WebhookQueue*> turns_;  // queues with something ready
   std::unordered_map<uint64_t, Attempt> in_flight_;
   uint64_t next_tag_ = 1;

@@ -20,6 +20,7 @@ constexpr Micros kLockedPause = kSecond / 4;
 constexpr Micros kPoisonPause = kMinute;
 constexpr Micros kLongestErrorPause = kMinute;
 constexpr size_t kMostQueuesFetched = 256;
+constexpr size_t kMostIdle = 10'000;
 
 }  // namespace
 
@@ -187,9 +188,11 @@ void Sender::Look(Micros now) {
 }
 
 void Sender::UpdateQueue(const PendingWebhook& webhook) {
-  std::unique_ptr<WebhookQueue>& queue = queues_[webhook.id];
+  WebhookQueue* queue = FindQueue(webhook.id);
   const bool is_new = queue == nullptr;
-  if (is_new) queue = std::make_unique<WebhookQueue>();
+  if (is_new) {
+    queue = (queues_[webhook.id] = std::make_unique<WebhookQueue>()).get();
+  }
   const bool forgiven = webhook.probe_at == kNoTime && queue->noted_probe != kNoTime;
   if (queue->url != webhook.url || forgiven) {
     queue->origin = LoggableOrigin(webhook.url);
@@ -202,6 +205,7 @@ void Sender::UpdateQueue(const PendingWebhook& webhook) {
   }
   queue->noted_probe = webhook.probe_at;
   queue->id = webhook.id;
+  queue->version = webhook.version;
   queue->organization = webhook.organization;
   queue->rate.SetRate(webhook.rate_limit);
   queue->wanted = webhook.max_concurrent;
@@ -237,7 +241,16 @@ void Sender::Deactivate(WebhookQueue* queue) {
 void Sender::ForgetIdleQueues() {
   turns_.RemoveIf([](const WebhookQueue* queue) { return queue->ready.empty(); });
   const Micros now = GetCurrentTimestamp();
-  std::erase_if(queues_, [&](const auto& entry) { return entry.second->IsForgettable(now); });
+  for (auto entry = queues_.begin(); entry != queues_.end();) {
+    std::unique_ptr<WebhookQueue>& queue = entry->second;
+    if (!queue->IsForgettable(now)) {
+      ++entry;
+      continue;
+    }
+    if (idle_.size() >= kMostIdle) idle_.erase(idle_.begin());
+    if (!queue->version.empty()) idle_[entry->first] = std::move(queue);
+    entry = queues_.erase(entry);
+  }
 }
 
 std::vector<std::string> Sender::Claimed() const {
@@ -278,7 +291,9 @@ void Sender::Fetch(Micros now) {
   }
   if (requests.empty()) return;
   std::unordered_map<std::string, std::vector<PendingDelivery>> fetched;
-  for (PendingDelivery& delivery : store_.Fetch(requests, Claimed(), now)) {
+  std::vector<PendingDelivery> all = store_.Fetch(requests, Claimed(), now);
+  ForgetHanded(all);
+  for (PendingDelivery& delivery : all) {
     fetched[delivery.webhook_id].push_back(std::move(delivery));
   }
   turns_.RemoveIf([](const WebhookQueue* queue) { return queue->ready.empty(); });

@@ -18,6 +18,8 @@ namespace alerting::ext {
 
 struct WebhookQueue {
   std::string id;
+  std::string
+      version;  // of the webhook's row, from which what follows was read; "": not to be used
   std::string organization;
   std::string url;
   std::string origin;             // all of the url that may appear in a log

@@ -44,7 +44,9 @@ struct Buffer {
   int mark_count;
   bool start_workers;
   bool forget_stop;
-  bool wake_sender;
+  int sender_wakes;   // calls of WakeSenderAtCommit
+  int covered_wakes;  // of them
+  uint64 sender_starts;
 };
 
 constinit Buffer buffer = {};
@@ -55,7 +57,8 @@ void Reset() noexcept {
   buffer.context = {};
   buffer.level_count = 0;
   buffer.mark_count = 0;
-  buffer.start_workers = buffer.forget_stop = buffer.wake_sender = false;
+  buffer.start_workers = buffer.forget_stop = false;
+  buffer.sender_wakes = buffer.covered_wakes = 0;
   if (buffer.capacity > kKeptBytes) {
     free(buffer.data);
     buffer.data = nullptr;
@@ -162,6 +165,15 @@ bool AppendToQueue(DatabaseSlot* slot) noexcept {
                       std::string_view(buffer.data, buffer.used));
 }
 
+void WakeSender(DatabaseSlot* slot) noexcept {
+  const bool is_same = pg_atomic_read_u64(&slot->sender_starts) == buffer.sender_starts;
+  if (buffer.sender_wakes > buffer.covered_wakes || (buffer.covered_wakes > 0 && !is_same)) {
+    pg::WakeWorker(slot, pg::kSender);
+  } else if (buffer.covered_wakes > 0) {
+    pg::WakeForHandover(slot);
+  }
+}
+
 // Right after COMMIT: the rows are visible and nothing may fail any more.
 void HandOver() noexcept {
   DatabaseSlot* slot = buffer.slot;
@@ -189,7 +201,7 @@ void HandOver() noexcept {
           : slot->wish == Wish::kNothing && pg::ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
   if (buffer.start_workers) pg::CountRequest(slot);
   if (changed || buffer.start_workers) pg::WakeLauncher();
-  if (buffer.wake_sender) pg::WakeWorker(slot, pg::kSender);
+  WakeSender(slot);
 }
 
 // A prepared transaction commits later, perhaps after a restart, with no word to us: the evaluator
@@ -354,7 +366,13 @@ void ForgetStopAtCommit() {
 }
 
 void WakeSenderAtCommit() {
-  if (OpenTransactionBuffer()) buffer.wake_sender = true;
+  if (OpenTransactionBuffer()) ++buffer.sender_wakes;
+}
+
+void CoverSenderWakes(int wakes, uint64_t sender_starts) {
+  if (!OpenTransactionBuffer()) return;
+  buffer.covered_wakes = wakes;
+  buffer.sender_starts = sender_starts;
 }
 
 }  // namespace alerting::ext

@@ -49,6 +49,10 @@ void CountSkipped(uint64_t rows) noexcept;
 void StartWorkersAtCommit();
 void ForgetStopAtCommit();
 void WakeSenderAtCommit();
+// `wakes` of the calls of WakeSenderAtCommit in this transaction stand for nothing but what has
+// been handed over to the sender. This holds unless another sender has started since sender_starts
+// was read.
+void CoverSenderWakes(int wakes, uint64_t sender_starts);
 
 }  // namespace alerting::ext
 

@@ -21,10 +21,10 @@ void InitSlot(DatabaseSlot* slot, int tranche) {
   ConditionVariableInit(&slot->flushed);
   for (pg_atomic_uint64* counter :
        {&slot->flush_requested, &slot->flush_done, &slot->sender_flush_requested,
-        &slot->sender_flush_done, &slot->sender_wakes, &slot->samples, &slot->late, &slot->backfill,
-        &slot->skipped, &slot->unknown, &slot->transitions, &slot->deliveries,
-        &slot->failed_attempts, &slot->replays_done, &slot->evaluated_until, &slot->containers,
-        &slot->evaluator_started}) {
+        &slot->sender_flush_done, &slot->sender_wakes, &slot->sender_starts, &slot->samples,
+        &slot->late, &slot->backfill, &slot->skipped, &slot->unknown, &slot->transitions,
+        &slot->deliveries, &slot->failed_attempts, &slot->replays_done, &slot->evaluated_until,
+        &slot->containers, &slot->evaluator_started}) {
     pg_atomic_init_u64(counter, 0);
   }
 }
@@ -38,6 +38,7 @@ void ClearSlot(DatabaseSlot* slot) {
   slot->workers[kEvaluator] = {};
   slot->workers[kSender] = {};
   slot->queue = DSM_HANDLE_INVALID;
+  slot->handover = DSM_HANDLE_INVALID;
   slot->replay_count = 0;
   slot->replay_all = false;
   slot->prepared = false;
@@ -153,16 +154,19 @@ DatabaseSlot* ClaimSlot(Oid database) {
 void ReleaseSlot(DatabaseSlot* slot) {
   SharedRoot* shared = Root();
   dsm_handle queue = DSM_HANDLE_INVALID;
+  dsm_handle handover = DSM_HANDLE_INVALID;
   LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
   // A backend that is about to write to the queue looks under this lock whose slot it is.
   LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
   if (slot->workers[kEvaluator].pid == 0 && slot->workers[kSender].pid == 0) {
     queue = slot->queue;
+    handover = slot->handover;
     ClearSlot(slot);
   }
   LWLockRelease(&slot->lock);
   LWLockRelease(&shared->lock);
   if (queue != DSM_HANDLE_INVALID) dsm_unpin_segment(queue);
+  if (handover != DSM_HANDLE_INVALID) dsm_unpin_segment(handover);
 }
 
 DatabaseSlot* MySlot() {
@@ -177,6 +181,10 @@ void WakeWorker(DatabaseSlot* slot, WorkerKind kind) noexcept {
   // Reading without the lock is fine: a latch that now belongs to another process wakes it for
   // nothing, and a worker that starts looks at everything anyway.
   if (slot->workers[kind].pid != 0) SetLatchOf(slot->workers[kind].procno);
+}
+
+void WakeForHandover(DatabaseSlot* slot) noexcept {
+  if (slot->workers[kSender].pid != 0) SetLatchOf(slot->workers[kSender].procno);
 }
 
 void WakeLauncher() noexcept {

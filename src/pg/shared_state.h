@@ -61,7 +61,8 @@ struct DatabaseSlot {
   bool prepared;  // a transaction that inserted metrics was PREPAREd
   ReplayMark prepared_from[kMaxReplays];
   int prepared_count;
-  bool rules_changed;  // messages that had no room in the queue
+  dsm_handle handover;  // see pg/handover_ring.h; DSM_HANDLE_INVALID: none yet
+  bool rules_changed;   // messages that had no room in the queue
   bool binding_changed;
   bool containers_changed;
   bool containers_truncated;
@@ -73,7 +74,8 @@ struct DatabaseSlot {
   pg_atomic_uint64 flush_done;
   pg_atomic_uint64 sender_flush_requested;
   pg_atomic_uint64 sender_flush_done;
-  pg_atomic_uint64 sender_wakes;  // counts calls of WakeWorker(slot, kSender): "look at the table"
+  pg_atomic_uint64 sender_wakes;   // counts calls of WakeWorker(slot, kSender): "look at the table"
+  pg_atomic_uint64 sender_starts;  // counts senders: what was handed to one, another doesn't know
   ConditionVariable flushed;
 
   char problem[kProblemBytes];  // why a worker's last step failed, "" when it did not
@@ -126,6 +128,9 @@ DatabaseSlot* MySlot();
 
 // Sets the process's latch, if it runs. Safe where nothing may fail.
 void WakeWorker(DatabaseSlot* slot, WorkerKind kind) noexcept;
+// The same for the sender, when what it is woken for has been handed over to it: nothing to look
+// for in the table.
+void WakeForHandover(DatabaseSlot* slot) noexcept;
 void WakeLauncher() noexcept;
 bool WorkerRuns(const DatabaseSlot* slot, WorkerKind kind) noexcept;
 
