@@ -83,9 +83,19 @@ is($node->safe_psql('postgres', q{SELECT is_active, pending, failed, last_failur
 	't|0|100|connecting failed: connection refused|11|11|0.0000', 'webhook_health of a dead endpoint');
 is($node->safe_psql('postgres', q{SELECT pending, failed, last_failure, failures_in_a_row, attempts_24h, success_ratio_24h, p50_ms_24h <= p95_ms_24h, last_success_at IS NOT NULL
 	FROM alerting.webhook_health WHERE webhook_id = 'healthy'}), '0|0||0|71|1.0000|t|t', 'webhook_health of a healthy one');
-is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead', until => now() - interval '1 hour')}), '0', 'redeliver_failed by range');
-is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead')}), '100', 'redeliver_failed takes them all up again');
-$node->safe_psql('postgres', q{UPDATE alerting.webhook SET url = '} . $receiver->url('/alive') . q{' WHERE id = 'dead'});
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead', until => now() - interval '1 hour')}), '0', 'redeliver_failed by range: none');
+# One a minute, while nothing is sent.
+$node->safe_psql('postgres', q{
+	UPDATE alerting.webhook SET is_active = false WHERE id = 'dead';
+	UPDATE alerting.delivery d SET created_at = '2026-03-02 10:00Z'::timestamptz + n * interval '1 minute'
+	  FROM (SELECT id, row_number() OVER (ORDER BY seq) - 1 AS n FROM alerting.delivery WHERE webhook_id = 'dead') x WHERE x.id = d.id});
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead', since => '2026-03-02 10:10Z', until => '2026-03-02 10:20Z')}), '10', 'redeliver_failed by range: some');
+is($node->safe_psql('postgres', q{SELECT min(created_at) = '2026-03-02 10:10Z', max(created_at) = '2026-03-02 10:19Z', count(*), max(attempts)
+	FROM alerting.delivery WHERE webhook_id = 'dead' AND status = 'PENDING'}), 't|t|10|0', 'from since on, up to until');
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead', since => '2026-03-02 11:00Z')}), '40', 'redeliver_failed by range: from a time on');
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('nobody'), alerting.redeliver_failed(until => '2026-03-02 10:05Z')}), '0|5', 'of one webhook, of all');
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead')}), '45', 'redeliver_failed takes all others up again');
+$node->safe_psql('postgres', q{UPDATE alerting.webhook SET is_active = true, url = '} . $receiver->url('/alive') . q{' WHERE id = 'dead'});
 like(wait_settled($node, 'dead'), qr/^(DELIVERED 1 200\n?){100}$/, 'a new url closes the breaker');
 
 $receiver->stop;

@@ -103,6 +103,17 @@ $node->safe_psql('postgres', q{UPDATE alerting.delivery SET next_attempt_at = no
 like(wait_settled($node, 'failing'), qr/^(DELIVERED [12] 200\n?){12}$/, 'until somebody says that it is well');
 is($node->safe_psql('postgres', $health =~ s/> now\(\)/IS NULL/r), 'closed|t||0', 'the breaker is closed');
 
+# --- a retry that is due before all else of its webhook ------------------------------------------------------------
+# Nobody else wakes the sender; it looks at all webhooks once a minute.
+webhook($node, 'retried', $receiver->url('/status/500,200/retried'), retry_schedule => "'{200 milliseconds}'");
+webhook($node, 'beside', $receiver->url('/beside'));
+$node->safe_psql('postgres', q{INSERT INTO alerting.delivery (webhook_id, event, payload, next_attempt_at)
+	VALUES ('retried', 'ping', '{}', now() + interval '1 hour'), ('beside', 'ping', '{}', now() + interval '40 seconds')});
+my ($retried) = deliver($node, 'retried');
+ok($node->poll_query_until('postgres', "SELECT status = 'DELIVERED' AND attempts = 2 FROM alerting.delivery WHERE id = '$retried'"), 'a retry comes');
+is(settled($node, 'beside'), 'PENDING 0', 'at its time, not with the next look at everything');
+$node->safe_psql('postgres', q{DELETE FROM alerting.webhook WHERE id IN ('retried', 'beside')});
+
 # --- a FIRING that comes after its alert was resolved --------------------------------------------------------------
 webhook($node, 'late', $receiver->url('/late'), is_active => 'false');
 deliver($node, 'late', alert => 'l1');

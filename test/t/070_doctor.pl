@@ -84,6 +84,10 @@ is($node->safe_psql('host', qq{
 
 # Server.
 found('version', qr/^error The extension has version 1\.0 here.*ALTER EXTENSION/, 'not updated', q{UPDATE pg_extension SET extversion = '1.0' WHERE extname = 'alerting'});
+my $other = q{CREATE OR REPLACE FUNCTION alerting.library_version() RETURNS text LANGUAGE sql AS $$SELECT '%s'$$};
+found('version', qr/^error .*the loaded library 9\.9: nothing is judged.*Restart the server.*ALTER EXTENSION/, 'another library is loaded', sprintf $other, '9.9');
+found('version', qr/^warning Version 1\.0 is in use, but the files of version \d\S+ are installed.*Restart the server/, 'newer files',
+	"UPDATE pg_extension SET extversion = '1.0' WHERE extname = 'alerting'; " . sprintf $other, '1.0');
 $node->safe_psql('host', 'SELECT alerting.stop()');
 found('workers', qr/^error Stopped by alerting\.stop.*alerting\.start/, 'stopped');
 $node->safe_psql('host', 'SELECT alerting.start()');
@@ -155,6 +159,15 @@ found('row security', qr/^public\.containers warning /, 'forced on the container
 	'ALTER TABLE containers OWNER TO tenant; ALTER TABLE containers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY');
 found('row security', qr/^$/, 'not for its owner', 'ALTER TABLE others OWNER TO tenant; ALTER TABLE others ENABLE ROW LEVEL SECURITY');
 
+found('row security', qr/^alerting\.alert_rule warning .*owner tenant too/, 'forced on a table of alerting',
+	'ALTER TABLE alerting.alert_rule OWNER TO tenant; ALTER TABLE alerting.alert_rule ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY');
+
+# What cannot be looked at is said, and the rest is looked at.
+found('workers', qr/^error function alerting\.status\(\) does not exist/, 'status() fails', 'ALTER FUNCTION alerting.status() RENAME TO gone');
+my $broken = 'ALTER TABLE alerting.alert_rule RENAME enabled TO gone';
+found('rules', qr/^unknown column r\.enabled does not exist/, 'a part fails', $broken);
+found('networks', qr/^warning/, 'and the others go on', "SET LOCAL alerting.allowed_networks = '0.0.0.0/0'; $broken");
+
 # Subscribed tables need triggers that always fire.
 my $subscribe = q{CREATE SUBSCRIPTION s CONNECTION 'dbname=nobody' PUBLICATION p WITH (connect = false);
 	INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) SELECT oid, 'others'::regclass, 'r' FROM pg_subscription};
@@ -211,6 +224,9 @@ found('webhooks', qr/^$webhook warning \S+ is switched off, 1 deliveries wait.*i
 	INSERT INTO alerting.delivery (webhook_id, event, payload) VALUES ('$webhook', 'ping', '{}')});
 found('webhooks', qr/^$webhook warning \S+: 1 deliveries wait, the oldest since.*copy/, 'not sent', qq{
 	INSERT INTO alerting.delivery (webhook_id, event, payload, created_at) VALUES ('$webhook', 'ping', '{}', now() - interval '10 min')});
+found('webhooks', qr/^ ?warning More than 49 have trouble.*webhook_health/m, 'very many', q{
+	INSERT INTO alerting.webhook (id, organization_id, url, is_active) SELECT 'off' || n, 1, 'https://example.com/' || n, false FROM generate_series(1, 60) n;
+	INSERT INTO alerting.delivery (webhook_id, event, payload) SELECT 'off' || n, 'ping', '{}' FROM generate_series(1, 60) n});
 my %path = (failing => '/status/500', gone => '/gone', refused => '/ok/refused', given_up => '/status/404');
 my %id = map { $_ => $node->safe_psql('host', sprintf "INSERT INTO alerting.webhook (id, organization_id, url, retry_schedule) VALUES ('$_', 1, '%s', '%s') RETURNING id",
 	$receiver->url($path{$_}), $_ eq 'given_up' ? '{1 ms}' : '{1 h}') } keys %path;

@@ -22,6 +22,9 @@ my @settings = ("shared_preload_libraries = '" . join(', ', 'auto_explain', ($ha
 	'auto_explain.log_min_duration = 0', 'auto_explain.log_nested_statements = on', 'auto_explain.log_analyze = on', 'auto_explain.log_triggers = on');
 push @settings, "pgaudit.log = 'all'", 'pgaudit.log_parameter = on' if $has{pgaudit};
 push @settings, "cron.database_name = 'host'", 'cron.use_background_workers = on' if $has{pg_cron};
+my $pool;
+END { local ($?, $@); $pool->kill_kill if $pool; }
+
 my $node = new_node('neighbours', @settings);
 my $receiver = start_receiver('neighbours');
 
@@ -93,7 +96,7 @@ SKIP: {
 		map({ sprintf '%s = host=%s port=%d user=%s', $_, $node->host, $node->port, scalar getpwuid $> } 'host', 'pooled'),
 		'[pgbouncer]', "unix_socket_dir = $folder", 'listen_addr =', "listen_port = $port", 'auth_type = any', 'pool_mode = transaction', 'default_pool_size = 1', '');
 	my ($in, $log) = ('', '');
-	my $pool = start([ $has{pgbouncer}, "$folder/pgbouncer.ini" ], '<', \$in, '>&', \$log, timeout(60));
+	$pool = start([ $has{pgbouncer}, "$folder/pgbouncer.ini" ], '<', \$in, '>&', \$log, timeout(60));
 	pump $pool until $log =~ /process up/;
 	my $psql = sub {
 		my ($database, $sql) = @_;
@@ -133,6 +136,7 @@ SKIP: {
 	is($psql->('pooled', q{SELECT count(*) FROM alerting.doctor() WHERE status = 'error'}), 0, 'pgbouncer: doctor() finds no error');
 	$pool->signal('TERM');
 	$pool->finish;
+	$pool = undef;
 	$node->safe_psql('postgres', 'DROP DATABASE pooled WITH (FORCE)');
 }
 

@@ -45,6 +45,21 @@ for my $preload (0, 1)
 	is(sql($node, 'postgres', "SELECT count(*) FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e'"
 		  . " WHERE c.relnamespace = 'alerting'::regnamespace"), 0, "$how: no table is a member of the extension");
 
+	# Rules that are made in a transaction each are loaded together, by whoever comes to it. (A load reads
+	# the table from end to end; what the evaluator counted before may be told only now.)
+	my $loads = "SELECT pg_stat_force_next_flush(); SELECT seq_scan FROM pg_stat_all_tables WHERE relid = 'alerting.alert_rule'::regclass";
+	my $before = sql($node, 'postgres', $loads) =~ s/^\s+//r;
+	my $still = worker_pid($node, 'evaluator', 'postgres');
+	kill 'STOP', $still;
+	sql($node, 'postgres', join "\n", map { "SELECT rule('quiet$_', 2, 'CPU_USAGE', 99);" } 1 .. 200);
+	kill 'CONT', $still;
+	flush($node, 'postgres');
+	sql($node, 'postgres', 'SELECT alerting.stop()');    # with its counts
+	ok(wait_until(sub { worker_pid($node, 'evaluator', 'postgres') eq '' }), "$how: the evaluator has stopped");
+	my $times = (sql($node, 'postgres', $loads) =~ s/^\s+//r) - $before;
+	ok($times >= 1 && $times < 20, "$how: two hundred rules are loaded together") or diag("loaded $times times");
+	sql($node, 'postgres', "SELECT alerting.start(); DELETE FROM alerting.alert_rule WHERE id LIKE 'quiet%'");
+
 	# In a loop, while a client inserts. Each insert succeeds.
 	my $script = "$PostgreSQL::Test::Utils::tmp_check/lifecycle.sql";
 	unlink $script;
