@@ -5,7 +5,6 @@
 #include <charconv>
 #include <limits>
 #include <tuple>
-#include <unordered_set>
 
 #include "ext/binding.h"
 #include "ext/text_encoding.h"
@@ -26,25 +25,6 @@ std::vector<Micros> ParseMicrosArray(std::string_view text) {
     if (failure == std::errc()) values.push_back(value);
     position = failure == std::errc() ? stop : position + 1;
   }
-  return values;
-}
-
-const char* StatusName(DeliveryStatus status) {
-  switch (status) {
-    case DeliveryStatus::kDelivered:
-      return "DELIVERED";
-    case DeliveryStatus::kFailed:
-      return "FAILED";
-    case DeliveryStatus::kPending:
-      break;
-  }
-  return "PENDING";
-}
-
-std::vector<std::string> FirstColumn(const pg::Rows& rows) {
-  std::vector<std::string> values;
-  values.reserve(rows.size());
-  for (uint64_t row = 0; row < rows.size(); ++row) values.push_back(rows.Text(row, 0));
   return values;
 }
 
@@ -78,10 +58,10 @@ const char DeliveryStore::kFetchSql[] =
     "  d.attempts, d.next_attempt_at, f.next_attempt_at, d.seq,"
     "  d.event = 'alert.firing' AND EXISTS (SELECT FROM alerting.delivery o"
     "    WHERE o.alert_id = d.alert_id AND o.webhook_id = d.webhook_id AND o.event = "
-    "'alert.resolved')"
+    "'alert.resolved'), d.place"
     " FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::int8[])"
     "   AS r (webhook_id, room, from_time, from_seq)"
-    " CROSS JOIN LATERAL (SELECT * FROM alerting.delivery d"
+    " CROSS JOIN LATERAL (SELECT d.*, d.ctid AS place FROM alerting.delivery d"
     "   WHERE d.webhook_id = r.webhook_id AND d.status = 'PENDING'"
     "    AND (d.next_attempt_at, d.seq) >= (coalesce(r.from_time, '-infinity'), r.from_seq)"
     "    AND d.id NOT IN (SELECT unnest($5::text[]))"
@@ -90,33 +70,6 @@ const char DeliveryStore::kFetchSql[] =
     "   WHERE d.event = 'alert.resolved' AND f.alert_id = d.alert_id"
     "    AND f.webhook_id = d.webhook_id AND f.event = 'alert.firing' AND f.status = 'PENDING'"
     "   LIMIT 1) f ON true";
-
-// Each delivery is locked, so that the attempt's foreign key cannot fail. What a user did to it
-// while it was under way stands, unless it arrived. No step joins two sets: without hash and merge
-// joins that would take time by the square.
-const char DeliveryStore::kRecordSql[] =
-    "WITH free AS MATERIALIZED (SELECT o.* FROM unnest($1::text[], $2::timestamptz[], $3::int4[],"
-    "   $4::text[], $5::int4[], $6::text[], $7::text[], $8::timestamptz[], $9::float4[],"
-    "   $10::float4[], $11::float4[], $12::float4[], $13::timestamptz[])"
-    "   AS o (id, at, status_code, error, duration_ms, response, status, next_attempt_at, dns_ms,"
-    "         connect_ms, tls_ms, wait_ms, due)"
-    "   JOIN alerting.delivery d ON d.id = o.id FOR NO KEY UPDATE OF d SKIP LOCKED),"
-    " written AS (UPDATE alerting.delivery d SET attempts = d.attempts + 1,"
-    "   status = CASE WHEN o.status = 'DELIVERED' OR d.status = 'PENDING'"
-    "     AND d.next_attempt_at = coalesce(o.due, '-infinity') THEN o.status ELSE d.status END,"
-    "   next_attempt_at = CASE WHEN d.next_attempt_at = coalesce(o.due, '-infinity')"
-    "     THEN coalesce(o.next_attempt_at, d.next_attempt_at) ELSE d.next_attempt_at END,"
-    "   delivered_at = CASE WHEN o.status = 'DELIVERED' THEN clock_timestamp() END,"
-    "   last_status = nullif(o.status_code, 0), last_error = o.error"
-    "   FROM free o WHERE d.id = o.id RETURNING o.*, d.status = 'PENDING'"
-    "    AND d.next_attempt_at IS DISTINCT FROM o.next_attempt_at AS moved),"
-    " logged AS (INSERT INTO alerting.delivery_attempt"
-    "  (delivery_id, at, status_code, error, duration_ms, response, dns_ms, connect_ms, tls_ms,"
-    "   wait_ms)"
-    " SELECT w.id, w.at, nullif(w.status_code, 0), w.error, w.duration_ms, w.response, w.dns_ms,"
-    "   w.connect_ms, w.tls_ms, w.wait_ms"
-    "  FROM written w)"
-    " SELECT w.id, w.moved FROM written w";
 
 const char DeliveryStore::kIsFlushedSql[] =
     "SELECT 1 FROM alerting.webhook w WHERE w.is_active AND EXISTS ("
@@ -208,6 +161,7 @@ std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest
     delivery.waits_until = rows.Timestamp(row, 5);
     delivery.sequence = rows.BigInt(row, 6);
     delivery.over = !rows.IsNull(row, 7) && rows.Bool(row, 7);
+    delivery.place = rows.Place(row, 8);
   }
   std::sort(deliveries.begin(), deliveries.end(), [](const auto& a, const auto& b) {
     return std::tie(a.webhook_id, a.due, a.sequence) < std::tie(b.webhook_id, b.due, b.sequence);
@@ -225,53 +179,6 @@ void DeliveryStore::Defer(const std::vector<std::string>& ids, const std::vector
       "  FROM free JOIN unnest($1::text[], $2::timestamptz[]) AS k (id, until) ON k.id = free.id"
       " WHERE d.id = k.id",
       params);
-}
-
-std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes, bool* moved) {
-  std::vector<std::string> ids, responses, statuses;
-  std::vector<std::optional<std::string>> errors;
-  std::vector<int32_t> codes, durations;
-  std::vector<Micros> times, next, due;
-  std::vector<std::optional<float>> dns, connect, tls, wait;
-  for (const Outcome& outcome : outcomes) {
-    ids.push_back(outcome.delivery_id);
-    times.push_back(outcome.at);
-    codes.push_back(outcome.status_code);
-    errors.push_back(outcome.error.empty() ? std::nullopt : std::optional(outcome.error));
-    durations.push_back(outcome.duration_ms);
-    responses.push_back(outcome.response);
-    statuses.emplace_back(StatusName(outcome.status));
-    next.push_back(outcome.next_attempt_at);
-    due.push_back(outcome.due);
-    dns.push_back(outcome.phases.dns);
-    connect.push_back(outcome.phases.connect);
-    tls.push_back(outcome.phases.tls);
-    wait.push_back(outcome.phases.wait);
-  }
-  pg::Params params;
-  params.TextArray(ids).TimestampArray(times).IntArray(codes).TextArray(errors);
-  params.IntArray(durations).TextArray(responses).TextArray(statuses).TimestampArray(next);
-  params.RealArray(dns).RealArray(connect).RealArray(tls).RealArray(wait).TimestampArray(due);
-  const pg::Rows rows = record_.Run(params);
-  for (uint64_t row = 0; row < rows.size(); ++row) *moved = *moved || rows.Bool(row, 1);
-  std::vector<std::string> settled = FirstColumn(rows);
-  if (settled.size() == ids.size()) return settled;
-
-  // What was not written is locked, or gone with its webhook.
-  const std::unordered_set<std::string> written(settled.begin(), settled.end());
-  std::vector<std::string> rest;
-  for (const std::string& id : ids) {
-    if (!written.contains(id)) rest.push_back(id);
-  }
-  pg::Params there;
-  there.TextArray(rest);
-  for (std::string& id : FirstColumn(
-           pg::Execute("SELECT k.id FROM unnest($1::text[]) AS k (id)"
-                       " WHERE NOT EXISTS (SELECT 1 FROM alerting.delivery d WHERE d.id = k.id)",
-                       there))) {
-    settled.push_back(std::move(id));
-  }
-  return settled;
 }
 
 void DeliveryStore::ParkOverdue(const std::string& webhook_id,
@@ -316,37 +223,42 @@ std::vector<std::string> DeliveryStore::SwitchOffFailing(
     const std::vector<std::string>& webhook_ids) {
   pg::Params params;
   params.TextArray(webhook_ids);
-  return FirstColumn(pg::Execute(
-      "WITH failing AS (SELECT w.id FROM alerting.webhook w WHERE w.id = ANY ($1) AND w.is_active"
-      "   AND w.updated_at < now() - interval '5 days'"
-      "   AND EXISTS (SELECT 1 FROM alerting.delivery d JOIN alerting.delivery_attempt a"
-      "     ON a.delivery_id = d.id WHERE d.webhook_id = w.id AND d.status <> 'DELIVERED'"
-      "     AND a.at < now() - interval '5 days' AND a.error IS NOT NULL)"
-      "   AND NOT EXISTS (SELECT 1 FROM alerting.delivery d WHERE d.webhook_id = w.id"
-      "     AND d.status = 'DELIVERED' AND d.delivered_at > now() - interval '5 days')"
-      "   FOR NO KEY UPDATE SKIP LOCKED),"
-      " off AS (UPDATE alerting.webhook w SET is_active = false,"
-      "   disabled_reason = 'nothing but failures for five days' FROM failing"
-      "   WHERE w.id = failing.id RETURNING w.id, w.disabled_reason)"
-      " SELECT off.id, pg_notify('alerting', jsonb_build_object('type', 'webhook.disabled',"
-      "   'webhookId', off.id, 'reason', off.disabled_reason)::text) FROM off",
-      params));
+  return pg::Execute(
+             "WITH failing AS (SELECT w.id FROM alerting.webhook w WHERE w.id = ANY ($1) AND "
+             "w.is_active"
+             "   AND w.updated_at < now() - interval '5 days'"
+             "   AND EXISTS (SELECT 1 FROM alerting.delivery d JOIN alerting.delivery_attempt a"
+             "     ON a.delivery_id = d.id WHERE d.webhook_id = w.id AND d.status <> 'DELIVERED'"
+             "     AND a.at < now() - interval '5 days' AND a.error IS NOT NULL)"
+             "   AND NOT EXISTS (SELECT 1 FROM alerting.delivery d WHERE d.webhook_id = w.id"
+             "     AND d.status = 'DELIVERED' AND d.delivered_at > now() - interval '5 days')"
+             "   FOR NO KEY UPDATE SKIP LOCKED),"
+             " off AS (UPDATE alerting.webhook w SET is_active = false,"
+             "   disabled_reason = 'nothing but failures for five days' FROM failing"
+             "   WHERE w.id = failing.id RETURNING w.id, w.disabled_reason)"
+             " SELECT off.id, pg_notify('alerting', jsonb_build_object('type', 'webhook.disabled',"
+             "   'webhookId', off.id, 'reason', off.disabled_reason)::text) FROM off",
+             params)
+      .FirstColumn();
 }
 
 std::vector<std::string> DeliveryStore::NoteBreakers(const std::vector<std::string>& webhook_ids,
                                                      const std::vector<Micros>& probe_at) {
   pg::Params params;
   params.TextArray(webhook_ids).TimestampArray(probe_at);
-  return FirstColumn(pg::Execute(
-      "WITH noted AS (SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS n (id, probe_at)),"
-      " free AS MATERIALIZED (SELECT n.* FROM noted n JOIN alerting.webhook w ON w.id = n.id"
-      "   FOR NO KEY UPDATE OF w SKIP LOCKED),"
-      " written AS (UPDATE alerting.webhook w SET probe_at = f.probe_at FROM free f WHERE w.id = "
-      "f.id"
-      "   RETURNING w.id)"
-      " SELECT n.id FROM noted n LEFT JOIN written x ON x.id = n.id WHERE x.id IS NOT NULL"
-      "   OR NOT EXISTS (SELECT FROM alerting.webhook w WHERE w.id = n.id)",
-      params));
+  return pg::Execute(
+             "WITH noted AS (SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS n (id, "
+             "probe_at)),"
+             " free AS MATERIALIZED (SELECT n.* FROM noted n JOIN alerting.webhook w ON w.id = n.id"
+             "   FOR NO KEY UPDATE OF w SKIP LOCKED),"
+             " written AS (UPDATE alerting.webhook w SET probe_at = f.probe_at FROM free f WHERE "
+             "w.id = "
+             "f.id"
+             "   RETURNING w.id)"
+             " SELECT n.id FROM noted n LEFT JOIN written x ON x.id = n.id WHERE x.id IS NOT NULL"
+             "   OR NOT EXISTS (SELECT FROM alerting.webhook w WHERE w.id = n.id)",
+             params)
+      .FirstColumn();
 }
 
 int64_t DeliveryStore::NewestSequence() {

@@ -35,6 +35,7 @@ struct PendingWebhook {
 
 struct PendingDelivery {
   std::string id;
+  pg::RowPlace place = pg::kNoPlace;  // of the row as it was read
   std::string webhook_id;
   std::string body;         // UTF-8; empty while not due
   bool unsendable = false;  // the payload has no UTF-8 form
@@ -68,6 +69,7 @@ enum class DeliveryStatus { kPending, kDelivered, kFailed };
 
 struct Outcome {
   std::string delivery_id;
+  pg::RowPlace place = pg::kNoPlace;  // where its row lay when it was fetched
   std::string webhook_id;
   Micros at = kNoTime;  // start of the attempt
   int status_code = 0;  // 0: none came
@@ -143,15 +145,20 @@ class DeliveryStore {
                         Micros failed_before, int limit);
 
  private:
+  std::vector<std::string> RecordDelivered(const std::vector<const Outcome*>& outcomes);
+  std::vector<std::string> RecordAny(const std::vector<const Outcome*>& outcomes, bool* moved);
+
   pg::Statement is_copy_{kIsCopySql};
   pg::Statement find_pending_{kFindPendingSql};
   pg::Statement fetch_{kFetchSql};
+  pg::Statement record_delivered_{kRecordDeliveredSql};
   pg::Statement record_{kRecordSql};
   pg::Statement is_flushed_{kIsFlushedSql};
   pg::Statement park_overdue_{kParkOverdueSql};
 
   static const char kFindPendingSql[];
   static const char kFetchSql[];
+  static const char kRecordDeliveredSql[];
   static const char kRecordSql[];
   static const char kIsFlushedSql[];
   static const char kParkOverdueSql[];

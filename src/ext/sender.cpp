@@ -221,6 +221,7 @@ void Sender::TakeResponse(const net::Response& response) {
 
   Outcome outcome;
   outcome.delivery_id = attempt.delivery.id;
+  outcome.place = attempt.delivery.place;
   outcome.webhook_id = queue->id;
   outcome.due = attempt.delivery.due;
   outcome.at = attempt.ticket.started_at;
@@ -283,6 +284,7 @@ void Sender::FailUnsent(WebhookQueue* queue, const PendingDelivery& delivery, co
   const Micros now = GetCurrentTimestamp();
   Outcome outcome;
   outcome.delivery_id = delivery.id;
+  outcome.place = delivery.place;
   outcome.webhook_id = queue->id;
   outcome.due = delivery.due;
   outcome.at = now;

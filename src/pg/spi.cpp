@@ -164,6 +164,14 @@ Params& Params::BytesArray(const std::vector<std::string>& values) {
   return AddArray(elements, {}, BYTEAOID, BYTEAARRAYOID);
 }
 
+Params& Params::PlaceArray(const std::vector<RowPlace>& values) {
+  std::vector<Datum> elements;
+  elements.reserve(values.size());
+  // The array holds copies.
+  for (const RowPlace& value : values) elements.push_back(PointerGetDatum(&value));
+  return AddArray(elements, {}, TIDOID, TIDARRAYOID);
+}
+
 Datum Rows::Value(uint64_t row, int column, bool* is_null) const {
   return Call(
       [&] { return SPI_getbinval(table_->vals[row], table_->tupdesc, column + 1, is_null); });
@@ -236,6 +244,22 @@ Oid Rows::OidValue(uint64_t row, int column) const {
   bool is_null = false;
   const Datum value = Value(row, column, &is_null);
   return is_null ? InvalidOid : DatumGetObjectId(value);
+}
+
+RowPlace Rows::Place(uint64_t row, int column) const {
+  bool is_null = false;
+  const Datum value = Value(row, column, &is_null);
+  RowPlace place;
+  ItemPointerSetInvalid(&place);
+  if (!is_null) ItemPointerCopy(reinterpret_cast<ItemPointer>(DatumGetPointer(value)), &place);
+  return place;
+}
+
+std::vector<std::string> Rows::FirstColumn() const {
+  std::vector<std::string> values;
+  values.reserve(size());
+  for (uint64_t row = 0; row < size(); ++row) values.push_back(Text(row, 0));
+  return values;
 }
 
 static void RunOnce(const std::string& sql, const Params& params, bool read_only) {

@@ -13,6 +13,11 @@
 
 namespace alerting::pg {
 
+// Where a row version lies in its table (ctid): to find it again without an index, as long as
+// nobody updates it and no VACUUM FULL moves it.
+using RowPlace = ItemPointerData;
+inline constexpr RowPlace kNoPlace{{0xffff, 0xffff}, 0};
+
 // One statement's parameters. Values are copied into the current memory context (the
 // transaction's).
 class Params {
@@ -38,6 +43,7 @@ class Params {
   Params& TimestampArray(const std::vector<int64_t>& values);  // kNoTime is NULL
   Params& BoolArray(const std::vector<bool>& values);
   Params& BytesArray(const std::vector<std::string>& values);
+  Params& PlaceArray(const std::vector<RowPlace>& values);  // tid[]
 
   const std::vector<Oid>& types() const { return types_; }
   const std::vector<Datum>& values() const { return values_; }
@@ -68,6 +74,8 @@ class Rows {
   bool Bool(uint64_t row, int column) const;
   int64_t Timestamp(uint64_t row, int column) const;  // NULL is kNoTime
   Oid OidValue(uint64_t row, int column) const;
+  RowPlace Place(uint64_t row, int column) const;
+  std::vector<std::string> FirstColumn() const;  // by the type's output
 
  private:
   friend Rows Execute(const std::string& sql, const Params& params);

@@ -24,9 +24,22 @@ $locker->query_safe('COMMIT');
 is(wait_settled($node, 'slow'), 'DELIVERED 1 200', 'it is when the lock is gone');
 is(scalar $receiver->requests('/slow/0.5'), 1, 'and was sent once');
 
+# --- rows that lie elsewhere when the answer comes ------------------------------------------------------
+$id = deliver($node, 'slow');
+$locker->query_safe("BEGIN; UPDATE alerting.delivery SET payload = payload || '{\"more\": 1}' WHERE id = '$id'");
+ok(wait_until(sub { $receiver->requests('/slow/0.5') == 2 }), 'a delivery that is being updated is sent');
+$locker->query_safe('COMMIT');
+is(wait_settled($node, 'slow'), join("\n", ('DELIVERED 1 200') x 2), 'and recorded afterwards');
+deliver($node, 'slow');
+ok(wait_until(sub { $receiver->requests('/slow/0.5') == 3 }), 'a request is under way');
+$node->safe_psql('postgres', 'VACUUM FULL alerting.delivery');
+is(wait_settled($node, 'slow'), join("\n", ('DELIVERED 1 200') x 3), 'it is recorded though the table was rewritten');
+is($node->safe_psql('postgres', q{SELECT count(DISTINCT d.id), count(*) FROM alerting.delivery d JOIN alerting.delivery_attempt a ON a.delivery_id = d.id WHERE webhook_id = 'slow'}),
+	'3|3', 'one attempt each');
+
 # --- a delivery deleted under way ---------------------------------------------------------------------
 deliver($node, 'slow');
-ok(wait_until(sub { $receiver->requests('/slow/0.5') == 2 }), 'a request is under way');
+ok(wait_until(sub { $receiver->requests('/slow/0.5') == 4 }), 'a request is under way');
 $node->safe_psql('postgres', q{DELETE FROM alerting.webhook WHERE id = 'slow'});
 deliver($node, 'ok');
 is($node->safe_psql('postgres', q{SELECT alerting.flush('10s', deliveries => true)}), 't', 'its webhook may go meanwhile');
