@@ -52,7 +52,8 @@ BEGIN
      WHERE x.disabled_reason IS NOT NULL
         OR EXISTS (SELECT FROM alerting.delivery d WHERE d.webhook_id = x.id AND d.status = 'PENDING'
                       AND (d.attempts > 0 OR NOT x.is_active OR d.created_at < now() - interval '5 minutes'))
-        OR EXISTS (SELECT FROM alerting.delivery d WHERE d.webhook_id = x.id AND d.status = 'FAILED')
+        -- (Who sent a ping that failed was told.)
+        OR EXISTS (SELECT FROM alerting.delivery d WHERE d.webhook_id = x.id AND d.status = 'FAILED' AND d.event <> 'ping')
      ORDER BY x.id LIMIT most
   LOOP
     object := w.webhook_id;

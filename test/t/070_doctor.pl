@@ -224,6 +224,7 @@ found('webhooks', qr/^$webhook warning \S+ is switched off, 1 deliveries wait.*i
 	INSERT INTO alerting.delivery (webhook_id, event, payload) VALUES ('$webhook', 'ping', '{}')});
 found('webhooks', qr/^$webhook warning \S+: 1 deliveries wait, the oldest since.*copy/, 'not sent', qq{
 	INSERT INTO alerting.delivery (webhook_id, event, payload, created_at) VALUES ('$webhook', 'ping', '{}', now() - interval '10 min')});
+found('webhooks', qr/^$/, 'a ping that failed', qq{INSERT INTO alerting.delivery (webhook_id, event, payload, status) VALUES ('$webhook', 'ping', '{}', 'FAILED')});
 found('webhooks', qr/^ ?warning More than 49 have trouble.*webhook_health/m, 'very many', q{
 	INSERT INTO alerting.webhook (id, organization_id, url, is_active) SELECT 'off' || n, 1, 'https://example.com/' || n, false FROM generate_series(1, 60) n;
 	INSERT INTO alerting.delivery (webhook_id, event, payload) SELECT 'off' || n, 'ping', '{}' FROM generate_series(1, 60) n});
