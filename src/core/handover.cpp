@@ -62,6 +62,8 @@ std::string WriteHandover(uint32_t transaction, std::span<const HandedDelivery> 
     PutText(delivery.webhook_version, &bytes);
     PutText(delivery.body, &bytes);
     Put(delivery.due, &bytes);
+    Put(delivery.block, &bytes);
+    Put(delivery.offset, &bytes);
   }
   return bytes;
 }
@@ -79,6 +81,8 @@ bool HandoverInbox::Add(std::string_view bytes) {
       delivery.webhook_version = reader.GetText();
       delivery.body = reader.GetText();
       delivery.due = reader.Get<Micros>();
+      delivery.block = reader.Get<uint32_t>();
+      delivery.offset = reader.Get<uint16_t>();
     }
     if (reader.failed()) return false;
     batches_.push_back(std::move(batch));

@@ -27,6 +27,8 @@ struct HandedDelivery {
   std::string webhook_version;  // of the webhook's row, as the evaluator has seen it
   std::string body;             // UTF-8
   Micros due = kNoTime;
+  uint32_t block = 0;  // where its row lies
+  uint16_t offset = 0;
   bool operator==(const HandedDelivery&) const = default;
 };
 

@@ -13,8 +13,8 @@ constexpr size_t kMostTransitions = 32;
 
 }  // namespace
 
-// The last column says that the sender may take it just so: it is as the table makes them, and not
-// the end of an alert whose FIRING is still to be delivered, or has to be marked as over.
+// The last column but one says that the sender may take it just so: it is as the table makes them,
+// and not the end of an alert whose FIRING is still to be delivered, or has to be marked as over.
 std::string HandoverWriter::Returning() {
   return " RETURNING d.id, d.webhook_id, d.payload::text, d.next_attempt_at, (SELECT w.xmin::text "
          "||"
@@ -22,7 +22,7 @@ std::string HandoverWriter::Returning() {
          "AND d.attempts ="
          " 0 AND NOT (d.event = 'alert.resolved' AND EXISTS (SELECT FROM alerting.delivery f"
          " WHERE f.alert_id = d.alert_id AND f.webhook_id = d.webhook_id"
-         " AND f.event = 'alert.firing' AND f.status = 'PENDING'))";
+         " AND f.event = 'alert.firing' AND f.status = 'PENDING')), d.ctid";
 }
 
 void HandoverWriter::Begin(size_t transitions) {
@@ -43,6 +43,9 @@ void HandoverWriter::Add(const pg::Rows& rows) {
     delivery.body = *std::move(body);
     delivery.due = rows.Timestamp(row, 3);
     delivery.webhook_version = rows.Text(row, 4);
+    const pg::RowPlace place = rows.Place(row, 6);
+    delivery.block = ItemPointerGetBlockNumberNoCheck(&place);
+    delivery.offset = ItemPointerGetOffsetNumberNoCheck(&place);
   }
 }
 

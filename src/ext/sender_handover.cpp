@@ -61,6 +61,9 @@ void Sender::TakeHanded(HandedDelivery handed, Micros now) {
   delivery.webhook_id = std::move(handed.webhook_id);
   delivery.body = std::move(handed.body);
   delivery.due = handed.due;
+  delivery.place = {
+      {static_cast<uint16>(handed.block >> 16), static_cast<uint16>(handed.block & 0xffff)},
+      handed.offset};
   if (queue->ready.empty()) turns_.Add(queue->organization, queue);
   queue->ready.push_back(std::move(delivery));
 }

@@ -53,7 +53,7 @@ webhook($node, 'w', $receiver->url('/first'));
 reading(99);
 ok(flushed(), 'the sender knows the webhook');
 is(types($receiver->requests('/first')), 'firing', 'its first delivery came');
-my $handed = 0;
+my ($handed, $recorded);
 for my $try (1 .. 20)
 {
 	my $offset = -s $node->logfile;
@@ -63,9 +63,11 @@ for my $try (1 .. 20)
 	# A look may be due by the clock, or by the one before.
 	$handed = log_since($node, $offset) !~ /WITH RECURSIVE pending/;
 	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM alerting.delivery WHERE status = 'PENDING'");
+	$recorded = log_since($node, $offset) =~ /d\.ctid = o\.place/;
 	last if $handed;
 }
 ok($handed, 'a known webhook is served without a look at the outbox');
+ok($recorded, 'and recorded where its row lies');
 ok(flushed(), 'flushed');
 
 # --- each once, a RESOLVED after its FIRING -----------------------------------------------------------

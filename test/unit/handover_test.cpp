@@ -8,7 +8,7 @@ namespace alerting {
 namespace {
 
 HandedDelivery Delivery(const std::string& id, Micros due = 1) {
-  return {id, "webhook of " + id, "7(0,1)", "{\"body\": \"" + id + "\"}", due};
+  return {id, "webhook of " + id, "7(0,1)", "{\"body\": \"" + id + "\"}", due, 70'000, 12};
 }
 
 std::string Write(uint32_t transaction, const std::vector<HandedDelivery>& deliveries) {
