@@ -163,19 +163,24 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     FROM pg_class r, alerting.plain_columns(metrics, ARRAY[container, at]) AS c(columns) WHERE r.oid = metrics;
 $function$;
 
+-- The tables that inherit from this one and are not attached, NULL when there are none.
+CREATE OR REPLACE FUNCTION alerting.unseen_children(metrics regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT string_agg(i.inhrelid::regclass::text, ', ' ORDER BY i.inhrelid)
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
+   WHERE c.oid = $1 AND c.relkind = 'r' AND NOT EXISTS (
+         SELECT FROM pg_trigger t WHERE t.tgrelid = i.inhrelid AND t.tgname LIKE 'alerting\_capture%')
+     AND i.inhrelid::regclass::text NOT LIKE '\_timescaledb\_internal.%';
+$function$;
+
 -- What newcomers would else miss in silence: rows that no trigger of this table sees, and columns that look
 -- like a metric which is not mapped.
 CREATE OR REPLACE FUNCTION alerting.warn_of_unseen(metrics regclass, mapping jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   unused text;
-  children text;
+  children CONSTANT text := alerting.unseen_children(metrics);
 BEGIN
-  SELECT string_agg(i.inhrelid::regclass::text, ', ' ORDER BY i.inhrelid) INTO children
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
-   WHERE c.oid = metrics AND c.relkind = 'r' AND NOT EXISTS (
-         SELECT FROM pg_trigger t WHERE t.tgrelid = i.inhrelid AND t.tgname LIKE 'alerting\_capture%')
-     AND i.inhrelid::regclass::text NOT LIKE '\_timescaledb\_internal.%';
   IF children IS NOT NULL THEN
     RAISE WARNING 'rows that are written into the tables that inherit from % are not seen: %', metrics, children
       USING DETAIL = 'Triggers of a table do not fire for its child tables, also where a trigger routes the rows there.',

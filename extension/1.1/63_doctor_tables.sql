@@ -183,6 +183,9 @@ BEGIN
     RETURN QUERY SELECT 'triggers', object, 'error', 'Logical replication fires no statement triggers: what it brings is not seen.',
                         format('SELECT alerting.attach_metrics(%L, level => ''row'');', m.metrics)
                   WHERE m.level = 'statement' AND alerting.is_subscribed(m.metrics);
+    RETURN QUERY SELECT 'metrics', object, 'warning', format('Tables that inherit from it are not attached, their rows are not seen: %s', u.children),
+                        'SELECT alerting.attach_metrics(''...''); for each.'
+                   FROM (SELECT alerting.unseen_children(m.metrics) AS children) u WHERE u.children IS NOT NULL;
     RETURN QUERY SELECT 'index', object, 'warning', 'No index finds a container''s newest rows: after a restart the whole table is read.',
                         alerting.suggested_index(m.metrics, m.container, m.at)
                   WHERE m.metrics <> (SELECT b.containers FROM alerting.host_binding b)

@@ -136,6 +136,8 @@ for my $case ([ "interval '1 minute'", 'false', qr/1 minute|00:01:00.*does not k
 	like($node->safe_psql('host', sprintf "SELECT detail, hint FROM ($status) x, alerting.doctor_samples(x.record) WHERE topic = 'queue'", @$case[0, 1]),
 		$case->[2], "queue: $case->[1]");
 }
+is($node->safe_psql('host', 'SELECT status FROM (' . (sprintf $status, "interval '0'", 'false') =~ s/100::bigint AS samples/4::bigint AS samples/r =~ s/0::bigint AS late/2::bigint AS late/r
+	  . ") x, alerting.doctor_samples(x.record) WHERE topic = 'samples'"), 'ok', 'samples: two late rows are no matter');
 
 # Binding, mapping, triggers, index, policies.
 found('binding', qr/^error The table.* is gone.*alerting\.attach\(/, 'the containers are gone', 'DROP TABLE containers CASCADE');
@@ -143,6 +145,8 @@ found('binding', qr/^public\.containers error .*organization_id.*alerting\.attac
 found('metrics', qr/^error No metrics table.*attach_metrics/, 'none', 'DELETE FROM alerting.metric_source');
 found('metrics', qr/^\d+ error A metrics table that was attached is gone.*DELETE FROM alerting\.metric_source/, 'dropped', 'DROP TABLE others');
 found('metrics', qr/^public\.others error Its mapping does not fit any more: .*cpu.*attach_metrics/, 'a column dropped', 'ALTER TABLE others DROP cpu');
+found('metrics', qr/^public\.others warning Tables that inherit from it are not attached.*: public\.later .*attach_metrics/, 'a child table', 'CREATE TABLE later () INHERITS (others)');
+found('metrics', qr/^$/, 'that is attached', q{CREATE TABLE later () INHERITS (others); SELECT alerting.attach_metrics('later', container => 'container', at => 'at', cpu => 'cpu')});
 my @triggers = (
 	[ 'disabled', 'ALTER TABLE others DISABLE TRIGGER alerting_capture_insert', qr/^public\.others error Trigger alerting_capture_insert is disabled\. \/ ALTER TABLE public\.others ENABLE TRIGGER alerting_capture_insert;$/ ],
 	[ 'replica only', 'ALTER TABLE others ENABLE REPLICA TRIGGER alerting_capture_update', qr/replicated changes only.*ENABLE TRIGGER/ ],
