@@ -1,7 +1,7 @@
 // The capture trigger: turns the rows that a statement wrote into samples for the evaluator.
 // Runs in the inserting backend. It takes no lock that outlives the statement, writes no table, and
 // never makes the statement fail: a row that cannot be read is counted and skipped.
-#include "ext/capture_query.h"
+#include "ext/capture_expressions.h"
 #include "ext/sample_writer.h"
 #include "pg/guc.h"
 
@@ -94,7 +94,7 @@ Datum Capture(FunctionCallInfo fcinfo) {
     if (source == nullptr || !source->IsConcernedBy(trigger_data)) {
       // Nothing to read.
     } else if (!source->is_direct()) {
-      CaptureByQuery(trigger_data, source);
+      CaptureByExpressions(trigger_data, source);
     } else if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
       CaptureDirectRow(trigger_data, source);
     } else {

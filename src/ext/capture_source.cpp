@@ -55,24 +55,22 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
   const SourceMapping mapping = MappingFromTrigger(trigger_data->tg_trigger);
   id_ = mapping.id;
   key_kind_ = mapping.key_kind;
+  projection_.Clear();
+  columns_ = nullptr;
   is_direct_ = writer_.Build(mapping, RelationGetDescr(relation));
   if (is_direct_) {
-    pg::Call([&] { MakeSlot(RelationGetDescr(relation)); });
+    pg::Call([&] {
+      MakeSlot(RelationGetDescr(relation));
+      MemoryContext outer = MemoryContextSwitchTo(slot_context_);
+      columns_ = writer_.Columns();
+      MemoryContextSwitchTo(outer);
+    });
     return;
   }
   try {
     const pg::UserScope user(owner_, true);
     pg::Subtransaction savepoint;
-    {
-      const pg::SafeSearchPath path;
-      const pg::SpiConnection connection;
-      const std::string name = pg::QualifiedName(relation_);
-      const std::string list = SelectList(mapping, name + " m");
-      transition_.emplace("SELECT " + list + " FROM alerting_new m");
-      row_.emplace("SELECT " + list + " FROM (SELECT ($1).*) m");
-      // Planned here, so that a mapping that no longer fits its table is noticed here.
-      (void)RowPlan();
-    }
+    BuildExpressions(mapping, RelationGetDescr(relation));
     savepoint.Release();
   } catch (const pg::Error& error) {
     if (error.sqlstate() == ERRCODE_QUERY_CANCELED) throw;
@@ -90,6 +88,24 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
   }
 }
 
+// As the table's owner.
+void CaptureSource::BuildExpressions(const SourceMapping& mapping, TupleDesc descriptor) {
+  const pg::SafeSearchPath path;
+  const pg::SpiConnection connection;
+  const std::string table = pg::QualifiedName(relation_) + " m";
+  const std::string list = SelectList(mapping, table);
+  transition_.emplace("SELECT " + list + " FROM alerting_new m");
+  row_.emplace("SELECT " + list + " FROM (SELECT ($1).*) m");
+  // Planned here, so that a mapping that no longer fits its table is noticed here.
+  (void)RowPlan();
+  const std::string sql = "SELECT " + list + " FROM " + table;
+  pg::Call([&] {
+    MakeSlot(descriptor);
+    projection_.Build(sql.c_str(), slot_->tts_tupleDescriptor, slot_context_);
+  });
+  if (projection_.exists()) columns_ = projection_.columns();
+}
+
 // A slot of our own with a copy of the descriptor: making one for each statement would cost more
 // than all else that a statement of one row needs.
 void CaptureSource::MakeSlot(TupleDesc descriptor) {
@@ -101,14 +117,13 @@ void CaptureSource::MakeSlot(TupleDesc descriptor) {
       AllocSetContextCreate(CacheMemoryContext, "alerting capture slot", ALLOCSET_SMALL_SIZES);
   MemoryContext outer = MemoryContextSwitchTo(slot_context_);
   slot_ = MakeSingleTupleTableSlot(CreateTupleDescCopy(descriptor), &TTSOpsMinimalTuple);
-  columns_ = writer_.Columns();
   MemoryContextSwitchTo(outer);
 }
 
 // An UPDATE that sets none of the columns leaves them as they are, unless a trigger that fires
 // before it sets them.
 bool CaptureSource::MayHaveChanged(const TriggerData* trigger_data) const {
-  return !is_direct_ || trigger_data->tg_updatedcols == nullptr ||
+  return columns_ == nullptr || trigger_data->tg_updatedcols == nullptr ||
          trigger_data->tg_relation->trigdesc->trig_update_before_row ||
          bms_overlap(columns_, trigger_data->tg_updatedcols);
 }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "ext/row_projection.h"
 #include "ext/row_writer.h"
 #include "ext/source_mapping.h"
 #include "pg/spi.h"
@@ -43,11 +44,14 @@ class CaptureSource {
   bool IsConcernedBy(const TriggerData* trigger_data) const {
     return !TRIGGER_FIRED_BY_UPDATE(trigger_data->tg_event) || MayHaveChanged(trigger_data);
   }
-  // A slot for the rows of a transition table, empty; OpenSlot ... CloseSlot. PostgreSQL code.
+  // Other sources: how a row's expressions are evaluated, where that needs no query.
+  const RowProjection& projection() const { return projection_; }
+  // A slot for the rows of a transition table, empty; OpenSlot ... CloseSlot. PostgreSQL code. Of
+  // sources that need no query.
   TupleTableSlot* OpenSlot();
   void CloseSlot();
 
-  // Other sources: plans over the transition table, and over one row given as $1.
+  // The rest: plans over the transition table, and over one row given as $1.
   SPIPlanPtr TransitionPlan(const TriggerData* trigger_data);
   SPIPlanPtr RowPlan();
   Oid row_type() const { return row_type_; }
@@ -60,6 +64,7 @@ class CaptureSource {
   static CaptureSource* Find(const TriggerData* trigger_data);
   bool MayHaveChanged(const TriggerData* trigger_data) const;
   void Build(const TriggerData* trigger_data);
+  void BuildExpressions(const SourceMapping& mapping, TupleDesc descriptor);
   void MakeSlot(TupleDesc descriptor);
   friend void InvalidateCaptureSources(Oid relation);
 
@@ -74,10 +79,11 @@ class CaptureSource {
   KeyKind key_kind_ = KeyKind::kText;
   bool is_direct_ = false;
   RowWriter writer_;
+  RowProjection projection_;
   MemoryContext slot_context_ = nullptr;  // of the slot and the columns
   TupleTableSlot* slot_ = nullptr;
   bool slot_is_open_ = false;
-  Bitmapset* columns_ = nullptr;  // what is read
+  const Bitmapset* columns_ = nullptr;  // what is read; nullptr: not known
   std::optional<pg::Statement> transition_;
   std::optional<pg::Statement> row_;
   Oid row_type_ = InvalidOid;

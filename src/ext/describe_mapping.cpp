@@ -5,6 +5,7 @@
 // qualified: later it runs under a pinned path and must mean the same. It is an expression over one
 // row: no aggregate, window, set, lock or side effect.
 #include "pg/guard.h"
+#include "pg/node_visitor.h"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(alerting_describe_mapping);
@@ -108,18 +109,6 @@ struct Walk {
   bool has_lock;       // FOR UPDATE and the like in a subquery
 };
 
-// The server's tree walkers take a function of unspecified arguments before 16, of (Node*, void*)
-// from then on.
-struct Visitor {
-  using Typed = bool (*)(Node*, void*);
-  using Untyped = bool (*)();
-  Typed function;
-  operator Typed() const { return function; }
-  operator Untyped() const {
-    return reinterpret_cast<Untyped>(reinterpret_cast<void (*)()>(function));
-  }
-};
-
 bool VisitNode(Node* node, void* context) {
   auto* walk = static_cast<Walk*>(context);
   if (node == nullptr) return false;
@@ -135,11 +124,11 @@ bool VisitNode(Node* node, void* context) {
     auto* query = reinterpret_cast<Query*>(node);
     if (query->rowMarks != NIL) walk->has_lock = true;
     ++walk->depth;
-    query_tree_walker(query, Visitor{VisitNode}, walk, 0);
+    query_tree_walker(query, pg::NodeVisitor{VisitNode}, walk, 0);
     --walk->depth;
     return false;
   }
-  return expression_tree_walker(node, Visitor{VisitNode}, walk);
+  return expression_tree_walker(node, pg::NodeVisitor{VisitNode}, walk);
 }
 
 // The expression analysed over one row of the relation.

@@ -1,5 +1,5 @@
-// Implements ext/capture_query.h.
-#include "ext/capture_query.h"
+// Implements ext/capture_expressions.h.
+#include "ext/capture_expressions.h"
 
 #include "ext/sample_writer.h"
 #include "pg/transaction.h"
@@ -15,23 +15,28 @@ struct SampleReceiver {
   uint64_t skipped;
 };
 
+// Adds what the expressions of a row have given. PostgreSQL code.
+void AddValues(const CaptureSource* source, const TupleTableSlot* slot, SampleWriter* writer) {
+  Sample sample;
+  KeyBytes key;
+  if (SampleFromDatums(source->key_kind(), source->id(), slot->tts_values, slot->tts_isnull, &key,
+                       &sample)) {
+    writer->Add(sample);
+  } else {
+    ++writer->skipped;
+  }
+}
+
 // PostgreSQL code. The samples of a query that fails go with its savepoint.
 extern "C" bool ReceiveRow(TupleTableSlot* slot, DestReceiver* base) {
   auto* receiver = reinterpret_cast<SampleReceiver*>(base);
   slot_getallattrs(slot);
-  Sample sample;
-  KeyBytes key;
   SampleWriter writer;
   // Open for this row only: before the next one an expression may run functions that insert, too.
-  if (SampleFromDatums(receiver->source->key_kind(), receiver->source->id(), slot->tts_values,
-                       slot->tts_isnull, &key, &sample)) {
-    writer.Open();
-    writer.Add(sample);
-    receiver->skipped += writer.skipped;
-    CloseSampleSpace(writer.space);
-  } else {
-    ++receiver->skipped;
-  }
+  writer.Open();
+  AddValues(receiver->source, slot, &writer);
+  receiver->skipped += writer.skipped;
+  CloseSampleSpace(writer.space);
   return true;
 }
 
@@ -50,30 +55,67 @@ void RunPlan(const CaptureSource* source, SPIPlanPtr plan, ParamListInfo paramet
   if (receiver.skipped > 0) CountSkipped(receiver.skipped);
 }
 
-// All new rows by one query over the transition table. Throws when any row's expression fails.
-void CaptureByTransitionTable(TriggerData* trigger_data, CaptureSource* source) {
+// All new rows by one query over the transition table.
+void AddByQuery(TriggerData* trigger_data, CaptureSource* source) {
+  const pg::UserScope user(source->owner(), true);
+  const pg::SafeSearchPath path;
+  const pg::SpiConnection connection;
+  pg::Call([&] { SPI_register_trigger_data(trigger_data); });
+  SPIPlanPtr plan = source->TransitionPlan(trigger_data);
+  pg::Call([&] { RunPlan(source, plan, nullptr); });
+}
+
+void AddRowByQuery(CaptureSource* source, TupleTableSlot* slot) {
+  const pg::UserScope user(source->owner(), true);
+  const pg::SafeSearchPath path;
+  const pg::SpiConnection connection;
+  SPIPlanPtr plan = source->RowPlan();
+  pg::Call([&] {
+    const Datum row = ExecFetchSlotHeapTupleDatum(slot);
+    ParamListInfo parameters = makeParamList(1);
+    parameters->params[0] = {row, false, PARAM_FLAG_CONST, source->row_type()};
+    RunPlan(source, plan, parameters);
+  });
+}
+
+// The same without a query. The samples of expressions that fail go with the savepoint.
+void AddByProjection(const TriggerData* trigger_data, CaptureSource* source) {
+  Tuplestorestate* rows = trigger_data->tg_newtable;
+  TupleTableSlot* slot = source->OpenSlot();
+  SampleWriter writer;
+  writer.Open();
+  tuplestore_rescan(rows);
+  while (tuplestore_gettupleslot(rows, true, false, slot)) {
+    AddValues(source, source->projection().Evaluate(slot), &writer);
+  }
+  source->CloseSlot();
+  writer.Close();
+}
+
+void AddRowByProjection(const CaptureSource* source, TupleTableSlot* slot) {
+  SampleWriter writer;
+  writer.Open();
+  AddValues(source, source->projection().Evaluate(slot), &writer);
+  writer.Close();
+}
+
+// Throws when any row's expression fails.
+void CaptureTransitionTable(TriggerData* trigger_data, CaptureSource* source) {
   pg::Subtransaction savepoint;
-  {
-    const pg::SafeSearchPath path;
-    const pg::SpiConnection connection;
-    pg::Call([&] { SPI_register_trigger_data(trigger_data); });
-    SPIPlanPtr plan = source->TransitionPlan(trigger_data);
-    pg::Call([&] { RunPlan(source, plan, nullptr); });
+  if (source->projection().exists()) {
+    pg::Call([&] { AddByProjection(trigger_data, source); });
+  } else {
+    AddByQuery(trigger_data, source);
   }
   savepoint.Release();
 }
 
-void CaptureRow(CaptureSource* source, Datum row) {
+void CaptureRow(CaptureSource* source, TupleTableSlot* slot) {
   pg::Subtransaction savepoint;
-  {
-    const pg::SafeSearchPath path;
-    const pg::SpiConnection connection;
-    SPIPlanPtr plan = source->RowPlan();
-    pg::Call([&] {
-      ParamListInfo parameters = makeParamList(1);
-      parameters->params[0] = {row, false, PARAM_FLAG_CONST, source->row_type()};
-      RunPlan(source, plan, parameters);
-    });
+  if (source->projection().exists()) {
+    pg::Call([&] { AddRowByProjection(source, slot); });
+  } else {
+    AddRowByQuery(source, slot);
   }
   savepoint.Release();
 }
@@ -104,7 +146,7 @@ void WarnOfRow(CaptureSource* source, Relation relation, int sqlstate) {
 // In a savepoint of its own, so that only a row that fails is missing.
 void CaptureRowAlone(const TriggerData* trigger_data, CaptureSource* source, TupleTableSlot* slot) {
   try {
-    CaptureRow(source, pg::Call([&] { return ExecFetchSlotHeapTupleDatum(slot); }));
+    CaptureRow(source, slot);
   } catch (pg::Error& error) {
     RethrowCancel(error);
     CountSkipped(1);
@@ -127,14 +169,13 @@ void CaptureRowByRow(const TriggerData* trigger_data, CaptureSource* source) {
 
 }  // namespace
 
-void CaptureByQuery(TriggerData* trigger_data, CaptureSource* source) {
-  const pg::UserScope user(source->owner(), true);
+void CaptureByExpressions(TriggerData* trigger_data, CaptureSource* source) {
   if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
     CaptureRowAlone(trigger_data, source, NewRow(trigger_data));
     return;
   }
   try {
-    CaptureByTransitionTable(trigger_data, source);
+    CaptureTransitionTable(trigger_data, source);
     return;
   } catch (pg::Error& error) {
     RethrowCancel(error);
