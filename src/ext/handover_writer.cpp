@@ -28,6 +28,7 @@ std::string HandoverWriter::Returning() {
 void HandoverWriter::Begin(size_t transitions) {
   wants_ = transitions <= kMostTransitions && pg::WorkerRuns(slot_, pg::kSender);
   statements_ = 0;
+  bytes_ = 0;
   deliveries_.clear();
 }
 
@@ -35,7 +36,8 @@ void HandoverWriter::Add(const pg::Rows& rows) {
   ++statements_;
   for (uint64_t row = 0; row < rows.size() && wants_; ++row) {
     std::optional<std::string> body = ToUtf8(rows.Text(row, 2));
-    wants_ = body && !rows.IsNull(row, 5) && rows.Bool(row, 5);
+    bytes_ += body ? body->size() : 0;
+    wants_ = body && !rows.IsNull(row, 5) && rows.Bool(row, 5) && bytes_ <= pg::kHandoverBytes;
     if (!wants_) return;
     HandedDelivery& delivery = deliveries_.emplace_back();
     delivery.id = rows.Text(row, 0);

@@ -35,6 +35,7 @@ class HandoverWriter {
   pg::DatabaseSlot* const slot_;
   bool wants_ = false;
   int statements_ = 0;
+  size_t bytes_ = 0;  // of the bodies
   std::vector<HandedDelivery> deliveries_;
 };
 

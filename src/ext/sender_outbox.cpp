@@ -51,6 +51,7 @@ void Sender::RunTransaction() {
   const uint64_t wakes = pg_atomic_read_u64(&slot_->sender_wakes);
   const uint64_t flush_requested = pg_atomic_read_u64(&slot_->sender_flush_requested);
   Results results;
+  ALERTING_FREEZE_POINT("looking");
   try {
     StoreTransaction transaction("recording and fetching deliveries");
     if (transaction.ready()) {

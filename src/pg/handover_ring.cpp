@@ -7,9 +7,6 @@ namespace alerting::pg {
 
 namespace {
 
-// For some hundred deliveries. What finds no room is fetched from the table.
-constexpr size_t kCapacity = 256 * 1024;
-
 dsm_segment* segment = nullptr;
 
 // PostgreSQL code. False: the segment is not there.
@@ -24,11 +21,11 @@ ByteRing* Ring() { return static_cast<ByteRing*>(dsm_segment_address(segment)); 
 
 // PostgreSQL code. False: there are as many segments as there may be.
 bool Make(DatabaseSlot* slot) {
-  segment = dsm_create(ByteRing::MemoryFor(kCapacity), DSM_CREATE_NULL_IF_MAXSEGMENTS);
+  segment = dsm_create(ByteRing::MemoryFor(kHandoverBytes), DSM_CREATE_NULL_IF_MAXSEGMENTS);
   if (segment == nullptr) return false;
   dsm_pin_mapping(segment);
   dsm_pin_segment(segment);
-  ByteRing::Create(dsm_segment_address(segment), kCapacity);
+  ByteRing::Create(dsm_segment_address(segment), kHandoverBytes);
   LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
   slot->handover = dsm_segment_handle(segment);
   LWLockRelease(&slot->lock);
@@ -53,17 +50,24 @@ ByteRing* OpenHandover(DatabaseSlot* slot) {
   return open ? Ring() : nullptr;
 }
 
-ByteRing* MapHandover(DatabaseSlot* slot) {
+ByteRing* MapHandover(DatabaseSlot* slot) noexcept {
   LWLockAcquire(&slot->lock, LW_SHARED);
   const dsm_handle handle = slot->handover;
   LWLockRelease(&slot->lock);
+  if (handle == DSM_HANDLE_INVALID) return nullptr;
   if (segment != nullptr && dsm_segment_handle(segment) == handle) return Ring();
-  const bool mapped = Call([&] {
-    if (segment != nullptr) dsm_detach(segment);
+  try {
+    Subtransaction savepoint;
+    Call([&] {
+      if (segment != nullptr) dsm_detach(segment);
+      segment = nullptr;
+      (void)Map(handle);
+    });
+    savepoint.Release();
+  } catch (...) {
     segment = nullptr;
-    return handle != DSM_HANDLE_INVALID && Map(handle);
-  });
-  return mapped ? Ring() : nullptr;
+  }
+  return segment != nullptr ? Ring() : nullptr;
 }
 
 }  // namespace alerting::pg

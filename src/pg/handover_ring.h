@@ -9,13 +9,16 @@
 
 namespace alerting::pg {
 
+// For some hundred deliveries. What finds no room is fetched from the table.
+inline constexpr size_t kHandoverBytes = 256 * 1024;
+
 // Sender, at its start: maps the ring, making it when there is none. What waits in it is discarded:
 // this process looks at the tables first, and who is about to write is told by sender_starts that
 // there is somebody else now. nullptr: no shared memory is left for it.
 ByteRing* OpenHandover(DatabaseSlot* slot);
 
-// Evaluator: the ring, nullptr while there is none. In a transaction; may raise.
-ByteRing* MapHandover(DatabaseSlot* slot);
+// Evaluator, in a transaction: the ring, nullptr while there is none or it cannot be mapped.
+ByteRing* MapHandover(DatabaseSlot* slot) noexcept;
 
 }  // namespace alerting::pg
 

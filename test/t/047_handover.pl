@@ -131,6 +131,11 @@ my ($with) = after_change(q{UPDATE alerting.webhook SET headers = '{"X-Team": "s
 is(header($with, 'X-Team'), 'storage', 'with the new headers');
 is(types(after_change('UPDATE alerting.webhook SET is_active = false', '/moved')), '', 'deactivated: nothing');
 is(types(after_change('UPDATE alerting.webhook SET is_active = true', '/moved')), 'firing resolved', 'active again');
+# No trigger runs, so that nobody is told.
+is(types(after_change("SET session_replication_role = replica; UPDATE alerting.webhook SET url = '" . $receiver->url('/quietly') . "'", '/quietly')),
+	'firing resolved', 'to the new url, although nobody told of it');
+is(types(after_change("SET session_replication_role = replica; UPDATE alerting.webhook SET url = '" . $receiver->url('/moved') . "'", '/moved')),
+	'firing resolved', 'and back');
 sql(q{BEGIN; UPDATE alerting.webhook SET url = url || '?rolled=back'; ROLLBACK});
 is(types(after_change('SELECT 1', '/moved')), 'firing resolved', 'a change that was rolled back is none');
 is(types(after_change('DELETE FROM alerting.webhook', '/moved')), '', 'deleted: nothing');

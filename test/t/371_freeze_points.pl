@@ -31,6 +31,7 @@ my @points = (
 	[ replaying => 'evaluator', 1 ],        # some of it
 	[ starting => 'launcher', 1 ],
 	[ handed_drained => 'sender' ],         # in its memory, not looked at
+	[ looking => 'sender' ],                # about to take a snapshot
 	[ sending => 'sender' ],                # claimed
 	[ answered => 'sender' ],               # the receiver has it, nobody knows
 	[ outcomes_written => 'sender' ],       # not committed
