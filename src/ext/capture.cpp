@@ -48,7 +48,9 @@ void CaptureDirect(const TriggerData* trigger_data, CaptureSource* source) {
     samples.Open();
     int since_reset = 0;
     tuplestore_rescan(rows);
-    while (tuplestore_gettupleslot(rows, true, false, slot)) {
+    // Counted, since asking for a row after the last costs as much as a row.
+    for (int64 left = tuplestore_tuple_count(rows);
+         left > 0 && tuplestore_gettupleslot(rows, true, false, slot); --left) {
       ColumnValues row;
       writer.Read(slot, &row);
       if (scratch == nullptr) {
