@@ -64,6 +64,7 @@ class ByteRing {
   char* data() { return reinterpret_cast<char*>(this + 1); }
 
   void Copy(uint64_t position, std::string_view part) noexcept {
+    if (part.empty()) return;  // memcpy takes no null pointer, be it for no bytes
     const size_t start = static_cast<size_t>(position % capacity_);
     const size_t until_end = std::min(part.size(), capacity_ - start);
     std::memcpy(data() + start, part.data(), until_end);
