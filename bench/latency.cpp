@@ -7,7 +7,7 @@
 //             over a kept connection -> arrival. With "alone" it is left out.
 //   alerting  BEGIN; INSERT of a metric row of container FIRST + i that breaches; COMMIT -> arrival
 //             of its webhook.
-// Prints "name p50 p99 max", in microseconds from the moment COMMIT is sent.
+// Prints "name p50 p99 max p10", in microseconds from the moment COMMIT is sent.
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <libpq-fe.h>
@@ -139,7 +139,8 @@ static long Arrival() {
 static void Report(const char* name, std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const size_t n = values.size();
-  printf("%s %.0f %.0f %.0f\n", name, values[n / 2], values[n - 1 - n / 100], values[n - 1]);
+  printf("%s %.0f %.0f %.0f %.0f\n", name, values[n / 2], values[n - 1 - n / 100], values[n - 1],
+         values[n / 10]);
 }
 
 int main(int argc, char** argv) {
