@@ -9,17 +9,20 @@
 
 namespace alerting::ext {
 
-// The rules (their organizations beside them), then the webhooks that their alerts go to, then how
-// many of those there are, locked or not: a delivery refers to its webhook.
+// The rules, then the webhooks that their alerts go to (their organizations beside both, and which
+// version of its row a webhook is), then how many of those webhooks there are, locked or not: a
+// delivery refers to its webhook.
 inline constexpr char kLockRules[] =
     "WITH rule AS MATERIALIZED (SELECT r.id, r.organization_id FROM alerting.alert_rule r"
     "   WHERE r.id = ANY ($1) FOR KEY SHARE SKIP LOCKED),"
-    " webhook AS MATERIALIZED (SELECT w.id FROM alerting.webhook w WHERE w.is_active"
+    " webhook AS MATERIALIZED (SELECT w.id, w.organization_id,"
+    "   w.xmin::text || w.ctid::text AS version FROM alerting.webhook w"
+    "   WHERE w.is_active"
     "   AND w.organization_id IN (SELECT r.organization_id FROM rule r)"
     "   FOR KEY SHARE OF w SKIP LOCKED)"
-    " SELECT r.id, r.organization_id::text, NULL, NULL::int8 FROM rule r"
-    " UNION ALL SELECT NULL, NULL, w.id, NULL FROM webhook w"
-    " UNION ALL SELECT NULL, NULL, NULL, (SELECT count(*) FROM alerting.webhook w"
+    " SELECT r.id, r.organization_id::text, NULL, NULL, NULL::int8 FROM rule r"
+    " UNION ALL SELECT NULL, w.organization_id::text, w.id, w.version, NULL FROM webhook w"
+    " UNION ALL SELECT NULL, NULL, NULL, NULL, (SELECT count(*) FROM alerting.webhook w"
     "   WHERE w.is_active AND w.organization_id IN (SELECT r.organization_id FROM rule r))";
 inline constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
 
@@ -33,18 +36,14 @@ inline constexpr char kFindFiring[] =
     " AND a.container_id::text = k.container_id AND a.status = 'FIRING'";
 
 // The payload is rendered once per alert, not once per webhook.
-inline constexpr char kEnqueueFiring[] =
-    "INSERT INTO alerting.delivery AS d (id, webhook_id, alert_id, event, payload)"
-    " SELECT alerting.cuid(), w.id, f.alert_id, 'alert.firing', f.payload FROM ("
-    "SELECT k.ordinal, k.alert_id, r.organization_id, alerting.firing_payload(k.alert_id, r.id,"
-    " r.name, r.condition, r.threshold, r.duration, k.container_id, k.container_name,"
-    " r.organization_id::text, k.organization_name, k.started_at, k.fired_at, k.value) AS payload"
+inline constexpr char kRenderFiring[] =
+    "SELECT k.ordinal::int4, alerting.firing_payload(k.alert_id, r.id, r.name, r.condition,"
+    " r.threshold, r.duration, k.container_id, k.container_name, r.organization_id::text,"
+    " k.organization_name, k.started_at, k.fired_at, k.value)"
     " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],"
     " $7::timestamptz[], $8::float8[]) WITH ORDINALITY AS k (alert_id, rule_id, container_id,"
     " container_name, organization_name, started_at, fired_at, value, ordinal)"
-    " JOIN alerting.alert_rule r ON r.id = k.rule_id OFFSET 0) f"
-    " JOIN alerting.webhook w ON w.organization_id = f.organization_id AND w.is_active"
-    " ORDER BY f.ordinal";
+    " JOIN alerting.alert_rule r ON r.id = k.rule_id";
 
 // What is FIRING has no resolved_at, a CHECK says so; asked by status, these statements could go by
 // the index of all that is FIRING.
@@ -55,8 +54,8 @@ inline constexpr char kFindAlerts[] =
     "SELECT id FROM alerting.alert WHERE id = ANY ($1) AND resolved_at IS NULL";
 
 inline constexpr char kLockResolvedWebhooks[] =
-    "SELECT w.id FROM alerting.webhook w WHERE w.id IN (SELECT f.webhook_id FROM alerting.delivery "
-    "f"
+    "SELECT w.id, w.xmin::text || w.ctid::text FROM alerting.webhook w WHERE w.id IN"
+    " (SELECT f.webhook_id FROM alerting.delivery f"
     " WHERE f.alert_id = ANY ($1) AND f.event = 'alert.firing') FOR KEY SHARE OF w SKIP LOCKED";
 inline constexpr char kFindResolvedWebhooks[] =
     "SELECT f.alert_id, f.webhook_id FROM alerting.delivery f"
@@ -67,11 +66,10 @@ inline constexpr char kResolveAlerts[] =
     " resolve_reason = k.reason FROM unnest($1::text[], $2::timestamptz[], $3::text[])"
     " AS k (id, resolved_at, reason) WHERE a.id = k.id AND a.resolved_at IS NULL";
 
-inline constexpr char kEnqueueResolved[] =
-    "INSERT INTO alerting.delivery AS d (id, webhook_id, alert_id, event, payload)"
-    " SELECT alerting.cuid(), f.webhook_id, f.alert_id, 'alert.resolved',"
-    " alerting.resolved_payload(f.payload, k.resolved_at, k.reason)"
-    " FROM unnest($1::text[], $2::timestamptz[], $3::text[]) WITH ORDINALITY"
+inline constexpr char kRenderResolved[] =
+    "SELECT f.webhook_id, f.alert_id, alerting.resolved_payload(f.payload, k.resolved_at, "
+    "k.reason),"
+    " f.status = 'PENDING' FROM unnest($1::text[], $2::timestamptz[], $3::text[]) WITH ORDINALITY"
     " AS k (id, resolved_at, reason, ordinal)"
     " JOIN alerting.delivery f ON f.alert_id = k.id AND f.event = 'alert.firing'"
     " ORDER BY k.ordinal, f.seq";

@@ -1,23 +1,28 @@
-// Implements ext/alert_store.h.
+// Implements ext/alert_store.h: what fires.
 #include "ext/alert_store.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "ext/alert_statements.h"
+#include "ext/cuid.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
 
 namespace {
 
-// Deliveries are enqueued for so many alerts at a time: then sorting them, rendered, fits work_mem.
-constexpr size_t kAlertsPerStatement = 400;
 // NOTIFY takes less than 8000 bytes; ids are short unless a client is strange.
 constexpr int kLongestMessage = 7900;
 
-// The first column's values of rows (what, webhook) whose webhook is not among the locked ones.
-std::unordered_set<std::string> Blocked(const pg::Rows& rows,
-                                        const std::unordered_set<std::string>& locked) {
+}  // namespace
+
+std::string PairOf(const Transition& transition) {
+  return transition.rule_id + '\0' + transition.container_key;
+}
+
+std::unordered_set<std::string> AlertStore::Blocked(const pg::Rows& rows,
+                                                    const LockedWebhooks& locked) {
   std::unordered_set<std::string> values;
   for (uint64_t row = 0; row < rows.size(); ++row) {
     if (!locked.contains(rows.Text(row, 1))) values.insert(rows.Text(row, 0));
@@ -25,16 +30,10 @@ std::unordered_set<std::string> Blocked(const pg::Rows& rows,
   return values;
 }
 
-std::unordered_set<std::string> FirstColumn(const pg::Rows& rows) {
+std::unordered_set<std::string> AlertStore::FirstColumn(const pg::Rows& rows) {
   std::unordered_set<std::string> values;
   for (uint64_t row = 0; row < rows.size(); ++row) values.insert(rows.Text(row, 0));
   return values;
-}
-
-}  // namespace
-
-std::string PairOf(const Transition& transition) {
-  return transition.rule_id + '\0' + transition.container_key;
 }
 
 AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
@@ -45,15 +44,13 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
       find_webhooks_(kFindWebhooks),
       insert_alerts_(InsertAlertsSql(binding)),
       find_firing_(kFindFiring),
-      enqueue_firing_(kEnqueueFiring),
-      hand_over_firing_(kEnqueueFiring + HandoverWriter::Returning()),
+      render_firing_(kRenderFiring),
       lock_alerts_(kLockAlerts),
       find_alerts_(kFindAlerts),
       lock_resolved_webhooks_(kLockResolvedWebhooks),
       find_resolved_webhooks_(kFindResolvedWebhooks),
       resolve_alerts_(kResolveAlerts),
-      enqueue_resolved_(kEnqueueResolved),
-      hand_over_resolved_(kEnqueueResolved + HandoverWriter::Returning()),
+      render_resolved_(kRenderResolved),
       delete_orphans_(DeleteOrphansSql(binding)) {}
 
 void AlertStore::DeleteOrphans(const std::vector<std::string>& keys) {
@@ -70,6 +67,8 @@ std::vector<WriteResult> AlertStore::Write(std::span<OutgoingTransition* const> 
   handover_ = handover;
   corrections_.clear();
   containers_.clear();
+  webhooks_.clear();
+  locked_webhooks_.clear();
   if (!LockTables()) return std::vector<WriteResult>(batch.size(), WriteResult::kLocked);
   std::vector<WriteResult> results(batch.size(), WriteResult::kWritten);
   std::unordered_map<uint64_t, size_t> begun;  // alerts that begin in this batch
@@ -167,24 +166,26 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
   }
   const pg::Params params = pg::Params().TextArray(ids);
   std::unordered_map<std::string, std::string> locked;  // with their organizations
-  std::unordered_set<std::string> webhooks;
+  size_t free_count = 0;
   size_t webhook_count = 0;
   const pg::Rows rows = lock_rules_.RunLists(ids.size(), params);
   for (uint64_t row = 0; row < rows.size(); ++row) {
     if (!rows.IsNull(row, 0)) {
       locked[rows.Text(row, 0)] = rows.Text(row, 1);
     } else if (!rows.IsNull(row, 2)) {
-      webhooks.insert(rows.Text(row, 2));
+      webhooks_[rows.Text(row, 1)].push_back(rows.Text(row, 2));
+      locked_webhooks_.emplace(rows.Text(row, 2), rows.Text(row, 3));
+      ++free_count;
     } else {
-      webhook_count = static_cast<size_t>(rows.BigInt(row, 3));
+      webhook_count = static_cast<size_t>(rows.BigInt(row, 4));
     }
   }
   std::unordered_set<std::string> existing, blocked;
   if (locked.size() < ids.size()) {
     existing = FirstColumn(find_rules_.RunLists(ids.size(), params));
   }
-  if (webhooks.size() < webhook_count) {
-    blocked = Blocked(find_webhooks_.RunLists(ids.size(), params), webhooks);
+  if (free_count < webhook_count) {
+    blocked = Blocked(find_webhooks_.RunLists(ids.size(), params), locked_webhooks_);
   }
   std::erase_if(fires, [&](size_t i) {
     const std::string& id = batch[i]->transition.rule_id;
@@ -255,13 +256,20 @@ std::vector<size_t> AlertStore::InsertAlerts(std::span<OutgoingTransition* const
 }
 
 void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
-                               const std::vector<size_t>& fires) {
+                               std::vector<size_t> fires) {
   std::vector<std::string> organizations;
   std::unordered_set<std::string> seen;
-  for (const size_t i : fires) {
+  std::erase_if(fires, [&](size_t i) {
     const auto& organization = containers_[batch[i]->transition.container_key].organization;
-    if (organization && seen.insert(*organization).second) organizations.push_back(*organization);
-  }
+    if (!organization || !webhooks_.contains(*organization)) return true;  // nobody is told
+    if (seen.insert(*organization).second) organizations.push_back(*organization);
+    return false;
+  });
+  // One organization's webhooks stand side by side in the outbox's indexes.
+  std::stable_sort(fires.begin(), fires.end(), [&](size_t a, size_t b) {
+    return *containers_[batch[a]->transition.container_key].organization <
+           *containers_[batch[b]->transition.container_key].organization;
+  });
   const auto known_names = directory_->OrganizationNames(organizations);
   const std::span<const size_t> all(fires);
   for (size_t first = 0; first < all.size(); first += kAlertsPerStatement) {
@@ -291,25 +299,29 @@ void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
     fired.push_back(transition.fired_at);
     values.push_back(transition.value);
   }
-  Enqueue(&enqueue_firing_, &hand_over_firing_, ids.size(),
-          pg::Params()
-              .TextArray(ids)
-              .TextArray(rules)
-              .TextArray(keys)
-              .TextArray(names)
-              .TextArray(organization_names)
-              .TimestampArray(started)
-              .TimestampArray(fired)
-              .FloatArray(values));
-}
-
-void AlertStore::Enqueue(pg::Statement* plain, pg::Statement* returning, size_t count,
-                         const pg::Params& params) {
-  if (handover_->wants()) {
-    handover_->Add(returning->RunLists(count, params));
-  } else {
-    (void)plain->RunLists(count, params);
+  const pg::Rows rows = render_firing_.RunLists(ids.size(), pg::Params()
+                                                                .TextArray(ids)
+                                                                .TextArray(rules)
+                                                                .TextArray(keys)
+                                                                .TextArray(names)
+                                                                .TextArray(organization_names)
+                                                                .TimestampArray(started)
+                                                                .TimestampArray(fired)
+                                                                .FloatArray(values));
+  std::vector<Datum> payloads(fires.size());
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    bool is_null = false;
+    payloads[static_cast<size_t>(rows.Int(row, 0)) - 1] = rows.Value(row, 1, &is_null);
   }
+  std::vector<NewDelivery> deliveries;
+  for (size_t k = 0; k < fires.size(); ++k) {
+    if (payloads[k] == Datum{0}) continue;  // its rule is locked, and so is there
+    const auto& organization = containers_[batch[fires[k]]->transition.container_key].organization;
+    for (const std::string& webhook : webhooks_[*organization]) {
+      deliveries.push_back({NewCuid(), webhook, ids[k], payloads[k], true});
+    }
+  }
+  outbox_.Write("alert.firing", deliveries, locked_webhooks_, handover_);
 }
 
 // As jsonb would put it.
@@ -348,50 +360,6 @@ void AlertStore::WriteFires(std::span<OutgoingTransition* const> batch, std::vec
   if (fresh.empty()) return;
   EnqueueFiring(batch, fresh);
   Notify(batch, fresh, "alert.firing");
-}
-
-std::vector<size_t> AlertStore::LockAlerts(std::span<OutgoingTransition* const> batch,
-                                           std::vector<size_t> resolves,
-                                           std::vector<WriteResult>* results) {
-  std::vector<std::string> ids;
-  for (const size_t i : resolves) ids.push_back(batch[i]->alert_id);
-  const pg::Params params = pg::Params().TextArray(ids);
-  const auto locked = FirstColumn(lock_alerts_.RunLists(ids.size(), params));
-  std::unordered_set<std::string> existing;
-  if (locked.size() < ids.size()) existing = FirstColumn(find_alerts_.RunLists(ids.size(), params));
-  const auto webhooks = FirstColumn(lock_resolved_webhooks_.RunLists(ids.size(), params));
-  const auto blocked = Blocked(find_resolved_webhooks_.RunLists(ids.size(), params), webhooks);
-  std::erase_if(resolves, [&](size_t i) {
-    const std::string& id = batch[i]->alert_id;
-    if (locked.contains(id) && !blocked.contains(id)) return false;
-    (*results)[i] = locked.contains(id) || existing.contains(id) ? WriteResult::kLocked
-                                                                 : WriteResult::kObsolete;
-    return true;
-  });
-  return resolves;
-}
-
-void AlertStore::WriteResolves(std::span<OutgoingTransition* const> batch,
-                               std::vector<size_t> resolves, std::vector<WriteResult>* results) {
-  if (resolves.empty()) return;
-  const pg::UserScope user(binding_.owner, false);
-  resolves = LockAlerts(batch, std::move(resolves), results);
-  if (resolves.empty()) return;
-  for (size_t first = 0; first < resolves.size(); first += kAlertsPerStatement) {
-    std::vector<std::string> resolved_ids, reasons;
-    std::vector<int64_t> resolved_at;
-    for (size_t k = first; k < std::min(first + kAlertsPerStatement, resolves.size()); ++k) {
-      const OutgoingTransition& outgoing = *batch[resolves[k]];
-      resolved_ids.push_back(outgoing.alert_id);
-      resolved_at.push_back(outgoing.transition.resolved_at);
-      reasons.emplace_back(ResolveReasonName(outgoing.transition.reason));
-    }
-    const pg::Params params =
-        pg::Params().TextArray(resolved_ids).TimestampArray(resolved_at).TextArray(reasons);
-    (void)resolve_alerts_.RunLists(resolved_ids.size(), params);
-    Enqueue(&enqueue_resolved_, &hand_over_resolved_, resolved_ids.size(), params);
-  }
-  Notify(batch, resolves, "alert.resolved");
 }
 
 }  // namespace alerting::ext

@@ -9,11 +9,14 @@
 
 #include <span>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "ext/binding.h"
 #include "ext/container_directory.h"
 #include "ext/handover_writer.h"
+#include "ext/outbox.h"
 #include "pg/spi.h"
 
 namespace alerting::ext {
@@ -60,10 +63,14 @@ class AlertStore {
   const std::vector<ContainerCorrection>& corrections() const { return corrections_; }
 
  private:
+  // Rendered and enqueued for so many alerts at a time.
+  static constexpr size_t kAlertsPerStatement = 400;
+
   void WriteFires(std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
                   std::vector<WriteResult>* results);
   std::vector<size_t> LockAlerts(std::span<OutgoingTransition* const> batch,
                                  std::vector<size_t> resolves, std::vector<WriteResult>* results);
+  void Resolve(std::span<OutgoingTransition* const> batch, std::span<const size_t> resolves);
   void WriteResolves(std::span<OutgoingTransition* const> batch, std::vector<size_t> resolves,
                      std::vector<WriteResult>* results);
   std::vector<size_t> LockContainers(std::span<OutgoingTransition* const> batch,
@@ -75,36 +82,40 @@ class AlertStore {
       const std::unordered_map<std::string, std::string>& organizations,
       std::vector<WriteResult>* results);
   bool LockTables();
+  // The first column's values; of rows (what, webhook) those whose webhook is not among the locked.
+  static std::unordered_set<std::string> FirstColumn(const pg::Rows& rows);
+  static std::unordered_set<std::string> Blocked(const pg::Rows& rows,
+                                                 const LockedWebhooks& locked);
   std::vector<size_t> InsertAlerts(std::span<OutgoingTransition* const> batch,
                                    const std::vector<size_t>& fires);
-  void EnqueueFiring(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& fires);
+  void EnqueueFiring(std::span<OutgoingTransition* const> batch, std::vector<size_t> fires);
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, std::span<const size_t> fires,
                      const std::unordered_map<std::string, std::string>& known_names);
-  void Enqueue(pg::Statement* plain, pg::Statement* returning, size_t count,
-               const pg::Params& params);
   void Notify(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& indexes,
               const char* event);
 
   const Binding& binding_;
   ContainerDirectory* directory_;
   std::vector<ContainerCorrection> corrections_;
-  std::unordered_map<std::string, ContainerInfo> containers_;  // of the current Write
-  HandoverWriter* handover_ = nullptr;                         // likewise
+  // Of the current Write.
+  std::unordered_map<std::string, ContainerInfo> containers_;
+  std::unordered_map<std::string, std::vector<std::string>> webhooks_;  // by organization
+  LockedWebhooks locked_webhooks_;
+  HandoverWriter* handover_ = nullptr;
 
+  Outbox outbox_;
   pg::Statement lock_rules_;
   pg::Statement find_rules_;
   pg::Statement find_webhooks_;
   pg::Statement insert_alerts_;
   pg::Statement find_firing_;
-  pg::Statement enqueue_firing_;
-  pg::Statement hand_over_firing_;
+  pg::Statement render_firing_;
   pg::Statement lock_alerts_;
   pg::Statement find_alerts_;
   pg::Statement lock_resolved_webhooks_;
   pg::Statement find_resolved_webhooks_;
   pg::Statement resolve_alerts_;
-  pg::Statement enqueue_resolved_;
-  pg::Statement hand_over_resolved_;
+  pg::Statement render_resolved_;
   pg::Statement delete_orphans_;
 };
 

@@ -21,15 +21,16 @@ class HandoverWriter {
   // A transaction that writes so many transitions begins. Large ones are left to the sender's own
   // fetches, which are cheap for many.
   void Begin(size_t transitions);
-  // Whether it is worth while to return what an INSERT INTO alerting.delivery has made.
+  // Whether it is worth while to add what is written.
   bool wants() const { return wants_; }
-  // The rows of such a statement, by Returning().
-  void Add(const pg::Rows& rows);
+  // A delivery as the table has it: pending, never tried, and due by itself.
+  void Add(HandedDelivery delivery);
+  // The sender has to look at the tables: something of this transaction is not as that.
+  void Decline() { wants_ = false; }
+  // A statement writes deliveries, or what does the same.
+  void CountStatement() { ++statements_; }
   // Before the commit.
   void Publish();
-
-  // What an INSERT INTO alerting.delivery AS d returns for Add.
-  static std::string Returning();
 
  private:
   pg::DatabaseSlot* const slot_;

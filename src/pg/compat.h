@@ -64,6 +64,21 @@ inline bool OwnsExtension(Oid extension) {
 #endif
 }
 
+// A range table of this one relation.
+inline void InitSingleRangeTable(EState* state, RangeTblEntry* entry) {
+#if PG_VERSION_NUM >= 160000
+  List* permissions = NIL;
+  addRTEPermissionInfo(&permissions, entry);
+#endif
+#if PG_VERSION_NUM >= 180000
+  ExecInitRangeTable(state, list_make1(entry), permissions, bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+  ExecInitRangeTable(state, list_make1(entry), permissions);
+#else
+  ExecInitRangeTable(state, list_make1(entry));
+#endif
+}
+
 // Workers connect as the bootstrap superuser and run each statement as its tables' owner.
 inline constexpr uint32 kWorkerConnectFlags = 0;
 

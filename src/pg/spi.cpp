@@ -172,6 +172,10 @@ Params& Params::PlaceArray(const std::vector<RowPlace>& values) {
   return AddArray(elements, {}, TIDOID, TIDARRAYOID);
 }
 
+Params& Params::JsonbArray(std::vector<Datum> values) {
+  return AddArray(values, {}, JSONBOID, JSONBARRAYOID);
+}
+
 Datum Rows::Value(uint64_t row, int column, bool* is_null) const {
   return Call(
       [&] { return SPI_getbinval(table_->vals[row], table_->tupdesc, column + 1, is_null); });

@@ -44,6 +44,7 @@ class Params {
   Params& BoolArray(const std::vector<bool>& values);
   Params& BytesArray(const std::vector<std::string>& values);
   Params& PlaceArray(const std::vector<RowPlace>& values);  // tid[]
+  Params& JsonbArray(std::vector<Datum> values);
 
   const std::vector<Oid>& types() const { return types_; }
   const std::vector<Datum>& values() const { return values_; }

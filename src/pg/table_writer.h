@@ -1,0 +1,82 @@
+// Writes rows into a table as an INSERT does (defaults, triggers, checks, indexes, foreign keys),
+// but without a statement, whose start and end cost more than its few rows. Any process, inside a
+// transaction with a snapshot, as the table's owner.
+#ifndef ALERTING_PG_TABLE_WRITER_H_
+#define ALERTING_PG_TABLE_WRITER_H_
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "pg/guard.h"
+
+namespace alerting::pg {
+
+struct ColumnType {
+  const char* name;
+  Oid type;
+};
+
+// A foreign key whose rows the caller has locked against deletion in this transaction, which is all
+// that its check would do, row by row.
+struct LockedReference {
+  const char* column;
+  Oid relation;
+  const char* referenced_column;
+};
+
+struct ColumnValue {
+  std::string_view text;  // of a column of type text
+  Datum datum;            // of any other
+};
+
+class TableWriter {
+ public:
+  // `columns`: those that Insert() is given; the others have their defaults.
+  // After an error the transaction has to be aborted; so has one that is left before Finish().
+  TableWriter(Oid relation, std::span<const ColumnType> columns,
+              std::span<const LockedReference> locked);
+  TableWriter(const TableWriter&) = delete;
+  TableWriter& operator=(const TableWriter&) = delete;
+
+  // False where only a statement does all that the table asks for: rules, row security, triggers
+  // that see all new rows at once, columns of other types; nothing may be inserted then.
+  bool can_write() const { return can_write_; }
+  // Whether triggers may change a row before it is written.
+  bool may_change_rows() const {
+    return relation_->trigdesc && relation_->trigdesc->trig_insert_before_row;
+  }
+  // One value for each column, none of them NULL.
+  void Insert(std::span<const ColumnValue> values);
+  // What the row inserted last has in a column that exists.
+  Datum Written(const char* column, bool* is_null) const;
+  ItemPointerData WrittenPlace() const { return slot_->tts_tid; }
+  // The end of the statement: its triggers, foreign keys too, are executed here.
+  void Finish();
+
+ private:
+  bool TakesPlainRows() const;
+  void Begin();
+  void LeaveOutCheck(const LockedReference& reference);
+  void AddDefaults();
+
+  Relation relation_ = nullptr;
+  bool can_write_ = false;
+  struct Column {
+    AttrNumber number;
+    bool is_text;
+  };
+  std::vector<Column> columns_;
+  struct Default {
+    AttrNumber column;
+    ExprState* expression;
+  };
+  std::vector<Default> defaults_;
+  EState* state_ = nullptr;
+  ResultRelInfo* target_ = nullptr;
+  TupleTableSlot* slot_ = nullptr;
+};
+
+}  // namespace alerting::pg
+
+#endif  // ALERTING_PG_TABLE_WRITER_H_
