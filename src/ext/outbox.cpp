@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pg/table_writer.h"
+#include "pg/transaction.h"
 
 namespace alerting::ext {
 
@@ -91,6 +92,7 @@ void Outbox::Write(const char* event, std::span<const NewDelivery> deliveries,
   const auto table = [](const char* name) {
     return pg::Call([&] { return get_relname_relid(name, get_namespace_oid("alerting", false)); });
   };
+  const pg::SettingsScope settings;  // for users' triggers
   const pg::LockedReference webhook = {"webhook_id", table("webhook"), "id"};
   const bool all_locked = std::all_of(
       deliveries.begin(), deliveries.end(),

@@ -14,6 +14,7 @@ INSERT INTO alerting.webhook (id, organization_id, url) SELECT w, 1, 'http://127
 INSERT INTO alerting.webhook (id, organization_id, url) VALUES ('other', 2, 'http://127.0.0.1:1/');
 SELECT rule('cpu', 1, 'CPU_USAGE', 80);
 INSERT INTO containers SELECT n, 1, 'c' || n FROM generate_series(1000, 1099) n;
+INSERT INTO containers SELECT n, 1, 'c' || n FROM generate_series(2000, 3199) n;
 CREATE TABLE seen (what text, webhook text, n bigint);
 CREATE FUNCTION see_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO public.seen VALUES (TG_NAME, NEW.webhook_id, NEW.seq); RETURN NEW; END $$;
@@ -107,6 +108,20 @@ sql($node, 'postgres', q{INSERT INTO container_metrics SELECT n, at(42), 5 FROM 
 flush($node, 'postgres', name => 'many, over');
 is(sql($node, 'postgres', q{SELECT count(*) FROM alerting.delivery f JOIN alerting.delivery r USING (webhook_id, alert_id)
 	WHERE f.event = 'alert.firing' AND r.event = 'alert.resolved' AND f.seq < r.seq}), 200, 'many: and of its end, after it');
+
+# What a trigger sets ends with the writing of its rows: here the statement for the next 400 alerts follows.
+sql($node, 'postgres', <<'SQL');
+CREATE SCHEMA evil;
+CREATE FUNCTION evil.equal(text, text) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE LOG 'evil was called'; RETURN $1 OPERATOR(pg_catalog.=) $2; END $$;
+CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.equal);
+CREATE FUNCTION leave_path() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('search_path', 'evil, pg_catalog', false); RETURN NEW; END $$;
+CREATE TRIGGER leaves AFTER INSERT ON alerting.delivery FOR EACH ROW EXECUTE FUNCTION leave_path();
+INSERT INTO container_metrics SELECT n, at(43), 95 FROM generate_series(2000, 3199) n;
+SQL
+flush($node, 'postgres', name => 'a trigger that leaves its path');
+is(sql($node, 'postgres', q{SELECT count(*) FROM alerting.delivery d JOIN alerting.alert a ON a.id = d.alert_id WHERE a.container_id BETWEEN 2000 AND 3199}), 2400,
+	'a trigger that leaves its path: all are told');
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/LOG:  evil was called/, "a trigger that leaves its path: the evaluator's statements mean the same");
 
 $node->stop('fast');
 done_testing();
