@@ -80,12 +80,13 @@ const char DeliveryStore::kRecordSql[] =
     "  FROM written w)"
     " SELECT w.id, w.moved FROM written w";
 
-std::vector<std::string> DeliveryStore::Record(std::span<const Outcome> outcomes, bool* moved) {
+std::vector<std::string> DeliveryStore::Record(const std::vector<const Outcome*>& outcomes,
+                                               bool* moved) {
   std::vector<const Outcome*> delivered, others;
-  for (const Outcome& outcome : outcomes) {
+  for (const Outcome* outcome : outcomes) {
     const bool simple =
-        outcome.status == DeliveryStatus::kDelivered && ItemPointerIsValid(&outcome.place);
-    (simple ? delivered : others).push_back(&outcome);
+        outcome->status == DeliveryStatus::kDelivered && ItemPointerIsValid(&outcome->place);
+    (simple ? delivered : others).push_back(outcome);
   }
   std::vector<std::string> settled;
   if (!delivered.empty()) settled = RecordDelivered(delivered);

@@ -7,7 +7,6 @@
 #define ALERTING_EXT_DELIVERY_STORE_H_
 
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -112,7 +111,7 @@ class DeliveryStore {
   // Writes attempts and what they mean for their deliveries. Returns the ids of the deliveries that
   // are settled (written, or gone meanwhile); the others are locked by somebody.
   // *moved: a user has given one of them another time, which stands.
-  std::vector<std::string> Record(std::span<const Outcome> outcomes, bool* moved);
+  std::vector<std::string> Record(const std::vector<const Outcome*>& outcomes, bool* moved);
   // Parks deliveries of a webhook whose last retry would be over by now (their time, plus the
   // pauses that they have left: remaining_pauses, by attempts).
   void ParkOverdue(const std::string& webhook_id, const std::vector<Micros>& remaining_pauses,

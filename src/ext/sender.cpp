@@ -109,12 +109,7 @@ void Sender::ApplySettings() {
 
 Micros Sender::Step() {
   ApplySettings();
-  // What was handed over goes before anything else.
-  TakeHanded();
-  StartReady();
-  client_->OnReady();
-  CollectResponses();
-  StartReady();
+  Serve();
   Micros now = GetCurrentTimestamp();
   if (now >= not_before_ && HasWork(now)) RunTransaction();
   now = GetCurrentTimestamp();
@@ -123,6 +118,17 @@ Micros Sender::Step() {
   client_->OnReady();
   CollectResponses();
   return NextWake(GetCurrentTimestamp());
+}
+
+// All that needs no transaction; also between the statements of one.
+void Sender::Serve() {
+  // What was handed over goes before anything else.
+  TakeHanded();
+  StartReady();
+  client_->OnReady();
+  CollectResponses();
+  StartReady();
+  client_->OnReady();
 }
 
 Sender::Unproven Sender::CountUnproven(Micros now) const {

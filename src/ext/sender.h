@@ -46,7 +46,8 @@ class Sender final : public pg::WorkerTask {
   int WakeDescriptor() override { return client_->PollDescriptor(); }
 
  private:
-  static constexpr size_t kMostRecorded = 256;  // outcomes in one transaction
+  static constexpr size_t kMostRecorded = 256;   // outcomes in one transaction
+  static constexpr size_t kRecordedAtOnce = 64;  // by one statement
   static constexpr Micros kLongestUnrecorded = 5 * kMillisecond;
 
   struct Attempt {
@@ -74,6 +75,7 @@ class Sender final : public pg::WorkerTask {
 
   // sender.cpp: requests
   void ApplySettings();
+  void Serve();
   void StartReady();
   // Requests under way at endpoints that have not proven themselves, by organization and in all.
   struct Unproven {

@@ -116,12 +116,21 @@ void Sender::SetStuckFree(Micros now) {
   std::erase_if(stuck_, [](const StuckOutcome& stuck) { return stuck.retry_at == kNoTime; });
 }
 
+// In pieces, between which requests go on: neither the thread that sends nor who waits for a first
+// request is to wait for all of them.
 void Sender::RecordOutcomes(Results* results) {
-  if (outcomes_.empty()) return;
   results->recorded = std::min(outcomes_.size(), record_most_);
-  const std::vector<Outcome> batch(
-      outcomes_.begin(), outcomes_.begin() + static_cast<std::ptrdiff_t>(results->recorded));
-  results->settled = store_.Record(batch, &results->moved);
+  std::vector<const Outcome*> piece;
+  for (size_t done = 0; done < results->recorded;) {
+    piece.clear();
+    while (done < results->recorded && piece.size() < kRecordedAtOnce) {
+      piece.push_back(&outcomes_[done++]);
+    }
+    for (std::string& id : store_.Record(piece, &results->moved)) {
+      results->settled.push_back(std::move(id));
+    }
+    Serve();
+  }
 }
 
 void Sender::ApplyResults(const Results& results) {
