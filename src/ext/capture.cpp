@@ -39,11 +39,8 @@ void CaptureDirect(const TriggerData* trigger_data, CaptureSource* source) {
     const RowWriter& writer = source->writer();
     Tuplestorestate* rows = trigger_data->tg_newtable;
     TupleTableSlot* slot = source->OpenSlot();
-    MemoryContext scratch = nullptr;
+    MemoryContext scratch = nullptr;  // of rows that allocate
     MemoryContext outer = CurrentMemoryContext;
-    if (writer.has_numeric()) {
-      scratch = AllocSetContextCreate(outer, "alerting capture", ALLOCSET_SMALL_SIZES);
-    }
     SampleWriter samples;
     samples.Open();
     int since_reset = 0;
@@ -53,9 +50,12 @@ void CaptureDirect(const TriggerData* trigger_data, CaptureSource* source) {
          left > 0 && tuplestore_gettupleslot(rows, true, false, slot); --left) {
       ColumnValues row;
       writer.Read(slot, &row);
-      if (scratch == nullptr) {
+      if (writer.IsSafe(row)) {
         samples.AddRow(writer, row);
         continue;
+      }
+      if (scratch == nullptr) {
+        scratch = AllocSetContextCreate(outer, "alerting capture", ALLOCSET_SMALL_SIZES);
       }
       MemoryContextSwitchTo(scratch);
       samples.AddRow(writer, row);

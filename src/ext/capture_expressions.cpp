@@ -17,10 +17,13 @@ struct SampleReceiver {
 
 // Adds what the expressions of a row have given. PostgreSQL code.
 void AddValues(const CaptureSource* source, const TupleTableSlot* slot, SampleWriter* writer) {
+  // A key that is too long is not unpacked, whatever that would take.
+  const bool is_long = source->key_kind() == KeyKind::kText && !slot->tts_isnull[0] &&
+                       toast_raw_datum_size(slot->tts_values[0]) - VARHDRSZ > kMaxKeyBytes;
   Sample sample;
   KeyBytes key;
-  if (SampleFromDatums(source->key_kind(), source->id(), slot->tts_values, slot->tts_isnull, &key,
-                       &sample)) {
+  if (!is_long && SampleFromDatums(source->key_kind(), source->id(), slot->tts_values,
+                                   slot->tts_isnull, &key, &sample)) {
     writer->Add(sample);
   } else {
     ++writer->skipped;

@@ -178,6 +178,8 @@ inline bool RowWriter::ReadTime(const char* value, Micros* at) const {
 inline RowWriter::Key RowWriter::ReadKey(const char* value, char* room) const {
   if (key_form_ == Form::kKeyText) {
     if (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value)) {
+      const Size size = toast_raw_datum_size(PointerGetDatum(value)) - VARHDRSZ;
+      if (size > kMaxKeyBytes) return {nullptr, size};  // whatever it takes to unpack
       value = reinterpret_cast<const char*>(DatumGetTextPP(PointerGetDatum(value)));
     }
     return {VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))};

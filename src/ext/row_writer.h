@@ -21,12 +21,10 @@ class RowWriter {
 
   // The columns read, as PostgreSQL counts those that an UPDATE sets. Allocates.
   Bitmapset* Columns() const;
-  // Whether rows leave memory behind in the current context.
-  bool has_numeric() const { return has_numeric_; }
 
   // Reads the columns of a row, of which the values are views. Raises no error.
   void Read(TupleTableSlot* slot, ColumnValues* row) const { reader_.Read(slot, row); }
-  // Whether Write() of this row surely raises no error.
+  // Whether Write() of this row surely raises no error and allocates nothing.
   bool IsSafe(const ColumnValues& row) const {
     if (has_numeric_) return false;
     const char* key = row.values[key_place_];

@@ -10,6 +10,7 @@ extern "C" {
 #include "miscadmin.h"
 #include "pgstat.h"
 // clang-format on
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"

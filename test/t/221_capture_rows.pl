@@ -164,6 +164,20 @@ for my $level ('statement', 'row')
 	}
 }
 
+# Texts too long for a key are not unpacked: here 200 times 10 MB from one of 115 kB.
+{
+	begin_case('long_keys');
+	run_sql(q{CREATE TABLE long (id text); INSERT INTO long VALUES (repeat('k', 10000000));
+		CREATE TABLE plain (container_id text, at timestamptz, cpu float8); SELECT alerting.attach_metrics('plain', cpu => 'cpu');
+		CREATE TABLE told (container_id text, at timestamptz, cpu float8); SELECT alerting.attach_metrics('told', cpu => 'cpu * 1');});
+	flush_ok($node, $db);
+	my $peak = q{SELECT (regexp_match(pg_read_file('/proc/self/status'), 'VmHWM:\s+(\d+)'))[1]::int / 1024;};
+	my ($before, $after) = split /\n/, run_sql($peak, (map { "INSERT INTO $_ SELECT id, now(), 99 FROM long, generate_series(1, 200);" } 'plain', 'told'), $peak);
+	cmp_ok($after - $before, '<', 400, 'keys of 4 GB take no such memory');
+	flush_ok($node, $db);
+	is(run_sql('SELECT samples, skipped, unknown FROM alerting.status()'), '0|400|0', 'rows with them are counted');
+}
+
 clean_log_ok($node, qr/division by zero|invalid input syntax for type numeric/);
 $node->stop;
 done_testing();
