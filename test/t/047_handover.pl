@@ -14,16 +14,16 @@ my $node = new_node('handover', conf => [
 	"shared_preload_libraries = 'auto_explain'", 'auto_explain.log_min_duration = 0',
 	'auto_explain.log_nested_statements = on' ]);
 my $receiver = start_receiver('handover');
-my $minute = 0;
+my $readings = 0;
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-# A reading of container 10, a minute after the last one. It is judged when this returns.
+# A reading of container 10, later than the last one.
 sub reading
 {
 	my ($cpu) = @_;
-	++$minute;
-	sql("INSERT INTO container_metrics VALUES (10, now() - interval '50 minutes' + interval '$minute minutes', $cpu)");
+	++$readings;
+	sql("INSERT INTO container_metrics VALUES (10, now() - interval '50 minutes' + $readings * interval '20 seconds', $cpu)");
 	return;
 }
 
