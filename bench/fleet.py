@@ -55,8 +55,12 @@ def evaluator_pid(cluster):
 
 
 def cpu_nanoseconds(pid):
-    with open(f"/proc/{pid}/schedstat") as file:
-        return int(file.read().split()[0])
+    """Of all threads of the process: its own schedstat is that of the first one alone."""
+    total = 0
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        with open(path) as file:
+            total += int(file.read().split()[0])
+    return total
 
 
 HERE = os.path.dirname(os.path.abspath(__file__))

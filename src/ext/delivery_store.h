@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "core/time.h"
+#include "ext/attempt_log.h"
 #include "ext/binding.h"
+#include "ext/delivery_outcome.h"
 #include "pg/spi.h"
 #include "pg/transaction.h"
 
@@ -53,32 +55,6 @@ struct FetchRequest {
   // scan the entries of settled deliveries, which stay as long as any transaction may see them.
   Micros from = kNoTime;
   int64_t from_sequence = 0;
-};
-
-// Milliseconds of an attempt's phases; none: it was not reached, or not needed on a kept
-// connection.
-struct Phases {
-  std::optional<float> dns;
-  std::optional<float> connect;
-  std::optional<float> tls;
-  std::optional<float> wait;
-};
-
-enum class DeliveryStatus { kPending, kDelivered, kFailed };
-
-struct Outcome {
-  std::string delivery_id;
-  pg::RowPlace place = pg::kNoPlace;  // where its row lay when it was fetched
-  std::string webhook_id;
-  Micros at = kNoTime;  // start of the attempt
-  int status_code = 0;  // 0: none came
-  std::string error;    // empty: none
-  int duration_ms = 0;
-  Phases phases;
-  std::string response;  // text in the database's encoding
-  DeliveryStatus status = DeliveryStatus::kPending;
-  Micros next_attempt_at = kNoTime;  // kPending only
-  Micros due = kNoTime;              // the delivery's next_attempt_at when it was fetched
 };
 
 // One transaction of the sender as the owner of alerting's tables. Ends the worker when the
@@ -144,21 +120,22 @@ class DeliveryStore {
                         Micros failed_before, int limit);
 
  private:
-  std::vector<std::string> RecordDelivered(const std::vector<const Outcome*>& outcomes);
-  std::vector<std::string> RecordAny(const std::vector<const Outcome*>& outcomes, bool* moved);
+  std::vector<const Outcome*> UpdateDelivered(const std::vector<const Outcome*>& outcomes);
+  std::vector<const Outcome*> UpdateAny(const std::vector<const Outcome*>& outcomes, bool* moved);
 
   pg::Statement is_copy_{kIsCopySql};
   pg::Statement find_pending_{kFindPendingSql};
   pg::Statement fetch_{kFetchSql};
-  pg::Statement record_delivered_{kRecordDeliveredSql};
-  pg::Statement record_{kRecordSql};
+  pg::Statement update_delivered_{kUpdateDeliveredSql};
+  pg::Statement update_any_{kUpdateAnySql};
   pg::Statement is_flushed_{kIsFlushedSql};
   pg::Statement park_overdue_{kParkOverdueSql};
+  AttemptLog log_;
 
   static const char kFindPendingSql[];
   static const char kFetchSql[];
-  static const char kRecordDeliveredSql[];
-  static const char kRecordSql[];
+  static const char kUpdateDeliveredSql[];
+  static const char kUpdateAnySql[];
   static const char kIsFlushedSql[];
   static const char kParkOverdueSql[];
 };

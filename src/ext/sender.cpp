@@ -230,6 +230,7 @@ void Sender::TakeResponse(const net::Response& response) {
   outcome.place = attempt.delivery.place;
   outcome.webhook_id = queue->id;
   outcome.due = attempt.delivery.due;
+  outcome.sequence = attempt.delivery.sequence;
   outcome.at = attempt.ticket.started_at;
   outcome.status_code = response.status;
   outcome.error = FailureText(response);
@@ -293,6 +294,7 @@ void Sender::FailUnsent(WebhookQueue* queue, const PendingDelivery& delivery, co
   outcome.place = delivery.place;
   outcome.webhook_id = queue->id;
   outcome.due = delivery.due;
+  outcome.sequence = delivery.sequence;
   outcome.at = now;
   outcome.error = why;
   outcome.status = DeliveryStatus::kFailed;

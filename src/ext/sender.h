@@ -113,7 +113,11 @@ class Sender final : public pg::WorkerTask {
   void Deactivate(WebhookQueue* queue);
   void ForgetIdleQueues();
   std::vector<WebhookQueue*> QueuesToFetch(Micros now) const;
+  template <typename Visitor>
+  void VisitClaims(const Visitor& visit) const;
   std::vector<std::string> Claimed() const;
+  std::vector<std::string> ClaimedAhead() const;
+  bool HasClaimed(std::span<const PendingDelivery> fetched) const;
 
   // sender_handover.cpp
   void DrainHandover();

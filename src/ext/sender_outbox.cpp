@@ -263,15 +263,50 @@ void Sender::ForgetIdleQueues() {
   }
 }
 
+// With the webhook's id, the delivery's, and its place in the webhook's order.
+template <typename Visitor>
+void Sender::VisitClaims(const Visitor& visit) const {
+  const auto visit_delivery = [&](const std::string& webhook, const PendingDelivery& delivery) {
+    visit(webhook, delivery.id, delivery.due, delivery.sequence);
+  };
+  const auto visit_outcome = [&](const Outcome& outcome) {
+    visit(outcome.webhook_id, outcome.delivery_id, outcome.due, outcome.sequence);
+  };
+  for (const auto& [tag, attempt] : in_flight_) visit_delivery(attempt.queue->id, attempt.delivery);
+  for (const auto& [id, queue] : queues_) {
+    for (const PendingDelivery& delivery : queue->ready) visit_delivery(id, delivery);
+  }
+  for (const Outcome& outcome : outcomes_) visit_outcome(outcome);
+  for (const StuckOutcome& stuck : stuck_) visit_outcome(stuck.outcome);
+}
+
 std::vector<std::string> Sender::Claimed() const {
   std::vector<std::string> ids;
-  for (const auto& [tag, attempt] : in_flight_) ids.push_back(attempt.delivery.id);
-  for (const auto& [id, queue] : queues_) {
-    for (const PendingDelivery& delivery : queue->ready) ids.push_back(delivery.id);
-  }
-  for (const Outcome& outcome : outcomes_) ids.push_back(outcome.delivery_id);
-  for (const StuckOutcome& stuck : stuck_) ids.push_back(stuck.outcome.delivery_id);
+  VisitClaims(
+      [&](const std::string&, const std::string& id, Micros, int64_t) { ids.push_back(id); });
   return ids;
+}
+
+// Those which the fetch of now could meet: none, as long as webhooks are read in their order.
+std::vector<std::string> Sender::ClaimedAhead() const {
+  std::vector<std::string> ids;
+  VisitClaims([&](const std::string& webhook, const std::string& id, Micros due, int64_t sequence) {
+    const auto found = queues_.find(webhook);
+    if (found == queues_.end()) return;
+    const WebhookQueue& queue = *found->second;
+    if (queue.fetched == fetches_ && !queue.IsBehind(due, sequence)) ids.push_back(id);
+  });
+  return ids;
+}
+
+bool Sender::HasClaimed(std::span<const PendingDelivery> fetched) const {
+  std::unordered_set<std::string_view> ids;
+  for (const PendingDelivery& delivery : fetched) ids.insert(delivery.id);
+  bool has_claimed = false;
+  VisitClaims([&](const std::string&, const std::string& id, Micros, int64_t) {
+    has_claimed = has_claimed || ids.contains(id);
+  });
+  return has_claimed;
 }
 
 // As many as one statement is to ask for: organizations in turn, and of each the webhooks that have
@@ -301,7 +336,9 @@ void Sender::Fetch(Micros now) {
   }
   if (requests.empty()) return;
   std::unordered_map<std::string, std::vector<PendingDelivery>> fetched;
-  std::vector<PendingDelivery> all = store_.Fetch(requests, Claimed(), now);
+  std::vector<PendingDelivery> all = store_.Fetch(requests, ClaimedAhead(), now);
+  // A user has given one of them another time meanwhile.
+  if (HasClaimed(all)) all = store_.Fetch(requests, Claimed(), now);
   ForgetHanded(all);
   for (PendingDelivery& delivery : all) {
     fetched[delivery.webhook_id].push_back(std::move(delivery));

@@ -43,6 +43,11 @@ struct WebhookQueue {
   bool blocked = false;  // something due waits for a FIRING that is claimed here
   int skip = 0;          // so many of those are known to stand first
 
+  // Whether a delivery stands before the place where the next fetch starts; of one whose sequence
+  // is unknown, only if its time says so.
+  bool IsBehind(Micros due, int64_t sequence) const {
+    return due < from || (due == from && sequence != 0 && sequence < from_sequence);
+  }
   // A delivery of it has become due at this time.
   void WaitFor(Micros due) {
     next_due = std::min(next_due, due);

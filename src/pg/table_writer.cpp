@@ -128,6 +128,7 @@ void TableWriter::Insert(std::span<const ColumnValue> values) {
     ExecClearTuple(slot_);
     memset(slot_->tts_isnull, true, sizeof(bool) * slot_->tts_tupleDescriptor->natts);
     for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i].is_null) continue;
       const std::string_view text = values[i].text;
       const int place = columns[i].number - 1;
       slot_->tts_values[place] = columns[i].is_text

@@ -26,8 +26,9 @@ struct LockedReference {
 };
 
 struct ColumnValue {
-  std::string_view text;  // of a column of type text
-  Datum datum;            // of any other
+  std::string_view text = {};  // of a column of type text
+  Datum datum = 0;             // of any other
+  bool is_null = false;
 };
 
 class TableWriter {
@@ -46,7 +47,7 @@ class TableWriter {
   bool may_change_rows() const {
     return relation_->trigdesc && relation_->trigdesc->trig_insert_before_row;
   }
-  // One value for each column, none of them NULL.
+  // One value for each column.
   void Insert(std::span<const ColumnValue> values);
   // What the row inserted last has in a column that exists.
   Datum Written(const char* column, bool* is_null) const;

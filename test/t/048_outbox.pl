@@ -123,5 +123,29 @@ is(sql($node, 'postgres', q{SELECT count(*) FROM alerting.delivery d JOIN alerti
 	'a trigger that leaves its path: all are told');
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/LOG:  evil was called/, "a trigger that leaves its path: the evaluator's statements mean the same");
 
+# So is the log of attempts, which the sender writes in the same way: here of requests that are refused.
+sub attempts
+{
+	my ($name) = @_;
+	sql($node, 'postgres', "TRUNCATE seen; DELETE FROM alerting.delivery");
+	my $id = sql($node, 'postgres', qq{INSERT INTO alerting.webhook (id, organization_id, url) VALUES ('$name', 2, 'http://127.0.0.1:1/');
+		INSERT INTO alerting.delivery (webhook_id, event, payload) VALUES ('$name', 'ping', '{}') RETURNING id});
+	ok($node->poll_query_until('postgres', "SELECT attempts = 1 FROM alerting.delivery WHERE id = '$id'"), "$name: attempted");
+	return sql($node, 'postgres', "SELECT concat_ws(' ', count(*), min(num_nulls(status_code, error)), min(error)) FROM alerting.delivery_attempt WHERE delivery_id = '$id'");
+}
+my $refused = '1 1 connecting failed: connection refused';
+is(attempts('log'), $refused, 'log: one attempt');
+sql($node, 'postgres', q{
+	CREATE FUNCTION see_attempt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (TG_NAME, NEW.delivery_id, NEW.id); RETURN NEW; END $$;
+	ALTER TABLE alerting.delivery_attempt ADD note text NOT NULL DEFAULT 'noted';
+	CREATE TRIGGER attempted BEFORE INSERT ON alerting.delivery_attempt FOR EACH ROW WHEN (NEW.note = 'noted') EXECUTE FUNCTION see_attempt()});
+is(attempts('log with a trigger'), $refused, 'log with a trigger: one attempt');
+is(sql($node, 'postgres', q{SELECT count(*) FROM seen s JOIN alerting.delivery_attempt a ON a.id = s.n AND a.delivery_id = s.webhook}), 1, 'log with a trigger: which sees it');
+sql($node, 'postgres', q{DROP TRIGGER attempted ON alerting.delivery_attempt; ALTER TABLE alerting.delivery_attempt DROP note;
+	CREATE RULE also AS ON INSERT TO alerting.delivery_attempt DO ALSO INSERT INTO public.seen VALUES ('rule', NEW.delivery_id)});
+is(attempts('log with a rule'), $refused, 'log with a rule: one attempt');
+is(sql($node, 'postgres', q{SELECT count(*) FROM seen WHERE what = 'rule'}), 1, 'log with a rule: which is executed');
+sql($node, 'postgres', 'DROP RULE also ON alerting.delivery_attempt');
+
 $node->stop('fast');
 done_testing();
