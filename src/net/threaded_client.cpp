@@ -73,7 +73,6 @@ void ThreadedClient::SetMaxConnections(long count) {
 }
 
 void ThreadedClient::Start(Request request) {
-  if (!with_thread_ && active_ + 1 >= kLendFrom) Lend();
   if (!with_thread_) {
     client_->Start(std::move(request));
   } else {
@@ -90,7 +89,10 @@ std::optional<long> ThreadedClient::TimeoutMs() const {
 
 void ThreadedClient::OnReady() {
   if (with_thread_ && active_ < kTakeBackBelow) TakeBack();
-  if (!with_thread_) client_->OnReady();
+  if (with_thread_) return;
+  client_->OnReady();
+  crowded_ = active_ >= kLendFrom ? crowded_ + 1 : 0;
+  if (crowded_ >= kLendAfter) Lend();
 }
 
 std::vector<Response> ThreadedClient::TakeFinished() {
@@ -146,6 +148,7 @@ void ThreadedClient::TakeBack() {
     requests.swap(requests_);
   }
   with_thread_ = false;
+  crowded_ = 0;
   WatchClient(true);
   for (Request& request : requests) client_->Start(std::move(request));
 }

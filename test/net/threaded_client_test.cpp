@@ -39,6 +39,10 @@ class ThreadedClientTest : public testing::Test {
     request.connect_timeout_ms = request.total_timeout_ms = 60'000;
     client_->Start(std::move(request));
   }
+  // Looks at them as often as the sender does before it has the thread drive them.
+  void Crowd() {
+    for (int i = 0; i < ThreadedClient::kLendAfter; ++i) client_->OnReady();
+  }
   // Waits as the sender does until as many responses have come as are wanted; by tag.
   std::map<uint64_t, Response> Take(size_t wanted) {
     std::map<uint64_t, Response> responses;
@@ -78,6 +82,8 @@ TEST_F(ThreadedClientTest, FewRequestsAreTheCallers) {
 TEST_F(ThreadedClientTest, ManyAreTheThreadsUntilFewAreLeft) {
   for (uint64_t round = 0; round < 3; ++round) {
     for (uint64_t tag = 1; tag <= 3 * kMany; ++tag) Start(tag, "/ok");
+    EXPECT_FALSE(client_->lent());
+    Crowd();
     EXPECT_TRUE(client_->lent());
     const auto responses = Take(3 * kMany);
     EXPECT_EQ(responses.size(), 3 * kMany);
@@ -105,12 +111,14 @@ TEST_F(ThreadedClientTest, AnswersMakeRoomForMore) {
 
 TEST_F(ThreadedClientTest, SettingsReachRequestsThatComeLater) {
   for (uint64_t tag = 1; tag <= kMany; ++tag) Start(tag, "/hang");
+  Crowd();
   EXPECT_TRUE(client_->lent());
   Start(1000, "/ok");
   ExpectAllGood(Take(1));
   client_->SetPolicy(Policy(""));
   EXPECT_FALSE(client_->lent());
   Start(1001, "/ok");  // over the connection that was kept
+  Crowd();
   EXPECT_TRUE(client_->lent());
   const auto refused = Take(1);
   EXPECT_TRUE(refused.at(1001).error.starts_with("refused network: ")) << refused.at(1001).error;
@@ -127,6 +135,8 @@ TEST_F(ThreadedClientTest, EndsWithRequestsUnderWay) {
   Request unknown;
   unknown.url = "http://no-such-name.invalid/";
   client_->Start(std::move(unknown));
+  Crowd();
+  EXPECT_TRUE(client_->lent());
   client_->EndThread();
   client_->EndThread();
   client_.reset();
@@ -144,6 +154,8 @@ TEST_F(ThreadedClientTest, ItsThreadTakesNoSignals) {
   struct sigaction before {};
   ASSERT_EQ(sigaction(SIGUSR1, &handler, &before), 0);
   for (uint64_t tag = 1; tag <= kMany; ++tag) Start(tag, "/ok");
+  Crowd();
+  EXPECT_TRUE(client_->lent());
   // While it is blocked here, nobody takes it; and here it comes as soon as it no longer is.
   sigset_t signals, saved;
   sigemptyset(&signals);
@@ -165,6 +177,7 @@ TEST_F(ThreadedClientTest, WithoutAThreadTheCallerDrives) {
   ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 47), 0);  // more than there can be
   ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
   for (uint64_t tag = 1; tag <= 2 * kMany; ++tag) Start(tag, "/ok");
+  Crowd();
   EXPECT_FALSE(client_->lent());
   ExpectAllGood(Take(2 * kMany));
   ASSERT_EQ(pthread_setattr_default_np(&before), 0);
