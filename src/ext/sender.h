@@ -113,11 +113,6 @@ class Sender final : public pg::WorkerTask {
   void Deactivate(WebhookQueue* queue);
   void ForgetIdleQueues();
   std::vector<WebhookQueue*> QueuesToFetch(Micros now) const;
-  template <typename Visitor>
-  void VisitClaims(const Visitor& visit) const;
-  std::vector<std::string> Claimed() const;
-  std::vector<std::string> ClaimedAhead() const;
-  bool HasClaimed(std::span<const PendingDelivery> fetched) const;
 
   // sender_handover.cpp
   void DrainHandover();
@@ -126,6 +121,13 @@ class Sender final : public pg::WorkerTask {
   void ForgetHanded(std::span<const PendingDelivery> fetched);
   WebhookQueue* FindQueue(const std::string& id);
   WebhookQueue* FindAsHanded(const HandedDelivery& delivery);
+
+  // sender_claims.cpp
+  template <typename Visitor>
+  void VisitClaims(const Visitor& visit) const;
+  std::vector<std::string> Claimed() const;
+  std::vector<std::string> ClaimedAhead() const;
+  bool HasClaimed(std::span<const PendingDelivery> fetched) const;
 
   // sender_upkeep.cpp
   void AnswerFlushes(uint64_t requested, Results* results);

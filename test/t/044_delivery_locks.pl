@@ -4,6 +4,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use DeliveryTest;
+use HTTP::Tiny;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -52,6 +53,22 @@ ok(wait_until(sub { $receiver->requests('/hang') == 1 }), 'a request hangs');
 $node->safe_psql('postgres', q{UPDATE alerting.webhook SET url = '} . $receiver->url('/again') . q{' WHERE id = 'again'});
 $node->safe_psql('postgres', q{UPDATE alerting.delivery SET next_attempt_at = now() WHERE webhook_id = 'again'});
 is(wait_settled($node, 'again'), 'DELIVERED 2 200', 'the time that a user has set meanwhile stands when the request fails');
+
+# --- a delivery given another time under way --------------------------------------------------------------
+my $http = HTTP::Tiny->new;
+webhook($node, 'both', $receiver->url('/both'));
+deliver($node, 'both', count => 5);
+is(wait_settled($node, 'both'), join("\n", ('DELIVERED 1 200') x 5), 'an endpoint has proven itself');
+ok($http->put($receiver->url('/control'), {content => '{"path": "/both", "behaviour": "/hang"}'})->{success}, 'then it hangs');
+$id = deliver($node, 'both');
+ok(wait_until(sub { $receiver->requests('/both') == 6 }), 'a request hangs');
+ok($http->put($receiver->url('/control'), {content => '{"path": "/both", "behaviour": "/ok"}'})->{success}, 'and answers again');
+# Both are due at one time, and the one under way comes first.
+$node->safe_psql('postgres', qq{BEGIN; UPDATE alerting.delivery SET next_attempt_at = now() WHERE id = '$id';
+	INSERT INTO alerting.delivery (webhook_id, event, payload) VALUES ('both', 'ping', '{}'); COMMIT});
+ok($node->poll_query_until('postgres', q{SELECT status = 'DELIVERED' FROM alerting.delivery WHERE webhook_id = 'both' AND event = 'ping'}), 'what came with it is sent');
+is(scalar(grep { header($_, 'webhook-id') eq $id } $receiver->requests('/both')), 1, 'and what is under way not a second time');
+is(wait_settled($node, 'both'), join("\n", ('DELIVERED 1 200') x 5, 'DELIVERED 2 200', 'DELIVERED 1 200'), 'but when its request has failed');
 
 # --- a webhook being changed in an open transaction ------------------------------------------------------
 webhook($node, 'gone', $receiver->url('/gone'));
