@@ -88,11 +88,14 @@ std::optional<long> ThreadedClient::TimeoutMs() const {
 }
 
 void ThreadedClient::OnReady() {
-  if (with_thread_ && active_ < kTakeBackBelow) TakeBack();
+  if (with_thread_) {
+    rounds_ = active_ < kTakeBackBelow ? rounds_ + 1 : 0;
+    if (rounds_ >= kRounds) TakeBack();
+  }
   if (with_thread_) return;
   client_->OnReady();
-  crowded_ = active_ >= kLendFrom ? crowded_ + 1 : 0;
-  if (crowded_ >= kLendAfter) Lend();
+  rounds_ = active_ >= kLendFrom ? rounds_ + 1 : 0;
+  if (rounds_ >= kRounds) Lend();
 }
 
 std::vector<Response> ThreadedClient::TakeFinished() {
@@ -132,6 +135,7 @@ void ThreadedClient::Lend() {
   if (!MakeThread()) return;
   WatchClient(false);
   with_thread_ = true;
+  rounds_ = 0;
   const std::lock_guard<std::mutex> lock(mutex_);
   lent_ = true;
   changed_.notify_all();
@@ -148,7 +152,7 @@ void ThreadedClient::TakeBack() {
     requests.swap(requests_);
   }
   with_thread_ = false;
-  crowded_ = 0;
+  rounds_ = 0;
   WatchClient(true);
   for (Request& request : requests) client_->Start(std::move(request));
 }

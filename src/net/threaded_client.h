@@ -24,12 +24,13 @@ namespace alerting::net {
 
 class ThreadedClient {
  public:
-  // With so many requests under way, call after call of OnReady, the thread takes over: not with
-  // the first ones of a storm, which would wait for a thread to be made and to get its turn. With
-  // fewer than so many the caller does.
+  // With so many requests under way the thread takes over, with fewer than so many the caller does,
+  // each when it has been so for some calls of OnReady: the first requests of a storm would wait
+  // for a thread to be made and to get its turn, and under a backlog there are few for a moment
+  // whenever all have been answered at once.
   static constexpr size_t kLendFrom = 32;
-  static constexpr int kLendAfter = 8;
   static constexpr size_t kTakeBackBelow = 8;
+  static constexpr int kRounds = 8;
 
   // nullptr: libcurl or the kernel refused, and `error` says what.
   static std::unique_ptr<ThreadedClient> Create(ClientOptions options, std::string* error);
@@ -70,7 +71,7 @@ class ThreadedClient {
   const Descriptor epoll_;  // what the caller waits for: the client's sockets, or `to_caller_`
   size_t active_ = 0;
   bool with_thread_ = false;  // `lent_` as the caller set it
-  int crowded_ = 0;           // calls of OnReady since when so many are under way
+  int rounds_ = 0;            // calls of OnReady since when the other one should drive
   bool no_thread_ = false;    // none could be made
   std::thread thread_;
 

@@ -39,9 +39,9 @@ class ThreadedClientTest : public testing::Test {
     request.connect_timeout_ms = request.total_timeout_ms = 60'000;
     client_->Start(std::move(request));
   }
-  // Looks at them as often as the sender does before it has the thread drive them.
-  void Crowd() {
-    for (int i = 0; i < ThreadedClient::kLendAfter; ++i) client_->OnReady();
+  // Looks at them as often as it takes until whoever should drive them does.
+  void GoRounds() {
+    for (int i = 0; i < ThreadedClient::kRounds; ++i) client_->OnReady();
   }
   // Waits as the sender does until as many responses have come as are wanted; by tag.
   std::map<uint64_t, Response> Take(size_t wanted) {
@@ -83,16 +83,28 @@ TEST_F(ThreadedClientTest, ManyAreTheThreadsUntilFewAreLeft) {
   for (uint64_t round = 0; round < 3; ++round) {
     for (uint64_t tag = 1; tag <= 3 * kMany; ++tag) Start(tag, "/ok");
     EXPECT_FALSE(client_->lent());
-    Crowd();
+    GoRounds();
     EXPECT_TRUE(client_->lent());
     const auto responses = Take(3 * kMany);
     EXPECT_EQ(responses.size(), 3 * kMany);
     ExpectAllGood(responses);
     EXPECT_EQ(client_->active(), 0);
+    GoRounds();
+    EXPECT_FALSE(client_->lent());
     Start(1, "/ok");
     ExpectAllGood(Take(1));
     EXPECT_FALSE(client_->lent());
   }
+}
+
+TEST_F(ThreadedClientTest, StaysWithTheThreadWhereFewAreLeftForAMoment) {
+  for (uint64_t tag = 1; tag <= kMany; ++tag) Start(tag, "/ok");
+  GoRounds();
+  ExpectAllGood(Take(kMany));
+  for (uint64_t tag = 1; tag <= kMany; ++tag) Start(tag, "/ok");
+  client_->OnReady();
+  EXPECT_TRUE(client_->lent());
+  ExpectAllGood(Take(kMany));
 }
 
 // As the sender does under a backlog: an answer makes room for the next request.
@@ -111,14 +123,14 @@ TEST_F(ThreadedClientTest, AnswersMakeRoomForMore) {
 
 TEST_F(ThreadedClientTest, SettingsReachRequestsThatComeLater) {
   for (uint64_t tag = 1; tag <= kMany; ++tag) Start(tag, "/hang");
-  Crowd();
+  GoRounds();
   EXPECT_TRUE(client_->lent());
   Start(1000, "/ok");
   ExpectAllGood(Take(1));
   client_->SetPolicy(Policy(""));
   EXPECT_FALSE(client_->lent());
   Start(1001, "/ok");  // over the connection that was kept
-  Crowd();
+  GoRounds();
   EXPECT_TRUE(client_->lent());
   const auto refused = Take(1);
   EXPECT_TRUE(refused.at(1001).error.starts_with("refused network: ")) << refused.at(1001).error;
@@ -135,7 +147,7 @@ TEST_F(ThreadedClientTest, EndsWithRequestsUnderWay) {
   Request unknown;
   unknown.url = "http://no-such-name.invalid/";
   client_->Start(std::move(unknown));
-  Crowd();
+  GoRounds();
   EXPECT_TRUE(client_->lent());
   client_->EndThread();
   client_->EndThread();
@@ -154,7 +166,7 @@ TEST_F(ThreadedClientTest, ItsThreadTakesNoSignals) {
   struct sigaction before {};
   ASSERT_EQ(sigaction(SIGUSR1, &handler, &before), 0);
   for (uint64_t tag = 1; tag <= kMany; ++tag) Start(tag, "/ok");
-  Crowd();
+  GoRounds();
   EXPECT_TRUE(client_->lent());
   // While it is blocked here, nobody takes it; and here it comes as soon as it no longer is.
   sigset_t signals, saved;
@@ -177,7 +189,7 @@ TEST_F(ThreadedClientTest, WithoutAThreadTheCallerDrives) {
   ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 47), 0);  // more than there can be
   ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
   for (uint64_t tag = 1; tag <= 2 * kMany; ++tag) Start(tag, "/ok");
-  Crowd();
+  GoRounds();
   EXPECT_FALSE(client_->lent());
   ExpectAllGood(Take(2 * kMany));
   ASSERT_EQ(pthread_setattr_default_np(&before), 0);
