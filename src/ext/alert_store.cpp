@@ -110,15 +110,12 @@ bool AlertStore::LockTables() {
     Oid relation;
     LOCKMODE mode;
   };
+  const Wanted wanted[] = {
+      {binding_.containers_oid, RowShareLock},     {binding_.organizations_oid, AccessShareLock},
+      {OwnTable("alert_rule"), RowShareLock},      {OwnTable("webhook"), RowShareLock},
+      {OwnTable("alert"), RowExclusiveLock},       {OwnTable("delivery"), RowExclusiveLock},
+      {OwnTable("series_state"), RowExclusiveLock}};
   return pg::Call([&] {
-    const Oid schema = get_namespace_oid("alerting", true);
-    const Wanted wanted[] = {{binding_.containers_oid, RowShareLock},
-                             {binding_.organizations_oid, AccessShareLock},
-                             {get_relname_relid("alert_rule", schema), RowShareLock},
-                             {get_relname_relid("webhook", schema), RowShareLock},
-                             {get_relname_relid("alert", schema), RowExclusiveLock},
-                             {get_relname_relid("delivery", schema), RowExclusiveLock},
-                             {get_relname_relid("series_state", schema), RowExclusiveLock}};
     for (const Wanted& one : wanted) {
       if (OidIsValid(one.relation) && !ConditionalLockRelationOid(one.relation, one.mode)) {
         return false;

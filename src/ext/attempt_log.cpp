@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ext/binding.h"
 #include "pg/table_writer.h"
 #include "pg/transaction.h"
 
@@ -58,12 +59,9 @@ AttemptLog::AttemptLog() : insert_(kInsert) {}
 
 void AttemptLog::Write(std::span<const Outcome* const> outcomes) {
   if (outcomes.empty()) return;
-  const auto table = [](const char* name) {
-    return pg::Call([&] { return get_relname_relid(name, get_namespace_oid("alerting", false)); });
-  };
   const pg::SettingsScope settings;  // for users' triggers
-  const pg::LockedReference delivery = {"delivery_id", table("delivery"), "id"};
-  pg::TableWriter writer(table("delivery_attempt"), kColumns, std::span(&delivery, 1));
+  const pg::LockedReference delivery = {"delivery_id", OwnTable("delivery"), "id"};
+  pg::TableWriter writer(OwnTable("delivery_attempt"), kColumns, std::span(&delivery, 1));
   if (!writer.can_write()) {
     WriteByStatement(outcomes);
     return;

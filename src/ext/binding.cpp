@@ -10,13 +10,6 @@ namespace {
 
 constexpr double kDefaultRestartThreshold = 3;
 
-Oid OwnTable(const char* name) {
-  return pg::Call([&] {
-    const Oid schema = get_namespace_oid("alerting", true);
-    return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-  });
-}
-
 Oid OwnerOf(Oid relation) {
   return pg::Call([&] {
     HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
@@ -98,6 +91,13 @@ std::vector<Source> LoadSources(KeyKind key_kind) {
 }
 
 }  // namespace
+
+Oid OwnTable(const char* name) {
+  return pg::Call([&] {
+    const Oid schema = get_namespace_oid("alerting", true);
+    return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+  });
+}
 
 // By way of JSON, because tables that a dump of 1.0 has just brought lack the columns.
 const char kIsCopySql[] =

@@ -53,6 +53,9 @@ struct Binding {
   const Source* FindSource(uint32_t id) const;
 };
 
+// The table of this name in schema alerting, InvalidOid when there is none.
+Oid OwnTable(const char* name);
+
 // The owner of alerting's tables, InvalidOid while there are none.
 Oid TablesOwner();
 

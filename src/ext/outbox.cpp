@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "ext/binding.h"
 #include "pg/table_writer.h"
 #include "pg/transaction.h"
 
@@ -89,15 +90,12 @@ void Outbox::Write(const char* event, std::span<const NewDelivery> deliveries,
                    const LockedWebhooks& locked, HandoverWriter* handover) {
   if (deliveries.empty()) return;
   handover->CountStatement();
-  const auto table = [](const char* name) {
-    return pg::Call([&] { return get_relname_relid(name, get_namespace_oid("alerting", false)); });
-  };
   const pg::SettingsScope settings;  // for users' triggers
-  const pg::LockedReference webhook = {"webhook_id", table("webhook"), "id"};
+  const pg::LockedReference webhook = {"webhook_id", OwnTable("webhook"), "id"};
   const bool all_locked = std::all_of(
       deliveries.begin(), deliveries.end(),
       [&](const NewDelivery& delivery) { return locked.contains(delivery.webhook_id); });
-  pg::TableWriter writer(table("delivery"), kColumns,
+  pg::TableWriter writer(OwnTable("delivery"), kColumns,
                          std::span(&webhook, all_locked ? size_t{1} : size_t{0}));
   if (writer.can_write()) {
     WriteRows(&writer, event, deliveries, locked, handover);

@@ -71,7 +71,6 @@ Sender::Sender(pg::DatabaseSlot* slot)
                                 "enable_incremental_sort", "enable_hashjoin", "enable_mergejoin"}) {
       SetConfigOption(setting, "off", PGC_SUSET, PGC_S_OVERRIDE);
     }
-    SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
   });
   handover_ = pg::OpenHandover(slot_);
   // Sockets are descriptors that the server's file cache must leave room for.

@@ -1,7 +1,7 @@
 // The sender: takes what is pending in alerting.delivery, sends it, and writes down what came of
 // it. Runs in its own background worker, one per database.
 //
-// Invariants: no transaction is open while a request is under way. Claims live in memory only
+// Invariants: no transaction waits for a request. Claims live in memory only
 // (the slot admits one sender per database): whatever is not recorded as DELIVERED or FAILED is
 // sent again after a restart, with the same id, when its next_attempt_at says.
 #ifndef ALERTING_EXT_SENDER_H_

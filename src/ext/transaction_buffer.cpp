@@ -282,7 +282,7 @@ bool SharedMemoryIsThere() {
     pg::Call([&] {
       ereport(WARNING,
               (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-               errmsg("alerting: this session's changes are not told to the evaluator: %s",
+               errmsg("alerting: what this backend changes is not told to the evaluator: %s",
                       problem.c_str()),
                errhint("Restart the server when a new version of alerting has been installed.")));
     });
