@@ -65,7 +65,8 @@ SHLIB_LINK = -lcurl -lstdc++ -pthread -Wl,--version-script=$(TOP)/src/ext/export
 
 EXTRA_CLEAN = $(DEPS) build/flags
 
-PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+# Debian's client packages bring PGXS, but not the headers.
+PGXS := $(if $(wildcard $(SERVER_HEADERS)/postgres.h),$(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null)))
 
 ifneq ($(PGXS),)
 all:
@@ -101,7 +102,7 @@ alerting--%--$(EXTVERSION).sql: $(call update,%--$(EXTVERSION).sql) $(TOP)/exten
 else
 # No server headers yet: only the targets below, which install them, work.
 all install installcheck uninstall clean:
-	@echo "$@: '$(PG_CONFIG)' knows no PGXS; install postgresql-server-dev-NN (scripts/install-dependencies does) or set PG_CONFIG=" >&2; exit 1
+	@echo "$@: '$(PG_CONFIG)' knows no PGXS or no server headers; install postgresql-server-dev-NN (scripts/install-dependencies does) or set PG_CONFIG=" >&2; exit 1
 endif
 
 export PG_CONFIG
