@@ -1,5 +1,6 @@
 #include "net/transfer.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace alerting::net {
@@ -70,6 +71,11 @@ std::string Printable(std::string_view text) {
   return result;
 }
 
+bool IsOneLine(std::string_view text) {
+  return std::none_of(text.begin(), text.end(),
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
+
 double Milliseconds(curl_off_t micros) { return static_cast<double>(micros) / 1000.0; }
 
 curl_off_t TimeOf(CURL* easy, CURLINFO info) {
@@ -93,6 +99,18 @@ bool ResponseHead::Add(std::string_view line) {
     constexpr size_t kLongest = 64;
     retry_after_ = Trim(line.substr(line.find(':') + 1)).substr(0, kLongest);
   }
+  return true;
+}
+
+// libcurl reads the list and its texts where they lie, so that a request costs no copies.
+bool WebhookClient::Transfer::LinkHeaders() {
+  // Without a value it keeps libcurl from asking for 100 Continue and waiting for it.
+  static char no_expect[] = "Expect:";
+  if (!std::all_of(request.headers.begin(), request.headers.end(), IsOneLine)) return false;
+  headers.clear();
+  headers.push_back({no_expect, nullptr});
+  for (std::string& header : request.headers) headers.push_back({header.data(), nullptr});
+  for (size_t i = 1; i < headers.size(); ++i) headers[i - 1].next = &headers[i];
   return true;
 }
 

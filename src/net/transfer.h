@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/address_policy.h"
 #include "net/curl_handle.h"
@@ -36,7 +37,7 @@ struct WebhookClient::Transfer {
   EasyHandle easy;
   TlsFiles files;  // that the handle was made with
   Request request;
-  HeaderList headers;
+  std::vector<curl_slist> headers;  // whose texts are the request's
   bool https = false;
   ResponseHead head;
   size_t body_bytes = 0;
@@ -46,6 +47,8 @@ struct WebhookClient::Transfer {
   bool connected = false;  // a new connection was made
   char error_buffer[CURL_ERROR_SIZE] = {};
 
+  // False when a header would end its line and begin another.
+  bool LinkHeaders();
   // Why this address must not be reached over this scheme; empty: it may be.
   std::string Refusal(const IpAddress& address) const;
   void NoteRefusal(std::string reason);

@@ -45,21 +45,6 @@ bool Append(HeaderList* list, const char* line) {
   return true;
 }
 
-// Null when out of memory, or when a header would end its line and begin another.
-HeaderList MakeHeaders(const std::vector<std::string>& headers) {
-  HeaderList list;
-  for (const std::string& header : headers) {
-    for (const char c : header) {
-      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return list;
-    }
-  }
-  // "Expect:" without a value keeps libcurl from asking for 100 Continue and waiting for it.
-  bool complete = Append(&list, "Expect:");
-  for (const std::string& header : headers) complete = complete && Append(&list, header.c_str());
-  if (!complete) list.reset();
-  return list;
-}
-
 }  // namespace
 
 std::unique_ptr<WebhookClient> WebhookClient::Create(ClientOptions options, std::string* error) {
@@ -118,6 +103,7 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
   transfer->easy.reset(curl_easy_init());
   CURL* easy = transfer->easy.get();
   if (easy == nullptr) return nullptr;
+  transfer->body.reserve(kKeptBodyBytes);
   void* self = transfer.get();
   bool ok = true;
   const auto set = [&](CURLoption option, auto value) {
@@ -153,6 +139,8 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
   set(CURLOPT_ERRORBUFFER, transfer->error_buffer);
   set(CURLOPT_OPENSOCKETFUNCTION, &WebhookClient::OnOpenSocket);
   set(CURLOPT_OPENSOCKETDATA, self);
+  set(CURLOPT_CLOSESOCKETFUNCTION, &WebhookClient::OnCloseSocket);
+  set(CURLOPT_CLOSESOCKETDATA, this);  // the connection outlives the handle
   set(CURLOPT_PREREQFUNCTION, &WebhookClient::OnBeforeRequest);
   set(CURLOPT_PREREQDATA, self);
   set(CURLOPT_HEADERFUNCTION, &WebhookClient::OnHeader);
@@ -171,19 +159,17 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   transfer->head = ResponseHead();
   transfer->body_bytes = 0;
   transfer->body.clear();
-  transfer->body.reserve(kKeptBodyBytes);
   transfer->refusal.clear();
   transfer->attempted = false;
   transfer->connected = false;
   transfer->error_buffer[0] = '\0';
-  transfer->headers = MakeHeaders(r.headers);
   CURL* easy = transfer->easy.get();
-  bool ok = url.has_value() && transfer->headers != nullptr;
+  bool ok = url.has_value() && transfer->LinkHeaders();
   const auto set = [&](CURLoption option, auto value) {
     ok = ok && curl_easy_setopt(easy, option, value) == CURLE_OK;
   };
   set(CURLOPT_URL, r.url.c_str());
-  set(CURLOPT_HTTPHEADER, transfer->headers.get());
+  set(CURLOPT_HTTPHEADER, transfer->headers.data());
   set(CURLOPT_POSTFIELDS, r.body.c_str());
   set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(r.body.size()));
   set(CURLOPT_CONNECTTIMEOUT_MS, r.connect_timeout_ms);
@@ -239,6 +225,13 @@ void WebhookClient::OnReady() {
       epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), /*timeout=*/0);
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<size_t>(i)];
+    if (const auto found = sockets_.find(event.data.fd);
+        found != sockets_.end() && found->second.idle) {
+      // Closed by the peer, most likely, which libcurl finds out when it needs the connection.
+      Unwatch(found->first);
+      found->second.events = 0;
+      continue;
+    }
     int what = 0;
     if (event.events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP)) what |= CURL_CSELECT_IN;
     if (event.events & EPOLLOUT) what |= CURL_CSELECT_OUT;
@@ -270,7 +263,7 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   response.status = transfer->head.status();
   if (response.status == 0) response.error = transfer->DescribeFailure(code);
   response.retry_after = transfer->head.retry_after();
-  response.body = std::move(transfer->body);
+  response.body = transfer->body;  // whose room is kept
   response.cut_off = transfer->body_bytes > kMaxBodyBytes;
   response.timings = transfer->MeasureTimings();
   finished_.push_back(std::move(response));
@@ -281,7 +274,7 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
 std::vector<Response> WebhookClient::TakeFinished() { return std::exchange(finished_, {}); }
 
 int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* client,
-                            void* known) noexcept {
+                            void*) noexcept {
   auto* self = static_cast<WebhookClient*>(client);
   void* owner = nullptr;
   curl_easy_getinfo(handle, CURLINFO_PRIVATE, &owner);
@@ -290,24 +283,42 @@ int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* 
   if (transfer != nullptr && transfer->attempted && (what & CURL_POLL_IN)) {
     transfer->connected = true;
   }
-  epoll_event event{};
-  event.data.fd = socket;
+  const auto found = self->sockets_.find(socket);
+  Socket* kept = found == self->sockets_.end() ? nullptr : &found->second;  // else the resolver's
   if (what == CURL_POLL_REMOVE) {
-    epoll_ctl(self->epoll_.get(), EPOLL_CTL_DEL, socket, &event);
-    curl_multi_assign(self->multi_.get(), socket, nullptr);
+    if (kept != nullptr) {
+      kept->idle = true;
+    } else {
+      self->Unwatch(socket);
+    }
     return 0;
   }
-  if (what & CURL_POLL_IN) event.events |= EPOLLIN;
-  if (what & CURL_POLL_OUT) event.events |= EPOLLOUT;
-  // A descriptor's number may have been closed and used again behind our back: try the other way.
-  const int first = known != nullptr ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-  const int second = known != nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-  if (epoll_ctl(self->epoll_.get(), first, socket, &event) != 0 &&
-      epoll_ctl(self->epoll_.get(), second, socket, &event) != 0) {
-    return -1;
-  }
-  curl_multi_assign(self->multi_.get(), socket, self);
-  return 0;
+  const uint32_t events = ((what & CURL_POLL_IN) ? uint32_t{EPOLLIN} : 0) |
+                          ((what & CURL_POLL_OUT) ? uint32_t{EPOLLOUT} : 0);
+  if (kept == nullptr) return self->Watch(socket, events) ? 0 : -1;
+  kept->idle = false;
+  if (kept->events == events) return 0;
+  kept->events = self->Watch(socket, events) ? events : 0;
+  return kept->events == events ? 0 : -1;
+}
+
+bool WebhookClient::Watch(int fd, uint32_t events) noexcept {
+  epoll_event event{};
+  event.data.fd = fd;
+  event.events = events;
+  return epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0 ||
+         epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void WebhookClient::Unwatch(int fd) noexcept {
+  epoll_event event{};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, &event);
+}
+
+int WebhookClient::OnCloseSocket(void* client, curl_socket_t socket) noexcept {
+  // epoll forgets what is closed; its number may be another socket's next.
+  static_cast<WebhookClient*>(client)->sockets_.erase(socket);
+  return close(socket);
 }
 
 int WebhookClient::OnTimer(CURLM*, long timeout_ms, void* client) noexcept {
@@ -334,7 +345,15 @@ curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
     return CURL_SOCKET_BAD;
   }
   self->attempted = true;
-  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  const curl_socket_t opened =
+      socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  try {
+    if (opened >= 0) self->client->sockets_[opened] = Socket();
+  } catch (...) {
+    close(opened);
+    return CURL_SOCKET_BAD;
+  }
+  return opened;
 }
 
 int WebhookClient::OnBeforeRequest(void* transfer, char* peer, char*, int, int) noexcept {
@@ -363,7 +382,7 @@ size_t WebhookClient::OnHeader(char* data, size_t size, size_t count, void* tran
 size_t WebhookClient::OnBody(char* data, size_t size, size_t count, void* transfer) noexcept {
   auto* self = static_cast<Transfer*>(transfer);
   const size_t bytes = size * count;
-  // Within the capacity reserved by PrepareTransfer, so this allocates nothing.
+  // Within the capacity reserved by MakeTransfer, so this allocates nothing.
   self->body.append(data, std::min(bytes, kKeptBodyBytes - self->body.size()));
   self->body_bytes += bytes;
   return self->body_bytes > kMaxBodyBytes ? 0 : bytes;

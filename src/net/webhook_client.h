@@ -110,10 +110,13 @@ class WebhookClient {
   bool PrepareTransfer(Transfer* transfer, Request request);
   void FinishUnsent(uint64_t tag, std::string_view why);
   void CollectFinished();
+  // Makes epoll wait for these events of a descriptor, or for none.
+  bool Watch(int fd, uint32_t events) noexcept;
+  void Unwatch(int fd) noexcept;
   void Finish(CURL* handle, CURLcode code);
 
-  static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client,
-                      void* known) noexcept;
+  static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client, void*) noexcept;
+  static int OnCloseSocket(void* client, curl_socket_t socket) noexcept;
   static int OnTimer(CURLM* multi, long timeout_ms, void* client) noexcept;
   static curl_socket_t OnOpenSocket(void* transfer, curlsocktype purpose,
                                     curl_sockaddr* address) noexcept;
@@ -124,6 +127,13 @@ class WebhookClient {
 
   ClientOptions options_;
   Descriptor epoll_;
+  // The sockets of connections that are open. Between two requests a socket stays in epoll, since
+  // most are used again for just the same: that spares two system calls a request.
+  struct Socket {
+    uint32_t events = 0;  // that epoll waits for; 0: it does not know the socket
+    bool idle = true;     // libcurl does not wait for it
+  };
+  std::unordered_map<curl_socket_t, Socket> sockets_;
   std::vector<HeaderList> resolve_;  // the last one counts; handles may still know the others
   std::unordered_map<CURL*, std::unique_ptr<Transfer>> active_;
   std::vector<std::unique_ptr<Transfer>> idle_;

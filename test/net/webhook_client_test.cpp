@@ -107,6 +107,17 @@ TEST_F(WebhookClientTest, DeliversAndKeepsTheConnection) {
   EXPECT_EQ(second.timings.connect, 0);
 }
 
+TEST_F(WebhookClientTest, AKeptConnectionThatThePeerClosesWakesTheCallerOnce) {
+  auto server = std::make_unique<Receiver>();
+  EXPECT_EQ(Fetch(server->Url("/ok")).status, 200);
+  server.reset();
+  pollfd wait{client_->PollDescriptor(), POLLIN, 0};
+  ASSERT_EQ(poll(&wait, 1, 10'000), 1);
+  client_->OnReady();
+  EXPECT_EQ(poll(&wait, 1, 0), 0);
+  EXPECT_EQ(Fetch(receiver_->Url("/ok")).status, 200);
+}
+
 TEST_F(WebhookClientTest, NamesTheCauseOfEachFailure) {
   struct Case {
     std::string url;
