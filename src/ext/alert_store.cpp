@@ -45,6 +45,7 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
       insert_alerts_(InsertAlertsSql(binding)),
       find_firing_(kFindFiring),
       render_firing_(kRenderFiring),
+      render_one_firing_(kRenderOneFiring),
       lock_alerts_(kLockAlerts),
       find_alerts_(kFindAlerts),
       lock_resolved_webhooks_(kLockResolvedWebhooks),
@@ -296,15 +297,25 @@ void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
     fired.push_back(transition.fired_at);
     values.push_back(transition.value);
   }
-  const pg::Rows rows = render_firing_.RunLists(ids.size(), pg::Params()
-                                                                .TextArray(ids)
-                                                                .TextArray(rules)
-                                                                .TextArray(keys)
-                                                                .TextArray(names)
-                                                                .TextArray(organization_names)
-                                                                .TimestampArray(started)
-                                                                .TimestampArray(fired)
-                                                                .FloatArray(values));
+  const pg::Rows rows = ids.size() == 1
+                            ? render_one_firing_.Run(pg::Params()
+                                                         .Text(ids[0])
+                                                         .Text(rules[0])
+                                                         .Text(keys[0])
+                                                         .OptionalText(names[0])
+                                                         .OptionalText(organization_names[0])
+                                                         .Timestamp(started[0])
+                                                         .Timestamp(fired[0])
+                                                         .Float(values[0]))
+                            : render_firing_.RunLists(ids.size(), pg::Params()
+                                                                      .TextArray(ids)
+                                                                      .TextArray(rules)
+                                                                      .TextArray(keys)
+                                                                      .TextArray(names)
+                                                                      .TextArray(organization_names)
+                                                                      .TimestampArray(started)
+                                                                      .TimestampArray(fired)
+                                                                      .FloatArray(values));
   std::vector<Datum> payloads(fires.size());
   for (uint64_t row = 0; row < rows.size(); ++row) {
     bool is_null = false;

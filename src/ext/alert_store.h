@@ -110,6 +110,7 @@ class AlertStore {
   pg::Statement insert_alerts_;
   pg::Statement find_firing_;
   pg::Statement render_firing_;
+  pg::Statement render_one_firing_;
   pg::Statement lock_alerts_;
   pg::Statement find_alerts_;
   pg::Statement lock_resolved_webhooks_;

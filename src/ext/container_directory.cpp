@@ -7,14 +7,23 @@ namespace alerting::ext {
 
 namespace {
 
-std::string FindSql(const Binding& binding, const std::string& name, bool lock) {
+// For one key, given as text, or for a list of them.
+std::string FindSql(const Binding& binding, const std::string& name, bool lock, bool one) {
   const std::string key = "c." + binding.container_key;
   const std::string type = KeyTypeName(binding.key_kind);
-  std::string sql = "SELECT k.alerting_ordinal::pg_catalog.int4, (" + binding.organization +
-                    ")::pg_catalog.text, " + (name.empty() ? std::string("NULL") : "c." + name) +
-                    "::pg_catalog.text" + " FROM pg_catalog.unnest($1::pg_catalog.text[]::" + type +
-                    "[]) WITH ORDINALITY" + " AS k (alerting_key, alerting_ordinal) JOIN " +
-                    binding.containers + " c ON " + key + " = k.alerting_key";
+  const std::string found = ", (" + binding.organization + ")::pg_catalog.text, " +
+                            (name.empty() ? std::string("NULL") : "c." + name) +
+                            "::pg_catalog.text FROM ";
+  std::string sql;
+  if (one) {
+    sql = "SELECT 1" + found + binding.containers + " c WHERE " + key +
+          " = $1::pg_catalog.text::" + type;
+  } else {
+    sql = "SELECT k.alerting_ordinal::pg_catalog.int4" + found +
+          "pg_catalog.unnest($1::pg_catalog.text[]::" + type +
+          "[]) WITH ORDINALITY AS k (alerting_key, alerting_ordinal) JOIN " + binding.containers +
+          " c ON " + key + " = k.alerting_key";
+  }
   if (lock) sql += " FOR KEY SHARE OF c SKIP LOCKED";
   return sql;
 }
@@ -49,16 +58,18 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
   if (!name_.empty() && !HasColumn(binding_.containers_oid, name_)) {
     WarnOfMissingNames(binding_.containers, name_);
     name_.clear();
-    find_.reset();
-    find_and_lock_.reset();
+    for (auto& statement : find_) statement.reset();
   }
-  std::optional<pg::Statement>& statement = lock ? find_and_lock_ : find_;
-  if (!statement) statement.emplace(FindSql(binding_, name_, lock));
+  // The list of a single key costs more than to find it.
+  const bool one = keys.size() == 1;
+  std::optional<pg::Statement>& statement = find_[(lock ? 2 : 0) + (one ? 1 : 0)];
+  if (!statement) statement.emplace(FindSql(binding_, name_, lock, one));
   std::vector<std::string> texts;
   texts.reserve(keys.size());
   for (const std::string& key : keys) texts.push_back(KeyText(binding_.key_kind, key));
   const pg::UserScope user(binding_.containers_owner, true);
-  const pg::Rows rows = statement->RunLists(texts.size(), pg::Params().TextArray(texts));
+  const pg::Rows rows = one ? statement->Run(pg::Params().Text(texts[0]))
+                            : statement->RunLists(texts.size(), pg::Params().TextArray(texts));
   for (uint64_t row = 0; row < rows.size(); ++row) {
     const auto index = static_cast<size_t>(rows.Int(row, 0)) - 1;
     found[keys[index]] = {rows.OptionalText(row, 1), rows.OptionalText(row, 2)};

@@ -4,6 +4,7 @@
 #ifndef ALERTING_EXT_CONTAINER_DIRECTORY_H_
 #define ALERTING_EXT_CONTAINER_DIRECTORY_H_
 
+#include <array>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -40,8 +41,7 @@ class ContainerDirectory {
 
   const Binding& binding_;
   std::string name_;  // of the column that names containers; empty: none, or none any more
-  std::optional<pg::Statement> find_;
-  std::optional<pg::Statement> find_and_lock_;
+  std::array<std::optional<pg::Statement>, 4> find_;  // with locks or not, for one key or many
   std::optional<pg::Statement> organization_names_;
 };
 

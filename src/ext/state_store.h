@@ -59,6 +59,7 @@ class StateStore {
   std::set<uint32_t> written_;  // by the current transaction
   bool rewrite_all_ = false;
   pg::Statement save_;
+  pg::Statement save_again_;
   pg::Statement clear_;
 };
 
