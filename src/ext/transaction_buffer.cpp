@@ -19,8 +19,13 @@ namespace {
 using pg::DatabaseSlot;
 
 constexpr size_t kFirstBytes = 8 * 1024;
-constexpr size_t kKeptBytes = 1024 * 1024;  // a larger buffer is freed after its transaction
-constexpr int kMaxLevels = 32;              // savepoint levels told apart
+// A page that a process touches for the first time costs more than all that is written to it, so
+// that buffers are kept: a small one for good, one of up to kMostKeptBytes until kSpareInARow
+// transactions in a row have done with a small one.
+constexpr size_t kKeptBytes = 1024 * 1024;
+constexpr size_t kMostKeptBytes = 8 * 1024 * 1024;
+constexpr int kSpareInARow = 100;
+constexpr int kMaxLevels = 32;  // savepoint levels told apart
 
 // Where the messages of a savepoint level begin.
 struct Level {
@@ -37,6 +42,7 @@ struct Buffer {
   size_t used;
   size_t capacity;
   size_t limit;
+  int spare;              // transactions in a row that would have done with less
   SampleContext context;  // of the next sample
   Level levels[kMaxLevels];
   int level_count;
@@ -51,7 +57,18 @@ struct Buffer {
 
 constinit Buffer buffer = {};
 
+void KeepOrFree() noexcept {
+  if (buffer.capacity <= kKeptBytes) return;
+  buffer.spare = buffer.used > kKeptBytes ? 0 : buffer.spare + 1;
+  if (buffer.capacity <= kMostKeptBytes && buffer.spare < kSpareInARow) return;
+  free(buffer.data);
+  buffer.data = nullptr;
+  buffer.capacity = 0;
+  buffer.spare = 0;
+}
+
 void Reset() noexcept {
+  KeepOrFree();
   buffer.slot = nullptr;
   buffer.used = 0;
   buffer.context = {};
@@ -59,11 +76,6 @@ void Reset() noexcept {
   buffer.mark_count = 0;
   buffer.start_workers = buffer.forget_stop = false;
   buffer.sender_wakes = buffer.covered_wakes = 0;
-  if (buffer.capacity > kKeptBytes) {
-    free(buffer.data);
-    buffer.data = nullptr;
-    buffer.capacity = 0;
-  }
 }
 
 // Remembers that rows of a source from a time on have to be read from its table. More sources than
