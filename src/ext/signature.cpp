@@ -21,54 +21,40 @@ struct Bytes {
   operator uint8*() const { return static_cast<uint8*>(data); }
 };
 
-// pg_hmac_create registers what it makes with the current resource owner, and outside of
-// transactions there is none.
-class SigningOwner {
- public:
-  SigningOwner() : outer_(CurrentResourceOwner) {
-    if (outer_ != nullptr) return;
-    own_ = pg::Call([] { return ResourceOwnerCreate(nullptr, "alerting signature"); });
-    CurrentResourceOwner = own_;
-  }
-  ~SigningOwner() {
-    CurrentResourceOwner = outer_;
-    if (own_ == nullptr) return;
-    try {
-      pg::Call([&] {
-        ResourceOwnerRelease(own_, RESOURCE_RELEASE_BEFORE_LOCKS, false, true);
-        ResourceOwnerDelete(own_);
-      });
-    } catch (...) {
-      // It leaks; there is nothing in it that others wait for.
-    }
-  }
-  SigningOwner(const SigningOwner&) = delete;
-  SigningOwner& operator=(const SigningOwner&) = delete;
-
- private:
-  ResourceOwner outer_;
-  ResourceOwner own_ = nullptr;
-};
-
 const uint8* Unsigned(std::string_view bytes) {
   return reinterpret_cast<const uint8*>(bytes.data());
+}
+
+// PostgreSQL code; ereports when out of memory. Made once for the process, under an owner that is
+// never released: what pg_hmac_create makes belongs to the current one, which there may be none of.
+pg_hmac_ctx* HmacContext() {
+  static pg_hmac_ctx* context = nullptr;
+  if (context != nullptr) return context;
+  ResourceOwner outer = CurrentResourceOwner;
+  PG_TRY();
+  {
+    CurrentResourceOwner = ResourceOwnerCreate(nullptr, "alerting signature");
+    context = pg_hmac_create(PG_SHA256);
+  }
+  PG_FINALLY();
+  { CurrentResourceOwner = outer; }
+  PG_END_TRY();
+  if (context == nullptr) ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+  return context;
 }
 
 // PostgreSQL code; ereports when the library underneath fails.
 void ComputeHmac(std::string_view key, std::string_view head, std::string_view body,
                  uint8* digest) {
-  pg_hmac_ctx* context = pg_hmac_create(PG_SHA256);
-  if (context == nullptr) ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+  pg_hmac_ctx* context = HmacContext();
   if (pg_hmac_init(context, Unsigned(key), key.size()) < 0 ||
       pg_hmac_update(context, Unsigned(head), head.size()) < 0 ||
       pg_hmac_update(context, Unsigned(body), body.size()) < 0 ||
       pg_hmac_final(context, digest, PG_SHA256_DIGEST_LENGTH) < 0) {
     // Its error text could quote its input on no version, but it says nothing to an operator
     // either.
-    pg_hmac_free(context);
     ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not sign a webhook")));
   }
-  pg_hmac_free(context);
 }
 
 std::string EncodeBase64(const uint8* bytes, int size) {
@@ -126,7 +112,6 @@ std::string NewSecret() {
 std::string Sign(const std::vector<std::string>& keys, std::string_view id, int64_t unix_seconds,
                  std::string_view body) {
   const std::string head = std::string(id) + "." + std::to_string(unix_seconds) + ".";
-  const SigningOwner owner;
   std::string signatures;
   for (const std::string& key : keys) {
     uint8 digest[PG_SHA256_DIGEST_LENGTH];
