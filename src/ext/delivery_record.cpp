@@ -1,4 +1,7 @@
 // Recording what came of requests. See ext/delivery_store.h.
+#include <map>
+#include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "ext/delivery_store.h"
@@ -19,16 +22,6 @@ const char* StatusName(DeliveryStatus status) {
   return "PENDING";
 }
 
-// Those whose places in the list, counted from 1, are the rows' first column.
-std::vector<const Outcome*> Chosen(const std::vector<const Outcome*>& outcomes,
-                                   const pg::Rows& rows) {
-  std::vector<const Outcome*> chosen(rows.size());
-  for (uint64_t row = 0; row < rows.size(); ++row) {
-    chosen[row] = outcomes[static_cast<size_t>(rows.BigInt(row, 0)) - 1];
-  }
-  return chosen;
-}
-
 std::unordered_set<const Outcome*> SetOf(const std::vector<const Outcome*>& outcomes) {
   return {outcomes.begin(), outcomes.end()};
 }
@@ -37,16 +30,15 @@ std::unordered_set<const Outcome*> SetOf(const std::vector<const Outcome*>& outc
 
 // What nearly all of a backlog comes to: no error, no other time, and whatever a user did to the
 // delivery meanwhile, it arrived. Rows are found where they lay when they were fetched, without an
-// index; the comparison of ids is written so that none is used for it.
+// index, by a list: as one side of a join, each would begin a scan of its own, which asks the
+// kernel for the table's size.
+const char DeliveryStore::kLockPlacesSql[] =
+    "SELECT d.id, d.ctid FROM alerting.delivery d WHERE d.ctid = ANY ($1::tid[])"
+    " FOR NO KEY UPDATE SKIP LOCKED";
 const char DeliveryStore::kUpdateDeliveredSql[] =
-    "WITH free AS MATERIALIZED (SELECT d.ctid AS place, o.status_code, o.n"
-    "   FROM unnest($1::tid[], $2::text[], $3::int4[]) WITH ORDINALITY"
-    "   AS o (place, id, status_code, n)"
-    "   JOIN alerting.delivery d ON d.ctid = o.place AND (d.id = o.id) IS TRUE"
-    "   FOR NO KEY UPDATE OF d SKIP LOCKED)"
-    " UPDATE alerting.delivery d SET attempts = d.attempts + 1, status = 'DELIVERED',"
-    "   delivered_at = clock_timestamp(), last_status = o.status_code, last_error = NULL"
-    "   FROM free o WHERE d.ctid = o.place RETURNING o.n";
+    "UPDATE alerting.delivery d SET attempts = d.attempts + 1, status = 'DELIVERED',"
+    " delivered_at = clock_timestamp(), last_status = $2, last_error = NULL"
+    " WHERE d.ctid = ANY ($1::tid[]) RETURNING d.id";
 
 // What a user did to a delivery while it was under way stands, unless it arrived. No step joins two
 // sets: without hash and merge joins that would take time by the square.
@@ -110,16 +102,29 @@ std::vector<const Outcome*> DeliveryStore::UpdateDelivered(
     const std::vector<const Outcome*>& outcomes) {
   if (outcomes.empty()) return {};
   std::vector<pg::RowPlace> places;
-  std::vector<std::string> ids;
-  std::vector<int32_t> codes;
+  std::unordered_map<std::string_view, const Outcome*> by_id;
   for (const Outcome* outcome : outcomes) {
     places.push_back(outcome->place);
-    ids.push_back(outcome->delivery_id);
-    codes.push_back(outcome->status_code);
+    by_id.emplace(outcome->delivery_id, outcome);
   }
-  const pg::Rows rows =
-      update_delivered_.Run(pg::Params().PlaceArray(places).TextArray(ids).IntArray(codes));
-  return Chosen(outcomes, rows);
+  const pg::Rows locked = lock_places_.Run(pg::Params().PlaceArray(places));
+  std::map<int, std::vector<pg::RowPlace>> places_by_code;
+  for (uint64_t row = 0; row < locked.size(); ++row) {
+    const auto found = by_id.find(locked.Text(row, 0));
+    // Else another row lies there by now.
+    if (found != by_id.end()) {
+      places_by_code[found->second->status_code].push_back(locked.Place(row, 1));
+    }
+  }
+  std::vector<const Outcome*> written;
+  for (const auto& [code, of_code] : places_by_code) {
+    const pg::Rows rows = update_delivered_.Run(pg::Params().PlaceArray(of_code).Int(code));
+    for (uint64_t row = 0; row < rows.size(); ++row) {
+      const auto found = by_id.find(rows.Text(row, 0));
+      if (found != by_id.end()) written.push_back(found->second);
+    }
+  }
+  return written;
 }
 
 std::vector<const Outcome*> DeliveryStore::UpdateAny(const std::vector<const Outcome*>& outcomes,
@@ -141,8 +146,12 @@ std::vector<const Outcome*> DeliveryStore::UpdateAny(const std::vector<const Out
   params.TextArray(ids).IntArray(codes).TextArray(errors).TextArray(statuses);
   params.TimestampArray(next).TimestampArray(due);
   const pg::Rows rows = update_any_.Run(params);
-  for (uint64_t row = 0; row < rows.size(); ++row) *moved = *moved || rows.Bool(row, 1);
-  return Chosen(outcomes, rows);
+  std::vector<const Outcome*> written;
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    written.push_back(outcomes[static_cast<size_t>(rows.BigInt(row, 0)) - 1]);
+    *moved = *moved || rows.Bool(row, 1);
+  }
+  return written;
 }
 
 }  // namespace alerting::ext

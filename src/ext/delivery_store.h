@@ -126,6 +126,7 @@ class DeliveryStore {
   pg::Statement is_copy_{kIsCopySql};
   pg::Statement find_pending_{kFindPendingSql};
   pg::Statement fetch_{kFetchSql};
+  pg::Statement lock_places_{kLockPlacesSql};
   pg::Statement update_delivered_{kUpdateDeliveredSql};
   pg::Statement update_any_{kUpdateAnySql};
   pg::Statement is_flushed_{kIsFlushedSql};
@@ -134,6 +135,7 @@ class DeliveryStore {
 
   static const char kFindPendingSql[];
   static const char kFetchSql[];
+  static const char kLockPlacesSql[];
   static const char kUpdateDeliveredSql[];
   static const char kUpdateAnySql[];
   static const char kIsFlushedSql[];
