@@ -44,7 +44,7 @@ inline constexpr char kRenderFiring[] =
     " $7::timestamptz[], $8::float8[]) WITH ORDINALITY AS k (alert_id, rule_id, container_id,"
     " container_name, organization_name, started_at, fired_at, value, ordinal)"
     " JOIN alerting.alert_rule r ON r.id = k.rule_id";
-// The same for one alert, whose lists would cost as much as to render it.
+// The same for one alert, without lists.
 inline constexpr char kRenderOneFiring[] =
     "SELECT 1, alerting.firing_payload($1, r.id, r.name, r.condition, r.threshold, r.duration,"
     " $3, $4, r.organization_id::text, $5, $6, $7, $8) FROM alerting.alert_rule r WHERE r.id = $2";

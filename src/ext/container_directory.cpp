@@ -60,7 +60,6 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
     name_.clear();
     for (auto& statement : find_) statement.reset();
   }
-  // The list of a single key costs more than to find it.
   const bool one = keys.size() == 1;
   std::optional<pg::Statement>& statement = find_[(lock ? 2 : 0) + (one ? 1 : 0)];
   if (!statement) statement.emplace(FindSql(binding_, name_, lock, one));

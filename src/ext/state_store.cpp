@@ -13,7 +13,7 @@ constexpr char kSave[] =
     "INSERT INTO alerting.series_state (chunk, state, saved_at)"
     " SELECT k.chunk, k.state, now() FROM unnest($1::int4[], $2::bytea[]) AS k (chunk, state)"
     " ON CONFLICT (chunk) DO UPDATE SET state = excluded.state, saved_at = excluded.saved_at";
-// Most chunks of a single alert are there already: that costs half as much.
+// The chunk of a single alert is there already, most of the time.
 constexpr char kSaveAgain[] =
     "UPDATE alerting.series_state SET state = $2, saved_at = now() WHERE chunk = $1";
 constexpr char kClear[] = "DELETE FROM alerting.series_state";
