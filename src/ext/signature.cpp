@@ -25,28 +25,37 @@ const uint8* Unsigned(std::string_view bytes) {
   return reinterpret_cast<const uint8*>(bytes.data());
 }
 
-// PostgreSQL code; ereports when out of memory. Made once for the process, under an owner that is
-// never released: what pg_hmac_create makes belongs to the current one, which there may be none of.
+// Makes a resource owner the current one.
+class OwnerScope {
+ public:
+  explicit OwnerScope(ResourceOwner owner) : outer_(CurrentResourceOwner) {
+    CurrentResourceOwner = owner;
+  }
+  ~OwnerScope() { CurrentResourceOwner = outer_; }
+  OwnerScope(const OwnerScope&) = delete;
+  OwnerScope& operator=(const OwnerScope&) = delete;
+
+ private:
+  ResourceOwner outer_;
+};
+
+// Made once for the process, under an owner that is never released: what pg_hmac_create makes
+// belongs to the current one, and outside of transactions there is none.
 pg_hmac_ctx* HmacContext() {
   static pg_hmac_ctx* context = nullptr;
   if (context != nullptr) return context;
-  ResourceOwner outer = CurrentResourceOwner;
-  PG_TRY();
-  {
-    CurrentResourceOwner = ResourceOwnerCreate(nullptr, "alerting signature");
-    context = pg_hmac_create(PG_SHA256);
+  const OwnerScope owner(
+      pg::Call([] { return ResourceOwnerCreate(nullptr, "alerting signature"); }));
+  context = pg::Call([] { return pg_hmac_create(PG_SHA256); });
+  if (context == nullptr) {
+    pg::Throw([] { ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"))); });
   }
-  PG_FINALLY();
-  { CurrentResourceOwner = outer; }
-  PG_END_TRY();
-  if (context == nullptr) ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
   return context;
 }
 
 // PostgreSQL code; ereports when the library underneath fails.
-void ComputeHmac(std::string_view key, std::string_view head, std::string_view body,
-                 uint8* digest) {
-  pg_hmac_ctx* context = HmacContext();
+void ComputeHmac(pg_hmac_ctx* context, std::string_view key, std::string_view head,
+                 std::string_view body, uint8* digest) {
   if (pg_hmac_init(context, Unsigned(key), key.size()) < 0 ||
       pg_hmac_update(context, Unsigned(head), head.size()) < 0 ||
       pg_hmac_update(context, Unsigned(body), body.size()) < 0 ||
@@ -112,10 +121,11 @@ std::string NewSecret() {
 std::string Sign(const std::vector<std::string>& keys, std::string_view id, int64_t unix_seconds,
                  std::string_view body) {
   const std::string head = std::string(id) + "." + std::to_string(unix_seconds) + ".";
+  pg_hmac_ctx* context = HmacContext();
   std::string signatures;
   for (const std::string& key : keys) {
     uint8 digest[PG_SHA256_DIGEST_LENGTH];
-    pg::Call([&] { ComputeHmac(key, head, body, digest); });
+    pg::Call([&] { ComputeHmac(context, key, head, body, digest); });
     if (!signatures.empty()) signatures += ' ';
     signatures += "v1," + EncodeBase64(digest, sizeof(digest));
   }
