@@ -44,8 +44,9 @@ class OwnerScope {
 pg_hmac_ctx* HmacContext() {
   static pg_hmac_ctx* context = nullptr;
   if (context != nullptr) return context;
-  const OwnerScope owner(
-      pg::Call([] { return ResourceOwnerCreate(nullptr, "alerting signature"); }));
+  static const ResourceOwner own =
+      pg::Call([] { return ResourceOwnerCreate(nullptr, "alerting signature"); });
+  const OwnerScope scope(own);
   context = pg::Call([] { return pg_hmac_create(PG_SHA256); });
   if (context == nullptr) {
     pg::Throw([] { ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"))); });
