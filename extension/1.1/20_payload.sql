@@ -1,42 +1,18 @@
--- What a webhook receives. SQL-standard bodies: every name is resolved here, once and for all.
+-- What a webhook receives. In C, as the evaluator renders it.
 
 CREATE OR REPLACE FUNCTION alerting.rfc3339(moment timestamptz) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN pg_catalog.to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'alerting_rfc3339';
 
 -- "CPU usage 97.2 % is above 80 %": the line a person reads first.
 CREATE OR REPLACE FUNCTION alerting.condition_summary(
   condition text, threshold float8, duration int, value float8) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE condition
-  WHEN 'CPU_USAGE' THEN 'CPU usage' || coalesce(' ' || round(value::numeric, 1) || ' %', '')
-       || ' is above ' || threshold || ' %' || CASE WHEN duration > 0 THEN ' for ' || duration || ' min' ELSE '' END
-  WHEN 'MEMORY_USAGE' THEN 'memory usage' || coalesce(' ' || round(value::numeric, 1) || ' %', '')
-       || ' is above ' || threshold || ' %' || CASE WHEN duration > 0 THEN ' for ' || duration || ' min' ELSE '' END
-  WHEN 'CONTAINER_DOWN' THEN 'container is down' || CASE WHEN duration > 0 THEN ' for ' || duration || ' min' ELSE '' END
-  WHEN 'RESTART_LOOP' THEN coalesce(round(value::numeric, 1) ::float8 || ' ', '') || 'restarts in ' || duration || ' min'
-  ELSE condition END;
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'alerting_condition_summary';
 
 CREATE OR REPLACE FUNCTION alerting.firing_payload(
   alert_id text, rule_id text, rule_name text, condition text, threshold float8, duration int,
   container_id text, container_name text, organization_id text, organization_name text,
   started_at timestamptz, fired_at timestamptz, value float8) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN jsonb_build_object(
-  'type', 'alert.firing',
-  'timestamp', alerting.rfc3339(fired_at),
-  'data', jsonb_build_object(
-    'alert', jsonb_build_object(
-      'id', alert_id, 'ruleId', rule_id, 'containerId', container_id, 'status', 'FIRING',
-      'startedAt', alerting.rfc3339(started_at), 'firedAt', alerting.rfc3339(fired_at), 'resolvedAt', NULL,
-      -- JSON knows neither NaN nor Infinity.
-      'value', CASE WHEN value > '-Infinity' AND value < 'Infinity' THEN value END, 'resolveReason', NULL),
-    'rule', jsonb_build_object(
-      'id', rule_id, 'name', rule_name, 'condition', condition, 'threshold', threshold, 'duration', duration),
-    'container', jsonb_build_object('id', container_id, 'name', container_name),
-    'organization', jsonb_build_object('id', organization_id, 'name', organization_name),
-    'summary', coalesce(container_name, container_id) || ': ' || alerting.condition_summary(condition, threshold,
-       duration, CASE WHEN value > '-Infinity' AND value < 'Infinity' THEN value END)));
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'alerting_firing_payload';
 
 -- The end of an incident, told with the words of its beginning: who got no FIRING gets no RESOLVED.
 CREATE OR REPLACE FUNCTION alerting.resolved_payload(

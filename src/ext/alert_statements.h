@@ -9,21 +9,25 @@
 
 namespace alerting::ext {
 
-// The rules, then the webhooks that their alerts go to (their organizations beside both, and which
-// version of its row a webhook is), then how many of those webhooks there are, locked or not: a
-// delivery refers to its webhook.
+// The rules with what their alerts' payloads say of them, then the webhooks that these alerts go to
+// (their organizations beside both, and which version of its row a webhook is), then how many of
+// those webhooks there are, locked or not: a delivery refers to its webhook.
 inline constexpr char kLockRules[] =
-    "WITH rule AS MATERIALIZED (SELECT r.id, r.organization_id FROM alerting.alert_rule r"
+    "WITH rule AS MATERIALIZED (SELECT r.id, r.organization_id, r.name, r.condition,"
+    "   r.threshold::float8 AS threshold, r.duration::int4 AS duration FROM alerting.alert_rule r"
     "   WHERE r.id = ANY ($1) FOR KEY SHARE SKIP LOCKED),"
     " webhook AS MATERIALIZED (SELECT w.id, w.organization_id,"
     "   w.xmin::text || w.ctid::text AS version FROM alerting.webhook w"
     "   WHERE w.is_active"
     "   AND w.organization_id IN (SELECT r.organization_id FROM rule r)"
     "   FOR KEY SHARE OF w SKIP LOCKED)"
-    " SELECT r.id, r.organization_id::text, NULL, NULL, NULL::int8 FROM rule r"
-    " UNION ALL SELECT NULL, w.organization_id::text, w.id, w.version, NULL FROM webhook w"
+    " SELECT r.id, r.organization_id::text, NULL, NULL, NULL::int8, r.name, r.condition,"
+    "   r.threshold, r.duration FROM rule r"
+    " UNION ALL SELECT NULL, w.organization_id::text, w.id, w.version, NULL, NULL, NULL, NULL, NULL"
+    "   FROM webhook w"
     " UNION ALL SELECT NULL, NULL, NULL, NULL, (SELECT count(*) FROM alerting.webhook w"
-    "   WHERE w.is_active AND w.organization_id IN (SELECT r.organization_id FROM rule r))";
+    "   WHERE w.is_active AND w.organization_id IN (SELECT r.organization_id FROM rule r)), NULL,"
+    "   NULL, NULL, NULL";
 inline constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
 
 inline constexpr char kFindWebhooks[] =
@@ -34,20 +38,6 @@ inline constexpr char kFindFiring[] =
     "SELECT k.ordinal::int4, a.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
     " AS k (rule_id, container_id, ordinal) JOIN alerting.alert a ON a.rule_id = k.rule_id"
     " AND a.container_id::text = k.container_id AND a.status = 'FIRING'";
-
-// The payload is rendered once per alert, not once per webhook.
-inline constexpr char kRenderFiring[] =
-    "SELECT k.ordinal::int4, alerting.firing_payload(k.alert_id, r.id, r.name, r.condition,"
-    " r.threshold, r.duration, k.container_id, k.container_name, r.organization_id::text,"
-    " k.organization_name, k.started_at, k.fired_at, k.value)"
-    " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],"
-    " $7::timestamptz[], $8::float8[]) WITH ORDINALITY AS k (alert_id, rule_id, container_id,"
-    " container_name, organization_name, started_at, fired_at, value, ordinal)"
-    " JOIN alerting.alert_rule r ON r.id = k.rule_id";
-// The same for one alert, without lists.
-inline constexpr char kRenderOneFiring[] =
-    "SELECT 1, alerting.firing_payload($1, r.id, r.name, r.condition, r.threshold, r.duration,"
-    " $3, $4, r.organization_id::text, $5, $6, $7, $8) FROM alerting.alert_rule r WHERE r.id = $2";
 
 // What is FIRING has no resolved_at, a CHECK says so; asked by status, these statements could go by
 // the index of all that is FIRING.

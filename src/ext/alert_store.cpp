@@ -6,6 +6,7 @@
 
 #include "ext/alert_statements.h"
 #include "ext/cuid.h"
+#include "ext/payload.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -44,8 +45,6 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
       find_webhooks_(kFindWebhooks),
       insert_alerts_(InsertAlertsSql(binding)),
       find_firing_(kFindFiring),
-      render_firing_(kRenderFiring),
-      render_one_firing_(kRenderOneFiring),
       lock_alerts_(kLockAlerts),
       find_alerts_(kFindAlerts),
       lock_resolved_webhooks_(kLockResolvedWebhooks),
@@ -68,6 +67,7 @@ std::vector<WriteResult> AlertStore::Write(std::span<OutgoingTransition* const> 
   handover_ = handover;
   corrections_.clear();
   containers_.clear();
+  rules_.clear();
   webhooks_.clear();
   locked_webhooks_.clear();
   if (!LockTables()) return std::vector<WriteResult>(batch.size(), WriteResult::kLocked);
@@ -163,13 +163,14 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
     if (seen.insert(id).second) ids.push_back(id);
   }
   const pg::Params params = pg::Params().TextArray(ids);
-  std::unordered_map<std::string, std::string> locked;  // with their organizations
   size_t free_count = 0;
   size_t webhook_count = 0;
   const pg::Rows rows = lock_rules_.RunLists(ids.size(), params);
   for (uint64_t row = 0; row < rows.size(); ++row) {
     if (!rows.IsNull(row, 0)) {
-      locked[rows.Text(row, 0)] = rows.Text(row, 1);
+      const auto threshold = rows.IsNull(row, 7) ? std::nullopt : std::optional(rows.Float(row, 7));
+      rules_[rows.Text(row, 0)] = {rows.Text(row, 1), rows.Text(row, 5), rows.Text(row, 6),
+                                   threshold, rows.Int(row, 8)};
     } else if (!rows.IsNull(row, 2)) {
       webhooks_[rows.Text(row, 1)].push_back(rows.Text(row, 2));
       locked_webhooks_.emplace(rows.Text(row, 2), rows.Text(row, 3));
@@ -179,7 +180,7 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
     }
   }
   std::unordered_set<std::string> existing, blocked;
-  if (locked.size() < ids.size()) {
+  if (rules_.size() < ids.size()) {
     existing = FirstColumn(find_rules_.RunLists(ids.size(), params));
   }
   if (free_count < webhook_count) {
@@ -187,11 +188,11 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
   }
   std::erase_if(fires, [&](size_t i) {
     const std::string& id = batch[i]->transition.rule_id;
-    if (locked.contains(id)) return false;
+    if (rules_.contains(id)) return false;
     (*results)[i] = existing.contains(id) ? WriteResult::kLocked : WriteResult::kObsolete;
     return true;
   });
-  fires = LeaveOutMoved(batch, std::move(fires), locked, results);
+  fires = LeaveOutMoved(batch, std::move(fires), results);
   std::erase_if(fires, [&](size_t i) {
     if (!blocked.contains(batch[i]->transition.rule_id)) return false;
     (*results)[i] = WriteResult::kLocked;
@@ -202,14 +203,13 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
 
 // Where the organization comes by an expression, nothing tells when it changes: what it says now
 // decides whether the rule concerns the container at all.
-std::vector<size_t> AlertStore::LeaveOutMoved(
-    std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
-    const std::unordered_map<std::string, std::string>& organizations,
-    std::vector<WriteResult>* results) {
+std::vector<size_t> AlertStore::LeaveOutMoved(std::span<OutgoingTransition* const> batch,
+                                              std::vector<size_t> fires,
+                                              std::vector<WriteResult>* results) {
   std::erase_if(fires, [&](size_t i) {
     const Transition& transition = batch[i]->transition;
     const auto& organization = containers_.at(transition.container_key).organization;
-    if (organization == organizations.at(transition.rule_id)) return false;
+    if (organization == rules_.at(transition.rule_id).organization) return false;
     corrections_.push_back({transition.container_key, true, organization.value_or("")});
     (*results)[i] = WriteResult::kObsolete;
     return true;
@@ -276,60 +276,57 @@ void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
   }
 }
 
-void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
-                               std::span<const size_t> fires,
-                               const std::unordered_map<std::string, std::string>& known_names) {
-  std::vector<std::string> ids, rules, keys;
-  std::vector<std::optional<std::string>> names, organization_names;
-  std::vector<int64_t> started, fired;
-  std::vector<double> values;
-  for (const size_t i : fires) {
-    const Transition& transition = batch[i]->transition;
-    const ContainerInfo& info = containers_[transition.container_key];
-    ids.push_back(batch[i]->alert_id);
-    rules.push_back(transition.rule_id);
-    keys.push_back(KeyText(binding_.key_kind, transition.container_key));
-    names.push_back(info.name);
-    const auto name = known_names.find(info.organization.value_or(""));
-    organization_names.push_back(name == known_names.end() ? std::nullopt
-                                                           : std::optional(name->second));
-    started.push_back(transition.started_at);
-    fired.push_back(transition.fired_at);
-    values.push_back(transition.value);
-  }
-  const pg::Rows rows = ids.size() == 1
-                            ? render_one_firing_.Run(pg::Params()
-                                                         .Text(ids[0])
-                                                         .Text(rules[0])
-                                                         .Text(keys[0])
-                                                         .OptionalText(names[0])
-                                                         .OptionalText(organization_names[0])
-                                                         .Timestamp(started[0])
-                                                         .Timestamp(fired[0])
-                                                         .Float(values[0]))
-                            : render_firing_.RunLists(ids.size(), pg::Params()
-                                                                      .TextArray(ids)
-                                                                      .TextArray(rules)
-                                                                      .TextArray(keys)
-                                                                      .TextArray(names)
-                                                                      .TextArray(organization_names)
-                                                                      .TimestampArray(started)
-                                                                      .TimestampArray(fired)
-                                                                      .FloatArray(values));
-  std::vector<Datum> payloads(fires.size());
-  for (uint64_t row = 0; row < rows.size(); ++row) {
-    bool is_null = false;
-    payloads[static_cast<size_t>(rows.Int(row, 0)) - 1] = rows.Value(row, 1, &is_null);
-  }
+// The payload is rendered once per alert, not once per webhook.
+Datum AlertStore::RenderFiring(const OutgoingTransition& outgoing,
+                               std::optional<std::string_view> organization_name,
+                               MemoryContext memory) const {
+  const Transition& transition = outgoing.transition;
+  const LockedRule& rule = rules_.at(transition.rule_id);
+  const ContainerInfo& container = containers_.at(transition.container_key);
+  const std::string container_id = KeyText(binding_.key_kind, transition.container_key);
+  FiringAlert alert;
+  alert.alert_id = outgoing.alert_id;
+  alert.rule_id = transition.rule_id;
+  alert.rule_name = rule.name;
+  alert.condition = rule.condition;
+  alert.threshold = rule.threshold;
+  alert.duration = rule.duration;
+  alert.container_id = container_id;
+  alert.container_name = container.name;
+  alert.organization_id = rule.organization;
+  alert.organization_name = organization_name;
+  if (transition.started_at != kNoTime) alert.started_at = transition.started_at;
+  if (transition.fired_at != kNoTime) alert.fired_at = transition.fired_at;
+  alert.value = transition.value;
+  return pg::Call([&] {
+    const MemoryContext outer = MemoryContextSwitchTo(memory);
+    const Datum payload = FiringPayload(alert);
+    MemoryContextSwitchTo(outer);
+    return payload;
+  });
+}
+
+void AlertStore::EnqueueFiring(
+    std::span<OutgoingTransition* const> batch, std::span<const size_t> fires,
+    const std::unordered_map<std::string, std::string>& organization_names) {
+  // What rendering leaves behind goes with each piece of a storm, not with its transaction.
+  const MemoryContext memory = pg::Call([] {
+    return AllocSetContextCreate(CurrentMemoryContext, "alerting payloads", ALLOCSET_DEFAULT_SIZES);
+  });
   std::vector<NewDelivery> deliveries;
-  for (size_t k = 0; k < fires.size(); ++k) {
-    if (payloads[k] == Datum{0}) continue;  // its rule is locked, and so is there
-    const auto& organization = containers_[batch[fires[k]]->transition.container_key].organization;
-    for (const std::string& webhook : webhooks_[*organization]) {
-      deliveries.push_back({NewCuid(), webhook, ids[k], payloads[k], true});
+  for (const size_t i : fires) {
+    const std::string& organization =
+        *containers_.at(batch[i]->transition.container_key).organization;
+    const auto found = organization_names.find(organization);
+    std::optional<std::string_view> name;
+    if (found != organization_names.end()) name = found->second;
+    const Datum payload = RenderFiring(*batch[i], name, memory);
+    for (const std::string& webhook : webhooks_[organization]) {
+      deliveries.push_back({NewCuid(), webhook, batch[i]->alert_id, payload, true});
     }
   }
   outbox_.Write("alert.firing", deliveries, locked_webhooks_, handover_);
+  pg::Call([&] { MemoryContextDelete(memory); });
 }
 
 // As jsonb would put it.

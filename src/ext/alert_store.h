@@ -7,8 +7,10 @@
 #ifndef ALERTING_EXT_ALERT_STORE_H_
 #define ALERTING_EXT_ALERT_STORE_H_
 
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -45,6 +47,15 @@ struct ContainerCorrection {
   std::string organization;
 };
 
+// A rule that the transaction has locked against deletion, as its alerts tell of it.
+struct LockedRule {
+  std::string organization;  // the key as text
+  std::string name;
+  std::string condition;
+  std::optional<double> threshold;
+  int32_t duration = 0;  // minutes
+};
+
 class AlertStore {
  public:
   AlertStore(const Binding& binding, ContainerDirectory* directory);
@@ -77,10 +88,8 @@ class AlertStore {
                                      std::vector<size_t> fires, std::vector<WriteResult>* results);
   std::vector<size_t> LockRules(std::span<OutgoingTransition* const> batch,
                                 std::vector<size_t> fires, std::vector<WriteResult>* results);
-  std::vector<size_t> LeaveOutMoved(
-      std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,
-      const std::unordered_map<std::string, std::string>& organizations,
-      std::vector<WriteResult>* results);
+  std::vector<size_t> LeaveOutMoved(std::span<OutgoingTransition* const> batch,
+                                    std::vector<size_t> fires, std::vector<WriteResult>* results);
   bool LockTables();
   // The first column's values; of rows (what, webhook) those whose webhook is not among the locked.
   static std::unordered_set<std::string> FirstColumn(const pg::Rows& rows);
@@ -90,7 +99,9 @@ class AlertStore {
                                    const std::vector<size_t>& fires);
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, std::vector<size_t> fires);
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, std::span<const size_t> fires,
-                     const std::unordered_map<std::string, std::string>& known_names);
+                     const std::unordered_map<std::string, std::string>& organization_names);
+  Datum RenderFiring(const OutgoingTransition& outgoing,
+                     std::optional<std::string_view> organization_name, MemoryContext memory) const;
   void Notify(std::span<OutgoingTransition* const> batch, const std::vector<size_t>& indexes,
               const char* event);
 
@@ -99,6 +110,7 @@ class AlertStore {
   std::vector<ContainerCorrection> corrections_;
   // Of the current Write.
   std::unordered_map<std::string, ContainerInfo> containers_;
+  std::unordered_map<std::string, LockedRule> rules_;
   std::unordered_map<std::string, std::vector<std::string>> webhooks_;  // by organization
   LockedWebhooks locked_webhooks_;
   HandoverWriter* handover_ = nullptr;
@@ -109,8 +121,6 @@ class AlertStore {
   pg::Statement find_webhooks_;
   pg::Statement insert_alerts_;
   pg::Statement find_firing_;
-  pg::Statement render_firing_;
-  pg::Statement render_one_firing_;
   pg::Statement lock_alerts_;
   pg::Statement find_alerts_;
   pg::Statement lock_resolved_webhooks_;
