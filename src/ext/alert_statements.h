@@ -34,11 +34,6 @@ inline constexpr char kFindWebhooks[] =
     "SELECT r.id, w.id FROM alerting.alert_rule r JOIN alerting.webhook w"
     " ON w.organization_id = r.organization_id WHERE w.is_active AND r.id = ANY ($1)";
 
-inline constexpr char kFindFiring[] =
-    "SELECT k.ordinal::int4, a.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
-    " AS k (rule_id, container_id, ordinal) JOIN alerting.alert a ON a.rule_id = k.rule_id"
-    " AND a.container_id::text = k.container_id AND a.status = 'FIRING'";
-
 // What is FIRING has no resolved_at, a CHECK says so; asked by status, these statements could go by
 // the index of all that is FIRING.
 inline constexpr char kLockAlerts[] =
@@ -67,16 +62,6 @@ inline constexpr char kRenderResolved[] =
     " AS k (id, resolved_at, reason, ordinal)"
     " JOIN alerting.delivery f ON f.alert_id = k.id AND f.event = 'alert.firing'"
     " ORDER BY k.ordinal, f.seq";
-
-inline std::string InsertAlertsSql(const Binding& binding) {
-  return "INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at,"
-         " value) SELECT k.id, k.rule_id, k.container_id::" +
-         std::string(KeyTypeName(binding.key_kind)) +
-         ", 'FIRING', k.started_at, k.fired_at, nullif(k.value, 'NaN')"
-         " FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],"
-         " $6::float8[]) AS k (id, rule_id, container_id, started_at, fired_at, value)"
-         " ON CONFLICT DO NOTHING RETURNING id";
-}
 
 inline std::string DeleteOrphansSql(const Binding& binding) {
   return "DELETE FROM alerting.alert WHERE id IN (SELECT id FROM alerting.alert WHERE container_id "

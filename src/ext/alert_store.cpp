@@ -40,11 +40,10 @@ std::unordered_set<std::string> AlertStore::FirstColumn(const pg::Rows& rows) {
 AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
     : binding_(binding),
       directory_(directory),
+      alert_rows_(binding),
       lock_rules_(kLockRules),
       find_rules_(kFindRules),
       find_webhooks_(kFindWebhooks),
-      insert_alerts_(InsertAlertsSql(binding)),
-      find_firing_(kFindFiring),
       lock_alerts_(kLockAlerts),
       find_alerts_(kFindAlerts),
       lock_resolved_webhooks_(kLockResolvedWebhooks),
@@ -217,42 +216,6 @@ std::vector<size_t> AlertStore::LeaveOutMoved(std::span<OutgoingTransition* cons
   return fires;
 }
 
-std::vector<size_t> AlertStore::InsertAlerts(std::span<OutgoingTransition* const> batch,
-                                             const std::vector<size_t>& fires) {
-  std::vector<std::string> ids, rules, containers;
-  std::vector<int64_t> started, fired;
-  std::vector<double> values;
-  for (const size_t i : fires) {
-    const Transition& transition = batch[i]->transition;
-    ids.push_back(batch[i]->alert_id);
-    rules.push_back(transition.rule_id);
-    containers.push_back(KeyText(binding_.key_kind, transition.container_key));
-    started.push_back(transition.started_at);
-    fired.push_back(transition.fired_at);
-    values.push_back(transition.value);
-  }
-  const auto inserted = FirstColumn(insert_alerts_.RunLists(ids.size(), pg::Params()
-                                                                            .TextArray(ids)
-                                                                            .TextArray(rules)
-                                                                            .TextArray(containers)
-                                                                            .TimestampArray(started)
-                                                                            .TimestampArray(fired)
-                                                                            .FloatArray(values)));
-  std::vector<size_t> fresh;
-  for (const size_t i : fires) {
-    if (inserted.contains(batch[i]->alert_id)) fresh.push_back(i);
-  }
-  if (fresh.size() < fires.size()) {
-    const pg::Rows rows =
-        find_firing_.RunLists(rules.size(), pg::Params().TextArray(rules).TextArray(containers));
-    for (uint64_t row = 0; row < rows.size(); ++row) {
-      OutgoingTransition* outgoing = batch[fires[static_cast<size_t>(rows.Int(row, 0)) - 1]];
-      outgoing->alert_id = rows.Text(row, 1);
-    }
-  }
-  return fresh;
-}
-
 void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
                                std::vector<size_t> fires) {
   std::vector<std::string> organizations;
@@ -361,7 +324,7 @@ void AlertStore::WriteFires(std::span<OutgoingTransition* const> batch, std::vec
   const pg::UserScope user(binding_.owner, false);
   fires = LockRules(batch, std::move(fires), results);
   if (fires.empty()) return;
-  const std::vector<size_t> fresh = InsertAlerts(batch, fires);
+  const std::vector<size_t> fresh = alert_rows_.Insert(batch, fires);
   if (fresh.empty()) return;
   EnqueueFiring(batch, fresh);
   Notify(batch, fresh, "alert.firing");

@@ -15,21 +15,15 @@
 #include <unordered_set>
 #include <vector>
 
+#include "ext/alert_rows.h"
 #include "ext/binding.h"
 #include "ext/container_directory.h"
 #include "ext/handover_writer.h"
 #include "ext/outbox.h"
+#include "ext/outgoing_transition.h"
 #include "pg/spi.h"
 
 namespace alerting::ext {
-
-// A transition on its way to the database.
-struct OutgoingTransition {
-  Transition transition;
-  std::string alert_id;
-  int failures = 0;
-  Micros retry_at = kNoTime;
-};
 
 // The rule and container of a transition, as one key.
 std::string PairOf(const Transition& transition);
@@ -95,8 +89,6 @@ class AlertStore {
   static std::unordered_set<std::string> FirstColumn(const pg::Rows& rows);
   static std::unordered_set<std::string> Blocked(const pg::Rows& rows,
                                                  const LockedWebhooks& locked);
-  std::vector<size_t> InsertAlerts(std::span<OutgoingTransition* const> batch,
-                                   const std::vector<size_t>& fires);
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, std::vector<size_t> fires);
   void EnqueueFiring(std::span<OutgoingTransition* const> batch, std::span<const size_t> fires,
                      const std::unordered_map<std::string, std::string>& organization_names);
@@ -115,12 +107,11 @@ class AlertStore {
   LockedWebhooks locked_webhooks_;
   HandoverWriter* handover_ = nullptr;
 
+  AlertRows alert_rows_;
   Outbox outbox_;
   pg::Statement lock_rules_;
   pg::Statement find_rules_;
   pg::Statement find_webhooks_;
-  pg::Statement insert_alerts_;
-  pg::Statement find_firing_;
   pg::Statement lock_alerts_;
   pg::Statement find_alerts_;
   pg::Statement lock_resolved_webhooks_;

@@ -55,18 +55,18 @@ std::array<pg::ColumnValue, kColumns.size()> RowOf(const Outcome& outcome) {
 
 }  // namespace
 
-AttemptLog::AttemptLog() : insert_(kInsert) {}
+AttemptLog::AttemptLog() : plan_(kColumns), insert_(kInsert) {}
 
 void AttemptLog::Write(std::span<const Outcome* const> outcomes) {
   if (outcomes.empty()) return;
   const pg::SettingsScope settings;  // for users' triggers
   const pg::LockedReference delivery = {"delivery_id", OwnTable("delivery"), "id"};
-  pg::TableWriter writer(OwnTable("delivery_attempt"), kColumns, std::span(&delivery, 1));
+  pg::TableWriter writer(&plan_, OwnTable("delivery_attempt"), std::span(&delivery, 1));
   if (!writer.can_write()) {
     WriteByStatement(outcomes);
     return;
   }
-  for (const Outcome* outcome : outcomes) writer.Insert(RowOf(*outcome));
+  for (const Outcome* outcome : outcomes) (void)writer.Insert(RowOf(*outcome));
   writer.Finish();
 }
 

@@ -7,6 +7,7 @@
 
 #include "ext/delivery_outcome.h"
 #include "pg/spi.h"
+#include "pg/table_plan.h"
 
 namespace alerting::ext {
 
@@ -20,6 +21,7 @@ class AttemptLog {
  private:
   void WriteByStatement(std::span<const Outcome* const> outcomes);
 
+  pg::TablePlan plan_;
   pg::Statement insert_;  // where the table asks for one
 };
 

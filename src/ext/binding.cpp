@@ -129,15 +129,6 @@ const Source* Binding::FindSource(uint32_t id) const {
 
 namespace {
 
-std::string Unquoted(const std::string& quoted) {
-  std::string name;
-  for (size_t i = quoted[0] == '"' ? 1 : 0; i < quoted.size(); ++i) {
-    if (quoted[i] == '"') ++i;  // of a doubled one the second, the closing one has none
-    if (i < quoted.size()) name += quoted[i];
-  }
-  return name;
-}
-
 // How a column's values are compared as keys; of a domain that is its base type's way.
 KeyKind KindOfColumn(Oid relation, const std::string& quoted) {
   const std::string name = Unquoted(quoted);
@@ -158,6 +149,15 @@ KeyKind KindOfColumn(Oid relation, const std::string& quoted) {
 }
 
 }  // namespace
+
+std::string Unquoted(const std::string& quoted) {
+  std::string name;
+  for (size_t i = quoted[0] == '"' ? 1 : 0; i < quoted.size(); ++i) {
+    if (quoted[i] == '"') ++i;  // of a doubled one the second, the closing one has none
+    if (i < quoted.size()) name += quoted[i];
+  }
+  return name;
+}
 
 bool HasColumn(Oid relation, const std::string& quoted) {
   if (quoted.empty()) return false;

@@ -67,6 +67,8 @@ extern const char kIsCopySql[];  // $1: this database's OID, $2: the system iden
 
 // nullopt: there is no binding (yet).
 std::optional<Binding> LoadBinding();
+// A name as the catalogs have it, of one that is quoted as PostgreSQL quotes it.
+std::string Unquoted(const std::string& quoted);
 // Whether the table has a column of this name, quoted as PostgreSQL quotes it; not when it is "".
 bool HasColumn(Oid relation, const std::string& quoted);
 // Brings tables of an older version, which a dump has brought, to the present layout. Workers only.

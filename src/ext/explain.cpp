@@ -8,6 +8,7 @@
 
 #include "core/plain_words.h"
 #include "core/saved_state.h"
+#include "ext/container_directory.h"
 #include "ext/rule_arguments.h"
 #include "ext/source_reader.h"
 #include "ext/state_store.h"

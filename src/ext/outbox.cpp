@@ -63,7 +63,7 @@ void WriteRows(pg::TableWriter* writer, const char* event, std::span<const NewDe
                                                     {delivery.alert_id, 0},
                                                     {event, 0},
                                                     {{}, delivery.payload}}};
-    writer->Insert(values);
+    (void)writer->Insert(values);
     if (!handover->wants()) continue;
     HandedDelivery handed;
     const auto webhook = locked.find(delivery.webhook_id);
@@ -84,7 +84,7 @@ void WriteRows(pg::TableWriter* writer, const char* event, std::span<const NewDe
 
 }  // namespace
 
-Outbox::Outbox() : insert_(kInsert) {}
+Outbox::Outbox() : plan_(kColumns), insert_(kInsert) {}
 
 void Outbox::Write(const char* event, std::span<const NewDelivery> deliveries,
                    const LockedWebhooks& locked, HandoverWriter* handover) {
@@ -95,7 +95,7 @@ void Outbox::Write(const char* event, std::span<const NewDelivery> deliveries,
   const bool all_locked = std::all_of(
       deliveries.begin(), deliveries.end(),
       [&](const NewDelivery& delivery) { return locked.contains(delivery.webhook_id); });
-  pg::TableWriter writer(OwnTable("delivery"), kColumns,
+  pg::TableWriter writer(&plan_, OwnTable("delivery"),
                          std::span(&webhook, all_locked ? size_t{1} : size_t{0}));
   if (writer.can_write()) {
     WriteRows(&writer, event, deliveries, locked, handover);

@@ -9,6 +9,7 @@
 
 #include "ext/handover_writer.h"
 #include "pg/spi.h"
+#include "pg/table_plan.h"
 
 namespace alerting::ext {
 
@@ -32,6 +33,7 @@ class Outbox {
              const LockedWebhooks& locked, HandoverWriter* handover);
 
  private:
+  pg::TablePlan plan_;
   pg::Statement insert_;
 };
 

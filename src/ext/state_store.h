@@ -12,7 +12,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "ext/alert_store.h"
+#include "ext/binding.h"
+#include "ext/outgoing_transition.h"
+#include "pg/spi.h"
 
 namespace alerting::ext {
 

@@ -79,6 +79,27 @@ inline void InitSingleRangeTable(EState* state, RangeTblEntry* entry) {
 #endif
 }
 
+// Whether a row like the slot's may be inserted: no unique index holds its key.
+inline bool HasNoConflict(ResultRelInfo* target, TupleTableSlot* slot, EState* state) {
+  ItemPointerData conflict;
+#if PG_VERSION_NUM >= 180000
+  ItemPointerData none;
+  ItemPointerSetInvalid(&none);
+  return ExecCheckIndexConstraints(target, slot, state, &conflict, &none, NIL);
+#else
+  return ExecCheckIndexConstraints(target, slot, state, &conflict, NIL);
+#endif
+}
+
+// The prepared CHECK constraints of a table.
+inline ExprState**& CheckExpressions(ResultRelInfo* target) {
+#if PG_VERSION_NUM >= 180000
+  return target->ri_CheckConstraintExprs;
+#else
+  return target->ri_ConstraintExprs;
+#endif
+}
+
 // Workers connect as the bootstrap superuser and run each statement as its tables' owner.
 inline constexpr uint32 kWorkerConnectFlags = 0;
 

@@ -1,8 +1,6 @@
 // Implements pg/table_writer.h.
 #include "pg/table_writer.h"
 
-#include <algorithm>
-
 namespace alerting::pg {
 
 namespace {
@@ -29,24 +27,22 @@ bool IsCheckOf(const Trigger& trigger, const LockedReference& reference, AttrNum
   return is_it;
 }
 
+// PostgreSQL code.
+Datum TextDatum(std::string_view text) {
+  return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+}
+
 }  // namespace
 
-TableWriter::TableWriter(Oid relation, std::span<const ColumnType> columns,
-                         std::span<const LockedReference> locked) {
-  columns_.reserve(columns.size());
-  bool fits = true;
+TableWriter::TableWriter(TablePlan* plan, Oid relation, std::span<const LockedReference> locked,
+                         OnConflict on_conflict)
+    : plan_(plan), on_conflict_(on_conflict) {
   relation_ = Call([&] { return table_open(relation, RowExclusiveLock); });
-  for (const ColumnType& column : columns) {
-    const AttrNumber number = Call([&] { return get_attnum(relation, column.name); });
-    fits = fits && number != InvalidAttrNumber &&
-           TupleDescAttr(RelationGetDescr(relation_), number - 1)->atttypid == column.type;
-    columns_.push_back({number, column.type == TEXTOID});
-  }
-  can_write_ = fits && TakesPlainRows();
+  plan_->Prepare(relation_);
+  can_write_ = plan_->fits_ && TakesPlainRows();
   if (can_write_) {
     Begin();
     for (const LockedReference& reference : locked) LeaveOutCheck(reference);
-    AddDefaults();
   } else {
     Call([&] { table_close(relation_, NoLock); });
   }
@@ -57,14 +53,17 @@ bool TableWriter::TakesPlainRows() const {
     return false;
   const TriggerDesc* triggers = relation_->trigdesc;
   if (triggers != nullptr && triggers->trig_insert_new_table) return false;
+  // Whether there is a conflict is known of a row as they leave it.
+  if (on_conflict_ == OnConflict::kLeaveOut && may_change_rows()) return false;
   return Call([&] {
     return check_enable_rls(RelationGetRelid(relation_), InvalidOid, true) != RLS_ENABLED;
   });
 }
 
 void TableWriter::Begin() {
+  state_ = plan_->NewState();
   Call([&] {
-    state_ = CreateExecutorState();
+    MemoryContext outer = MemoryContextSwitchTo(state_->es_query_cxt);
     RangeTblEntry* entry = makeNode(RangeTblEntry);
     entry->rtekind = RTE_RELATION;
     entry->relid = RelationGetRelid(relation_);
@@ -77,7 +76,11 @@ void TableWriter::Begin() {
     state_->es_opened_result_relations = lappend(state_->es_opened_result_relations, target_);
     slot_ = ExecInitExtraTupleSlot(state_, RelationGetDescr(relation_),
                                    table_slot_callbacks(relation_));
-    ExecOpenIndices(target_, false);
+    ExecOpenIndices(target_, on_conflict_ == OnConflict::kLeaveOut);
+    MemoryContextSwitchTo(outer);
+  });
+  plan_->Lend(target_);
+  Call([&] {
     AfterTriggerBeginQuery();
     ExecBSInsertTriggers(state_, target_);
   });
@@ -98,54 +101,41 @@ void TableWriter::LeaveOutCheck(const LockedReference& reference) {
   });
 }
 
-void TableWriter::AddDefaults() {
-  const TupleDesc descriptor = RelationGetDescr(relation_);
-  for (AttrNumber number = 1; number <= descriptor->natts; ++number) {
-    const Form_pg_attribute column = TupleDescAttr(descriptor, number - 1);
-    if (column->attisdropped || column->attgenerated != '\0') continue;
-    if (std::any_of(columns_.begin(), columns_.end(),
-                    [&](const Column& given) { return given.number == number; })) {
-      continue;
-    }
-    ExprState* expression = Call([&]() -> ExprState* {
-      MemoryContext outer = MemoryContextSwitchTo(state_->es_query_cxt);
-      Expr* value = reinterpret_cast<Expr*>(build_column_default(relation_, number));
-      ExprState* prepared =
-          value == nullptr ? nullptr : ExecInitExpr(expression_planner(value), nullptr);
-      MemoryContextSwitchTo(outer);
-      return prepared;
-    });
-    if (expression != nullptr) defaults_.push_back({number, expression});
-  }
-}
-
-void TableWriter::Insert(std::span<const ColumnValue> values) {
-  const std::span<const Column> columns = columns_;
-  const std::span<const Default> defaults = defaults_;
-  Call([&] {
+bool TableWriter::Insert(std::span<const ColumnValue> values) {
+  const std::span<const TablePlan::Column> columns = plan_->columns_;
+  const std::span<const TablePlan::Default> defaults = plan_->defaults_;
+  const bool is_written = Call([&] {
     ExprContext* context = GetPerTupleExprContext(state_);
     MemoryContext outer = MemoryContextSwitchTo(context->ecxt_per_tuple_memory);
     ExecClearTuple(slot_);
     memset(slot_->tts_isnull, true, sizeof(bool) * slot_->tts_tupleDescriptor->natts);
     for (size_t i = 0; i < values.size(); ++i) {
       if (values[i].is_null) continue;
-      const std::string_view text = values[i].text;
-      const int place = columns[i].number - 1;
-      slot_->tts_values[place] = columns[i].is_text
-                                     ? PointerGetDatum(cstring_to_text_with_len(
-                                           text.data(), static_cast<int>(text.size())))
-                                     : values[i].datum;
-      slot_->tts_isnull[place] = false;
+      const TablePlan::Column& column = columns[i];
+      Datum value = values[i].datum;
+      if (column.form == TablePlan::Form::kText) {
+        value = TextDatum(values[i].text);
+      } else if (column.form == TablePlan::Form::kInput) {
+        char* text = pnstrdup(values[i].text.data(), values[i].text.size());
+        value = OidInputFunctionCall(column.input, text, column.parameter, column.modifier);
+      }
+      slot_->tts_values[column.number - 1] = value;
+      slot_->tts_isnull[column.number - 1] = false;
     }
-    for (const Default& one : defaults) {
+    for (const TablePlan::Default& one : defaults) {
       slot_->tts_values[one.column - 1] =
           ExecEvalExpr(one.expression, context, &slot_->tts_isnull[one.column - 1]);
     }
     ExecStoreVirtualTuple(slot_);
-    ExecSimpleRelationInsert(target_, state_, slot_);
+    const bool is_free =
+        on_conflict_ == OnConflict::kError || HasNoConflict(target_, slot_, state_);
+    if (is_free) ExecSimpleRelationInsert(target_, state_, slot_);
     MemoryContextSwitchTo(outer);
     ResetPerTupleExprContext(state_);
+    return is_free;
   });
+  has_written_ = has_written_ || is_written;
+  return is_written;
 }
 
 Datum TableWriter::Written(const char* column, bool* is_null) const {
@@ -160,7 +150,9 @@ void TableWriter::Finish() {
     AfterTriggerEndQuery(state_);
     ExecCloseIndices(target_);
     ExecResetTupleTable(state_->es_tupleTable, false);
-    FreeExecutorState(state_);
+  });
+  plan_->TakeBack(state_, target_, has_written_);
+  Call([&] {
     table_close(relation_, NoLock);
     CommandCounterIncrement();  // what follows sees the rows
   });

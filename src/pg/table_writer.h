@@ -6,16 +6,10 @@
 
 #include <span>
 #include <string_view>
-#include <vector>
 
-#include "pg/guard.h"
+#include "pg/table_plan.h"
 
 namespace alerting::pg {
-
-struct ColumnType {
-  const char* name;
-  Oid type;
-};
 
 // A foreign key whose rows the caller has locked against deletion in this transaction, which is all
 // that its check would do, row by row.
@@ -26,29 +20,33 @@ struct LockedReference {
 };
 
 struct ColumnValue {
-  std::string_view text = {};  // of a column of type text
+  std::string_view text = {};  // of a column of type text, or of any type
   Datum datum = 0;             // of any other
   bool is_null = false;
 };
 
+enum class OnConflict : uint8_t { kError, kLeaveOut };
+
 class TableWriter {
  public:
-  // `columns`: those that Insert() is given; the others have their defaults.
+  // `plan`: of this table, and of the columns that Insert() is given; it outlives the writer.
   // After an error the transaction has to be aborted; so has one that is left before Finish().
-  TableWriter(Oid relation, std::span<const ColumnType> columns,
-              std::span<const LockedReference> locked);
+  TableWriter(TablePlan* plan, Oid relation, std::span<const LockedReference> locked,
+              OnConflict on_conflict = OnConflict::kError);
   TableWriter(const TableWriter&) = delete;
   TableWriter& operator=(const TableWriter&) = delete;
 
   // False where only a statement does all that the table asks for: rules, row security, triggers
-  // that see all new rows at once, columns of other types; nothing may be inserted then.
+  // that see all new rows at once, columns of other types, and with kLeaveOut triggers that may
+  // change a row; nothing may be inserted then.
   bool can_write() const { return can_write_; }
   // Whether triggers may change a row before it is written.
   bool may_change_rows() const {
     return relation_->trigdesc && relation_->trigdesc->trig_insert_before_row;
   }
-  // One value for each column.
-  void Insert(std::span<const ColumnValue> values);
+  // One value for each column. False: a unique index has the row's key already, and it is left out
+  // (what others insert in the very moment is an error even so).
+  bool Insert(std::span<const ColumnValue> values);
   // What the row inserted last has in a column that exists.
   Datum Written(const char* column, bool* is_null) const;
   ItemPointerData WrittenPlace() const { return slot_->tts_tid; }
@@ -59,20 +57,12 @@ class TableWriter {
   bool TakesPlainRows() const;
   void Begin();
   void LeaveOutCheck(const LockedReference& reference);
-  void AddDefaults();
 
+  TablePlan* const plan_;
+  const OnConflict on_conflict_;
   Relation relation_ = nullptr;
   bool can_write_ = false;
-  struct Column {
-    AttrNumber number;
-    bool is_text;
-  };
-  std::vector<Column> columns_;
-  struct Default {
-    AttrNumber column;
-    ExprState* expression;
-  };
-  std::vector<Default> defaults_;
+  bool has_written_ = false;
   EState* state_ = nullptr;
   ResultRelInfo* target_ = nullptr;
   TupleTableSlot* slot_ = nullptr;

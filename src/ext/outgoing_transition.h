@@ -1,0 +1,20 @@
+// A transition on its way to the database.
+#ifndef ALERTING_EXT_OUTGOING_TRANSITION_H_
+#define ALERTING_EXT_OUTGOING_TRANSITION_H_
+
+#include <string>
+
+#include "core/engine.h"
+
+namespace alerting::ext {
+
+struct OutgoingTransition {
+  Transition transition;
+  std::string alert_id;
+  int failures = 0;
+  Micros retry_at = kNoTime;
+};
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_OUTGOING_TRANSITION_H_

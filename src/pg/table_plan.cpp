@@ -1,0 +1,147 @@
+// Implements pg/table_plan.h.
+#include "pg/table_plan.h"
+
+#include <algorithm>
+
+namespace alerting::pg {
+
+namespace {
+
+std::vector<TablePlan*> plans;  // all of the process
+
+}  // namespace
+
+void TablePlan::OnChange(Oid relation) noexcept {
+  for (TablePlan* plan : plans) {
+    const bool is_concerned = relation == InvalidOid || relation == plan->relation_;
+    plan->stale_ = plan->stale_ || is_concerned;
+  }
+}
+
+TablePlan::TablePlan(std::span<const ColumnType> columns) : wanted_(columns) {
+  static bool registered = false;
+  plans.push_back(this);
+  context_ = Call([] {
+    return AllocSetContextCreate(TopMemoryContext, "alerting table plan", ALLOCSET_SMALL_SIZES);
+  });
+  if (std::exchange(registered, true)) return;
+  Call([] {
+    CacheRegisterRelcacheCallback([](Datum, Oid relation) { OnChange(relation); }, Datum{0});
+    // What expressions are made of.
+    for (const int cache : {PROCOID, TYPEOID, CONSTROID, OPEROID}) {
+      CacheRegisterSyscacheCallback(
+          cache, [](Datum, int, uint32) { OnChange(InvalidOid); }, Datum{0});
+    }
+  });
+}
+
+TablePlan::~TablePlan() {
+  std::erase(plans, this);
+  MemoryContextDelete(context_);
+}
+
+void TablePlan::Prepare(Relation table) {
+  if (!stale_ && relation_ == RelationGetRelid(table)) return;
+  // First: what changes meanwhile makes it stale again.
+  stale_ = false;
+  relation_ = RelationGetRelid(table);
+  columns_.clear();
+  defaults_.clear();
+  state_ = nullptr;
+  is_kept_ = false;
+  checks_ = nullptr;
+  predicates_.clear();
+  Call([&] { MemoryContextReset(context_); });
+  try {
+    fits_ = std::all_of(wanted_.begin(), wanted_.end(),
+                        [&](const ColumnType& column) { return FindColumn(table, column); });
+    if (fits_) AddDefaults(table);
+  } catch (...) {
+    stale_ = true;
+    throw;
+  }
+}
+
+bool TablePlan::FindColumn(Relation table, const ColumnType& wanted) {
+  const AttrNumber number = Call([&] { return get_attnum(RelationGetRelid(table), wanted.name); });
+  if (number <= 0) return false;
+  const Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), number - 1);
+  Column column = {number, Form::kDatum, InvalidOid, InvalidOid, attribute->atttypmod};
+  if (wanted.type == InvalidOid) {
+    column.form = Form::kInput;
+    Call([&] { getTypeInputInfo(attribute->atttypid, &column.input, &column.parameter); });
+  } else if (attribute->atttypid != wanted.type) {
+    return false;
+  } else if (wanted.type == TEXTOID) {
+    column.form = Form::kText;
+  }
+  columns_.push_back(column);
+  return true;
+}
+
+void TablePlan::AddDefaults(Relation table) {
+  const TupleDesc descriptor = RelationGetDescr(table);
+  for (AttrNumber number = 1; number <= descriptor->natts; ++number) {
+    const Form_pg_attribute attribute = TupleDescAttr(descriptor, number - 1);
+    if (attribute->attisdropped || attribute->attgenerated != '\0') continue;
+    if (std::any_of(columns_.begin(), columns_.end(),
+                    [&](const Column& given) { return given.number == number; })) {
+      continue;
+    }
+    ExprState* expression = Call([&]() -> ExprState* {
+      MemoryContext outer = MemoryContextSwitchTo(context_);
+      Expr* value = reinterpret_cast<Expr*>(build_column_default(table, number));
+      ExprState* prepared =
+          value == nullptr ? nullptr : ExecInitExpr(expression_planner(value), nullptr);
+      MemoryContextSwitchTo(outer);
+      return prepared;
+    });
+    if (expression != nullptr) defaults_.push_back({number, expression});
+  }
+}
+
+EState* TablePlan::NewState() {
+  return Call([&] {
+    if (is_kept_) return CreateExecutorState();
+    // An error may have left one.
+    if (state_ != nullptr) MemoryContextDelete(state_->es_query_cxt);
+    state_ = nullptr;
+    MemoryContext outer = MemoryContextSwitchTo(context_);
+    state_ = CreateExecutorState();
+    MemoryContextSwitchTo(outer);
+    return state_;
+  });
+}
+
+// The executor prepares what it does not find prepared.
+void TablePlan::Lend(ResultRelInfo* target) const {
+  if (!is_kept_) return;
+  CheckExpressions(target) = checks_;
+  for (int i = 0; i < target->ri_NumIndices; ++i) {
+    const Oid index = RelationGetRelid(target->ri_IndexRelationDescs[i]);
+    const auto known = std::find_if(predicates_.begin(), predicates_.end(),
+                                    [&](const Predicate& one) { return one.index == index; });
+    if (known != predicates_.end()) {
+      target->ri_IndexRelationInfo[i]->ii_PredicateState = known->expression;
+    }
+  }
+}
+
+void TablePlan::TakeBack(EState* state, ResultRelInfo* target, bool has_written) {
+  if (state != state_) {
+    Call([&] { FreeExecutorState(state); });
+    return;
+  }
+  // Without a row nothing has been prepared.
+  if (!has_written) return;
+  checks_ = CheckExpressions(target);
+  for (int i = 0; i < target->ri_NumIndices; ++i) {
+    const IndexInfo* info = target->ri_IndexRelationInfo[i];
+    if (info->ii_PredicateState == nullptr) continue;
+    predicates_.push_back(
+        {RelationGetRelid(target->ri_IndexRelationDescs[i]), info->ii_PredicateState});
+  }
+  is_kept_ = true;
+}
+
+}  // namespace alerting::pg

@@ -1,0 +1,77 @@
+// What pg/table_writer.h finds out about a table before it writes, kept from one transaction to the
+// next until the table changes: to prepare defaults, checks and the predicates of indexes costs as
+// much as to write a row. Any process.
+#ifndef ALERTING_PG_TABLE_PLAN_H_
+#define ALERTING_PG_TABLE_PLAN_H_
+
+#include <span>
+#include <vector>
+
+#include "pg/guard.h"
+
+namespace alerting::pg {
+
+struct ColumnType {
+  const char* name;
+  Oid type;  // InvalidOid: any, and its values are given as text
+};
+
+class TablePlan {
+ public:
+  // `columns`: those that the writer is given; they outlive the plan. The others have their
+  // defaults.
+  explicit TablePlan(std::span<const ColumnType> columns);
+  ~TablePlan();
+  TablePlan(const TablePlan&) = delete;
+  TablePlan& operator=(const TablePlan&) = delete;
+
+ private:
+  friend class TableWriter;
+
+  enum class Form : uint8_t { kDatum, kText, kInput };
+  struct Column {
+    AttrNumber number;
+    Form form;
+    // Of kInput: the type's input function, with its parameter and modifier.
+    Oid input;
+    Oid parameter;
+    int32 modifier;
+  };
+  struct Default {
+    AttrNumber column;
+    ExprState* expression;
+  };
+  struct Predicate {
+    Oid index;
+    ExprState* expression;
+  };
+
+  static void OnChange(Oid relation) noexcept;
+
+  // Makes this the plan of the open table as it is now, if it is not.
+  void Prepare(Relation table);
+  bool FindColumn(Relation table, const ColumnType& wanted);
+  void AddDefaults(Relation table);
+
+  // The executor's state for a writer: the first one's stays, for what is prepared in it.
+  EState* NewState();
+  void Lend(ResultRelInfo* target) const;
+  // The writer is done with the state.
+  void TakeBack(EState* state, ResultRelInfo* target, bool has_written);
+
+  const std::span<const ColumnType> wanted_;
+  Oid relation_ = InvalidOid;
+  bool stale_ = true;
+  bool fits_ = false;  // the columns are there, of the types wanted
+  MemoryContext context_;
+  std::vector<Column> columns_;
+  std::vector<Default> defaults_;
+  EState* state_ = nullptr;  // the one that stays
+  bool is_kept_ = false;     // and has what follows
+  ExprState** checks_ = nullptr;
+  std::vector<Predicate> predicates_;
+};
+
+}  // namespace alerting::pg
+
+#endif  // ALERTING_PG_TABLE_PLAN_H_
