@@ -176,6 +176,7 @@ void Evaluator::CollectTransitions() {
 
 void Evaluator::WriteOutbox(Micros now) {
   if (!outbox_.empty()) ALERTING_FREEZE_POINT("judged");
+  told_.clear();
   // Pairs whose earlier transition waits: their later ones wait behind it.
   std::unordered_set<std::string> waiting;
   std::unordered_set<std::string> firing;  // pairs with a kFire in the batch
@@ -261,8 +262,9 @@ void Evaluator::PutOff(const Batch& batch, const pg::Error& error) {
     ++outgoing->failures;
     outgoing->retry_at = now + pause;
   }
-  if (locked || !is_new) return;
   const std::string problem = error.what();
+  if (locked || !is_new || problem == told_) return;
+  told_ = problem;
   pg::Call([&] {
     ereport(LOG, (errcode(state),
                   errmsg("alerting: %zu alerts, the first of rule \"%s\", could not be written: %s",

@@ -8,7 +8,7 @@ use DeliveryTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('restart', conf => [ "alerting.delivery_timeout = '5s'", 'restart_after_crash = on' ]);
+my $node = new_node('restart', conf => [ "alerting.delivery_timeout = '1min'", 'restart_after_crash = on' ]);
 my $receiver = start_receiver('restart');
 my $sender = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'alerting sender' AND datname = 'postgres'";
 

@@ -13,26 +13,26 @@ my $receiver = start_receiver('locks');
 webhook($node, 'ok', $receiver->url('/ok'));
 
 # --- a locked delivery ------------------------------------------------------------------------------
-webhook($node, 'slow', $receiver->url('/slow/0.5'));
+webhook($node, 'slow', $receiver->url('/slow/2'));
 my $id = deliver($node, 'slow');
 my $locker = $node->background_psql('postgres');
 $locker->query_safe("BEGIN; SELECT 1 FROM alerting.delivery WHERE id = '$id' FOR UPDATE");
-ok(wait_until(sub { $receiver->requests('/slow/0.5') == 1 }), 'a locked delivery is sent');
+ok(wait_until(sub { $receiver->requests('/slow/2') == 1 }), 'a locked delivery is sent');
 deliver($node, 'ok', count => 5);
 is(wait_settled($node, 'ok'), join("\n", ('DELIVERED 1 200') x 5), 'others are recorded meanwhile');
 is(settled($node, 'slow'), 'PENDING 0', 'the locked one is not, yet');
 $locker->query_safe('COMMIT');
 is(wait_settled($node, 'slow'), 'DELIVERED 1 200', 'it is when the lock is gone');
-is(scalar $receiver->requests('/slow/0.5'), 1, 'and was sent once');
+is(scalar $receiver->requests('/slow/2'), 1, 'and was sent once');
 
 # --- rows that lie elsewhere when the answer comes ------------------------------------------------------
 $id = deliver($node, 'slow');
 $locker->query_safe("BEGIN; UPDATE alerting.delivery SET payload = payload || '{\"more\": 1}' WHERE id = '$id'");
-ok(wait_until(sub { $receiver->requests('/slow/0.5') == 2 }), 'a delivery that is being updated is sent');
+ok(wait_until(sub { $receiver->requests('/slow/2') == 2 }), 'a delivery that is being updated is sent');
 $locker->query_safe('COMMIT');
 is(wait_settled($node, 'slow'), join("\n", ('DELIVERED 1 200') x 2), 'and recorded afterwards');
 deliver($node, 'slow');
-ok(wait_until(sub { $receiver->requests('/slow/0.5') == 3 }), 'a request is under way');
+ok(wait_until(sub { $receiver->requests('/slow/2') == 3 }), 'a request is under way');
 $node->safe_psql('postgres', 'VACUUM FULL alerting.delivery');
 is(wait_settled($node, 'slow'), join("\n", ('DELIVERED 1 200') x 3), 'it is recorded though the table was rewritten');
 is($node->safe_psql('postgres', q{SELECT count(DISTINCT d.id), count(*) FROM alerting.delivery d JOIN alerting.delivery_attempt a ON a.delivery_id = d.id WHERE webhook_id = 'slow'}),
@@ -40,7 +40,7 @@ is($node->safe_psql('postgres', q{SELECT count(DISTINCT d.id), count(*) FROM ale
 
 # --- a delivery deleted under way ---------------------------------------------------------------------
 deliver($node, 'slow');
-ok(wait_until(sub { $receiver->requests('/slow/0.5') == 4 }), 'a request is under way');
+ok(wait_until(sub { $receiver->requests('/slow/2') == 4 }), 'a request is under way');
 $node->safe_psql('postgres', q{DELETE FROM alerting.webhook WHERE id = 'slow'});
 deliver($node, 'ok');
 is($node->safe_psql('postgres', q{SELECT alerting.flush('10s', deliveries => true)}), 't', 'its webhook may go meanwhile');
@@ -92,7 +92,7 @@ like(wait_settled($node, 'ok'), qr/^(DELIVERED 1 200\n?)+$/, 'a poisoned row hol
 $node->safe_psql('postgres', 'DROP TRIGGER poison ON alerting.delivery');
 
 # --- changes count at once --------------------------------------------------------------------------------
-webhook($node, 'moved', $receiver->url('/status/500'), retry_schedule => "'{300 milliseconds,300 milliseconds}'");
+webhook($node, 'moved', $receiver->url('/status/500'), retry_schedule => "'{2 seconds,2 seconds}'");
 deliver($node, 'moved');
 ok(wait_until(sub { $receiver->requests('/status/500') >= 1 }), 'failing');
 $node->safe_psql('postgres', q{UPDATE alerting.webhook SET url = '} . $receiver->url('/moved') . q{' WHERE id = 'moved'});

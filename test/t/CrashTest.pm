@@ -245,6 +245,8 @@ sub check
 {
 	my ($self, $name) = @_;
 	my ($node, $receiver) = @$self{qw(node receiver)};
+	# A slow machine has had little done meanwhile.
+	ok(wait_until(sub { $self->keep_loading; sql($node, 'postgres', 'SELECT count(*) FROM alerting.alert') > 100 }), "$name: there are alerts enough");
 	ok($self->stop_load, "$name: the load has ended");
 	$self->decide_prepared;
 	note $self->kills;
