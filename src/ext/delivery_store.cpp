@@ -54,7 +54,7 @@ const char DeliveryStore::kFindPendingSql[] =
 
 // Claims are told apart by hash: an array's <> ALL would compare each row with each claim.
 const char DeliveryStore::kFetchSql[] =
-    "SELECT d.id, d.webhook_id, CASE WHEN d.next_attempt_at <= $6 THEN d.payload::text END,"
+    "SELECT d.id, d.webhook_id, CASE WHEN d.next_attempt_at <= $6 THEN d.payload END,"
     "  d.attempts, d.next_attempt_at, f.next_attempt_at, d.seq,"
     "  d.event = 'alert.firing' AND EXISTS (SELECT FROM alerting.delivery o"
     "    WHERE o.alert_id = d.alert_id AND o.webhook_id = d.webhook_id AND o.event = "

@@ -18,6 +18,19 @@ Datum MakeBytes(std::string_view value) { return MakeText(value); }  // text and
 
 constexpr size_t kLongestShortList = 32;
 
+// Where a text or bytea lies; nullptr: NULL. PostgreSQL code.
+struct View {
+  const char* data = nullptr;
+  size_t size = 0;
+};
+View ViewBytes(const SPITupleTable* table, uint64_t row, int column) {
+  bool is_null = false;
+  const Datum value = SPI_getbinval(table->vals[row], table->tupdesc, column + 1, &is_null);
+  if (is_null) return {};
+  const varlena* bytes = PG_DETOAST_DATUM_PACKED(value);
+  return {VARDATA_ANY(bytes), static_cast<size_t>(VARSIZE_ANY_EXHDR(bytes))};
+}
+
 // A plan that is kept may have been made while the tables were small or empty, and goes on while
 // they grow: in the workers it goes by index scans and nested loops. (Sessions of users keep their
 // settings: what is disabled makes a plan dear, and a dear one is compiled.) The variables are set
@@ -188,11 +201,16 @@ bool Rows::IsNull(uint64_t row, int column) const {
 }
 
 std::optional<std::string> Rows::OptionalText(uint64_t row, int column) const {
-  // SPI_getvalue calls the type's output function; the string lives in the SPI context.
-  const char* text =
-      Call([&] { return SPI_getvalue(table_->vals[row], table_->tupdesc, column + 1); });
-  if (text == nullptr) return std::nullopt;
-  return std::string(text);
+  const View view = Call([&] {
+    if (SPI_gettypeid(table_->tupdesc, column + 1) == TEXTOID) {
+      return ViewBytes(table_, row, column);
+    }
+    // SPI_getvalue calls the type's output function; the string lives in the SPI context.
+    const char* text = SPI_getvalue(table_->vals[row], table_->tupdesc, column + 1);
+    return View{text, text == nullptr ? 0 : strlen(text)};
+  });
+  if (view.data == nullptr) return std::nullopt;
+  return std::string(view.data, view.size);
 }
 
 std::string Rows::Text(uint64_t row, int column) const {
@@ -200,18 +218,8 @@ std::string Rows::Text(uint64_t row, int column) const {
 }
 
 std::string Rows::Bytes(uint64_t row, int column) const {
-  struct View {
-    const char* data;
-    size_t size;
-  };
-  const View view = Call([&] {
-    bool is_null = false;
-    const Datum value = SPI_getbinval(table_->vals[row], table_->tupdesc, column + 1, &is_null);
-    if (is_null) return View{"", 0};
-    bytea* bytes = DatumGetByteaPP(value);
-    return View{VARDATA_ANY(bytes), static_cast<size_t>(VARSIZE_ANY_EXHDR(bytes))};
-  });
-  return std::string(view.data, view.size);
+  const View view = Call([&] { return ViewBytes(table_, row, column); });
+  return std::string(view.data == nullptr ? "" : view.data, view.size);
 }
 
 int32_t Rows::Int(uint64_t row, int column) const {
