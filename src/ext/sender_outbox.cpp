@@ -136,11 +136,13 @@ void Sender::RecordOutcomes(Results* results) {
 void Sender::ApplyResults(const Results& results) {
   const Micros now = GetCurrentTimestamp();
   not_before_ = kNoTime;
-  const std::unordered_set<std::string> settled(results.settled.begin(), results.settled.end());
+  const bool all_settled = results.settled.size() == results.recorded;
+  std::unordered_set<std::string_view> settled;
+  if (!all_settled) settled.insert(results.settled.begin(), results.settled.end());
   for (size_t i = 0; i < results.recorded; ++i) {
     Outcome outcome = std::move(outcomes_.front());
     outcomes_.pop_front();
-    if (settled.contains(outcome.delivery_id)) {
+    if (all_settled || settled.contains(outcome.delivery_id)) {
       SettleOutcome(outcome);
     } else {
       stuck_.push_back({std::move(outcome), AddTime(now, kLockedPause)});
