@@ -1,6 +1,8 @@
 // The sender's requests: which may start, and what their answers mean. See ext/sender.h.
 #include "ext/sender.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 
 #include "core/retry_after.h"
@@ -37,6 +39,16 @@ AddressPolicy PolicyOf(const std::string& networks) {
 
 std::string SettingText(const char* value) { return value == nullptr ? "" : value; }
 
+// Each transaction takes some 100 kB and gives them back: unless they stay with the process, the
+// kernel takes their pages back each time and the next transaction touches new ones.
+void KeepFreedMemory() {
+#ifdef M_TRIM_THRESHOLD
+  constexpr int kKept = 8 * 1024 * 1024;
+  mallopt(M_TRIM_THRESHOLD, kKept);
+  mallopt(M_MMAP_THRESHOLD, kKept);
+#endif
+}
+
 // The client of this process, whose thread has to end before the process exits: also by FATAL,
 // which runs no destructors.
 constinit net::ThreadedClient* client_of_process = nullptr;
@@ -51,6 +63,7 @@ Sender::Sender(pg::DatabaseSlot* slot)
     : slot_(slot),
       networks_(SettingText(pg::guc_allowed_networks)),
       random_(static_cast<unsigned>(GetCurrentTimestamp()) ^ static_cast<unsigned>(MyProcPid)) {
+  KeepFreedMemory();
   net::ClientOptions options;
   options.policy = PolicyOf(networks_);
   options.tls = tls_ = TlsSettings();
