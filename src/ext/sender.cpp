@@ -169,6 +169,7 @@ bool Sender::MayStart(const WebhookQueue& queue, Micros now, Unproven* unproven)
 }
 
 void Sender::StartReady() {
+  HandOverRequests();  // which an error kept from it
   if (held_ || turns_.empty()) return;
   const Micros now = GetCurrentTimestamp();
   const auto most = static_cast<size_t>(pg::guc_max_concurrent_deliveries);
@@ -182,9 +183,17 @@ void Sender::StartReady() {
       continue;
     }
     StartRequest(queue, now);
+    if (made_.size() >= kStartedAtOnce) HandOverRequests();
     if (!queue->ready.empty()) turns_.Add(queue->organization, queue);
   }
   for (WebhookQueue* queue : waiting) turns_.Add(queue->organization, queue);
+  HandOverRequests();
+}
+
+void Sender::HandOverRequests() {
+  if (made_.empty()) return;
+  ALERTING_FREEZE_POINT("sending");
+  client_->Start(&made_);
 }
 
 void Sender::StartRequest(WebhookQueue* queue, Micros now) {
@@ -210,8 +219,7 @@ void Sender::StartRequest(WebhookQueue* queue, Micros now) {
   delivery.body.clear();
   queue->rate.Take(now);
   in_flight_.emplace(request.tag, Attempt{std::move(delivery), queue, queue->endpoint.Start(now)});
-  ALERTING_FREEZE_POINT("sending");
-  client_->Start(std::move(request));
+  made_.push_back(std::move(request));
 }
 
 void Sender::CollectResponses() {
@@ -229,7 +237,7 @@ void Sender::CollectResponses() {
 void Sender::TakeResponse(const net::Response& response) {
   const auto found = in_flight_.find(response.tag);
   if (found == in_flight_.end()) return;
-  const Attempt attempt = std::move(found->second);
+  Attempt attempt = std::move(found->second);
   in_flight_.erase(found);
   WebhookQueue* queue = attempt.queue;
   const Micros now = GetCurrentTimestamp();
@@ -238,7 +246,7 @@ void Sender::TakeResponse(const net::Response& response) {
   queue->endpoint.Finish(attempt.ticket, success, now, !response.cut_off);
 
   Outcome outcome;
-  outcome.delivery_id = attempt.delivery.id;
+  outcome.delivery_id = std::move(attempt.delivery.id);
   outcome.place = attempt.delivery.place;
   outcome.webhook_id = queue->id;
   outcome.due = attempt.delivery.due;

@@ -48,6 +48,7 @@ class Sender final : public pg::WorkerTask {
  private:
   static constexpr size_t kMostRecorded = 256;   // outcomes in one transaction
   static constexpr size_t kRecordedAtOnce = 64;  // by one statement
+  static constexpr size_t kStartedAtOnce = 16;   // more make the client's thread wait for them
   static constexpr Micros kLongestUnrecorded = 5 * kMillisecond;
 
   struct Attempt {
@@ -85,6 +86,7 @@ class Sender final : public pg::WorkerTask {
   Unproven CountUnproven(Micros now) const;
   bool MayStart(const WebhookQueue& queue, Micros now, Unproven* unproven) const;
   void StartRequest(WebhookQueue* queue, Micros now);
+  void HandOverRequests();
   void CollectResponses();
   void TakeResponse(const net::Response& response);
   void DecideFailure(WebhookQueue* queue, const Attempt& attempt, const net::Response& response,
@@ -151,6 +153,7 @@ class Sender final : public pg::WorkerTask {
   HandoverInbox inbox_;
   FairTurns<WebhookQueue*> turns_;  // queues with something ready
   std::unordered_map<uint64_t, Attempt> in_flight_;
+  std::vector<net::Request> made_;  // in flight, but for being handed to the client
   uint64_t next_tag_ = 1;
 
   std::deque<Outcome> outcomes_;  // to be recorded

@@ -83,6 +83,20 @@ void ThreadedClient::Start(Request request) {
   ++active_;
 }
 
+void ThreadedClient::Start(std::vector<Request>* requests) {
+  if (requests->empty()) return;
+  active_ += requests->size();
+  if (!with_thread_) {
+    for (Request& request : *requests) client_->Start(std::move(request));
+  } else {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    requests_.insert(requests_.end(), std::make_move_iterator(requests->begin()),
+                     std::make_move_iterator(requests->end()));
+    if (std::exchange(waits_, false)) Signal(to_thread_);
+  }
+  requests->clear();
+}
+
 std::optional<long> ThreadedClient::TimeoutMs() const {
   return with_thread_ ? std::nullopt : client_->TimeoutMs();
 }

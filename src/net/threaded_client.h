@@ -45,6 +45,8 @@ class ThreadedClient {
   void SetTlsFiles(TlsFiles files);
   void SetMaxConnections(long count);
   void Start(Request request);
+  // Hands them over together, and leaves the list empty.
+  void Start(std::vector<Request>* requests);
   int PollDescriptor() const { return epoll_.get(); }
   std::optional<long> TimeoutMs() const;
   void OnReady();

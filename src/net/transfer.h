@@ -35,7 +35,8 @@ class ResponseHead {
 struct WebhookClient::Transfer {
   WebhookClient* client = nullptr;
   EasyHandle easy;
-  TlsFiles files;  // that the handle was made with
+  TlsFiles files;   // that the handle was made with
+  std::string url;  // that the handle was given last
   Request request;
   std::vector<curl_slist> headers;  // whose texts are the request's
   bool https = false;

@@ -53,6 +53,7 @@ struct Response {
   std::string body;         // its first bytes, as they came
   bool cut_off = false;     // there was more of it than is read
   Timings timings;
+  Request request;  // as it was given, for whoever made it to free or use again
 };
 
 // PEM files; empty: none.

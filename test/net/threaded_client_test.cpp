@@ -30,15 +30,16 @@ class ThreadedClientTest : public testing::Test {
     client_ = ThreadedClient::Create(std::move(options), &error);
     ASSERT_NE(client_, nullptr) << error;
   }
-  void Start(uint64_t tag, const std::string& path) {
+  Request MakeRequest(uint64_t tag, const std::string& path) {
     Request request;
     request.tag = tag;
     request.url = receiver_->Url(path);
     request.body = "{}";
     request.headers = {"Content-Type: application/json"};
     request.connect_timeout_ms = request.total_timeout_ms = 60'000;
-    client_->Start(std::move(request));
+    return request;
   }
+  void Start(uint64_t tag, const std::string& path) { client_->Start(MakeRequest(tag, path)); }
   // Looks at them as often as it takes until whoever should drive them does.
   void GoRounds() {
     for (int i = 0; i < ThreadedClient::kRounds; ++i) client_->OnReady();
@@ -119,6 +120,27 @@ TEST_F(ThreadedClientTest, AnswersMakeRoomForMore) {
   ExpectAllGood(all);
   EXPECT_EQ(all.rbegin()->first, kAll);
   EXPECT_EQ(client_->active(), 0);
+}
+
+TEST_F(ThreadedClientTest, TakesRequestsTogetherAndGivesThemBack) {
+  for (const bool lent : {false, true}) {
+    EXPECT_EQ(client_->lent(), lent);
+    std::vector<Request> requests;
+    for (uint64_t tag = 1; tag <= kMany; ++tag) requests.push_back(MakeRequest(tag, "/ok"));
+    client_->Start(&requests);
+    EXPECT_TRUE(requests.empty());
+    EXPECT_EQ(client_->active(), kMany);
+    client_->Start(&requests);  // none
+    GoRounds();
+    EXPECT_TRUE(client_->lent());
+    const auto responses = Take(kMany);
+    ExpectAllGood(responses);
+    for (const auto& [tag, response] : responses) {
+      EXPECT_EQ(response.request.tag, tag);
+      EXPECT_EQ(response.request.body, "{}");
+      EXPECT_EQ(response.request.headers.size(), 1);
+    }
+  }
 }
 
 TEST_F(ThreadedClientTest, SettingsReachRequestsThatComeLater) {
