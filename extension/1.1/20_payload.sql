@@ -17,22 +17,4 @@ LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'alerting_firing_payload';
 -- The end of an incident, told with the words of its beginning: who got no FIRING gets no RESOLVED.
 CREATE OR REPLACE FUNCTION alerting.resolved_payload(
   firing jsonb, resolved_at timestamptz, reason text) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN firing || jsonb_build_object(
-  'type', 'alert.resolved',
-  'timestamp', alerting.rfc3339(resolved_at),
-  'data', coalesce(firing -> 'data', '{}') || jsonb_build_object(
-    'alert', coalesce(firing -> 'data' -> 'alert', '{}') || jsonb_build_object(
-      'status', 'RESOLVED', 'resolvedAt', alerting.rfc3339(resolved_at), 'resolveReason', reason),
-    'summary', coalesce(firing #>> '{data,container,name}', firing #>> '{data,container,id}') || ': resolved, '
-      || CASE reason
-           WHEN 'RECOVERED' THEN 'recovered'
-           WHEN 'NO_DATA' THEN 'no data any more'
-           WHEN 'RULE_DISABLED' THEN 'its rule was disabled'
-           WHEN 'RULE_CHANGED' THEN 'its rule was changed'
-           WHEN 'RULE_DELETED' THEN 'its rule was deleted'
-           WHEN 'CONTAINER_MOVED' THEN 'the container moved to another organization'
-           WHEN 'CONTAINER_DELETED' THEN 'the container was deleted'
-           WHEN 'ALERT_DELETED' THEN 'the alert was deleted'
-           ELSE coalesce(lower(reason), 'for no known reason') END
-      || coalesce(' (' || (firing #>> '{data,rule,name}') || ')', '')));
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'alerting_resolved_payload';

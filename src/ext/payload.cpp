@@ -6,9 +6,18 @@
 
 namespace alerting::ext {
 
-namespace {
+using pg::Joined;
+using pg::JsonbOf;
+using pg::JsonMember;
+using pg::JsonNull;
+using pg::JsonNumber;
+using pg::JsonObject;
+using pg::JsonText;
+using pg::Member;
+using pg::TextOf;
+using pg::TreeOf;
 
-// --- texts -------------------------------------------------------------------------------------
+namespace {
 
 void Append(StringInfo line, std::string_view words) {
   appendBinaryStringInfo(line, words.data(), static_cast<int>(words.size()));
@@ -76,57 +85,25 @@ std::string_view WordsOf(const StringInfoData& line) {
   return {line.data, static_cast<size_t>(line.len)};
 }
 
-// --- jsonb -------------------------------------------------------------------------------------
-
-JsonbValue Null() {
-  JsonbValue value = {};
-  value.type = jbvNull;
-  return value;
-}
-
-JsonbValue Text(OptionalText text) {
-  if (!text) return Null();
-  JsonbValue value = {};
-  value.type = jbvString;
-  value.val.string.val = const_cast<char*>(text->data());
-  value.val.string.len = static_cast<int>(text->size());
-  return value;
-}
-
-JsonbValue Number(std::optional<double> number) {
-  if (!number) return Null();
-  char* digits = float8out_internal(*number);
-  if (!std::isfinite(*number)) return Text(digits);
-  JsonbValue value = {};
-  value.type = jbvNumeric;
-  value.val.numeric = DatumGetNumeric(DirectFunctionCall3(
-      numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-  return value;
-}
-
-JsonbValue Number(std::optional<int32_t> number) {
-  if (!number) return Null();
-  JsonbValue value = {};
-  value.type = jbvNumeric;
-  value.val.numeric = int64_to_numeric(*number);
-  return value;
-}
-
-JsonbPair Pair(std::string_view key, const JsonbValue& value) {
-  JsonbPair pair = {};
-  pair.key = Text(key);
-  pair.value = value;
-  return pair;
-}
-
-// `pairs` in the order in which jsonb keeps keys (shorter ones first); they stay where they are.
-template <size_t N>
-JsonbValue Object(JsonbPair (&pairs)[N]) {
-  JsonbValue value = {};
-  value.type = jbvObject;
-  value.val.object.nPairs = N;
-  value.val.object.pairs = pairs;
-  return value;
+std::string_view ReasonWords(OptionalText reason) {
+  if (!reason) return "for no known reason";
+  struct Known {
+    std::string_view reason, words;
+  };
+  constexpr Known kKnown[] = {
+      {"RECOVERED", "recovered"},
+      {"NO_DATA", "no data any more"},
+      {"RULE_DISABLED", "its rule was disabled"},
+      {"RULE_CHANGED", "its rule was changed"},
+      {"RULE_DELETED", "its rule was deleted"},
+      {"CONTAINER_MOVED", "the container moved to another organization"},
+      {"CONTAINER_DELETED", "the container was deleted"},
+      {"ALERT_DELETED", "the alert was deleted"},
+  };
+  for (const Known& known : kKnown) {
+    if (*reason == known.reason) return known.words;
+  }
+  return str_tolower(reason->data(), reason->size(), DEFAULT_COLLATION_OID);
 }
 
 }  // namespace
@@ -185,29 +162,69 @@ Datum FiringPayload(const FiringAlert& alert) {
       summary = WordsOf(line);
     }
   }
-  const JsonbValue fired_at = Text(Rfc3339(alert.fired_at));
+  const JsonbValue fired_at = JsonText(Rfc3339(alert.fired_at));
 
-  JsonbPair of_alert[] = {
-      Pair("id", Text(alert.alert_id)),    Pair("value", Number(value)),
-      Pair("ruleId", Text(alert.rule_id)), Pair("status", Text("FIRING")),
-      Pair("firedAt", fired_at),           Pair("startedAt", Text(Rfc3339(alert.started_at))),
-      Pair("resolvedAt", Null()),          Pair("containerId", Text(alert.container_id)),
-      Pair("resolveReason", Null())};
-  JsonbPair rule[] = {Pair("id", Text(alert.rule_id)), Pair("name", Text(alert.rule_name)),
-                      Pair("duration", Number(alert.duration)),
-                      Pair("condition", Text(alert.condition)),
-                      Pair("threshold", Number(alert.threshold))};
-  JsonbPair container[] = {Pair("id", Text(alert.container_id)),
-                           Pair("name", Text(alert.container_name))};
-  JsonbPair organization[] = {Pair("id", Text(alert.organization_id)),
-                              Pair("name", Text(alert.organization_name))};
-  JsonbPair data[] = {Pair("rule", Object(rule)), Pair("alert", Object(of_alert)),
-                      Pair("summary", Text(summary)), Pair("container", Object(container)),
-                      Pair("organization", Object(organization))};
-  JsonbPair payload[] = {Pair("data", Object(data)), Pair("type", Text("alert.firing")),
-                         Pair("timestamp", fired_at)};
-  JsonbValue whole = Object(payload);
-  return JsonbPGetDatum(JsonbValueToJsonb(&whole));
+  JsonbPair of_alert[] = {JsonMember("id", JsonText(alert.alert_id)),
+                          JsonMember("value", JsonNumber(value)),
+                          JsonMember("ruleId", JsonText(alert.rule_id)),
+                          JsonMember("status", JsonText("FIRING")),
+                          JsonMember("firedAt", fired_at),
+                          JsonMember("startedAt", JsonText(Rfc3339(alert.started_at))),
+                          JsonMember("resolvedAt", JsonNull()),
+                          JsonMember("containerId", JsonText(alert.container_id)),
+                          JsonMember("resolveReason", JsonNull())};
+  JsonbPair rule[] = {JsonMember("id", JsonText(alert.rule_id)),
+                      JsonMember("name", JsonText(alert.rule_name)),
+                      JsonMember("duration", JsonNumber(alert.duration)),
+                      JsonMember("condition", JsonText(alert.condition)),
+                      JsonMember("threshold", JsonNumber(alert.threshold))};
+  JsonbPair container[] = {JsonMember("id", JsonText(alert.container_id)),
+                           JsonMember("name", JsonText(alert.container_name))};
+  JsonbPair organization[] = {JsonMember("id", JsonText(alert.organization_id)),
+                              JsonMember("name", JsonText(alert.organization_name))};
+  JsonbPair data[] = {
+      JsonMember("rule", JsonObject(rule)), JsonMember("alert", JsonObject(of_alert)),
+      JsonMember("summary", JsonText(summary)), JsonMember("container", JsonObject(container)),
+      JsonMember("organization", JsonObject(organization))};
+  JsonbPair payload[] = {JsonMember("data", JsonObject(data)),
+                         JsonMember("type", JsonText("alert.firing")),
+                         JsonMember("timestamp", fired_at)};
+  return JsonbOf(JsonObject(payload));
+}
+
+Datum ResolvedPayload(Jsonb* firing, std::optional<TimestampTz> resolved_at, OptionalText reason) {
+  const JsonbValue begun = TreeOf(&firing->root);
+  const JsonbValue* of_data = Member(&begun, "data");
+  const JsonbValue* of_alert = Member(of_data, "alert");
+  const JsonbValue* container = Member(of_data, "container");
+
+  OptionalText where = TextOf(Member(container, "name"));
+  if (!where) where = TextOf(Member(container, "id"));
+  OptionalText summary;
+  if (where) {
+    StringInfoData line;
+    initStringInfo(&line);
+    Append(&line, *where);
+    Append(&line, ": resolved, ");
+    Append(&line, ReasonWords(reason));
+    if (const OptionalText rule = TextOf(Member(Member(of_data, "rule"), "name"))) {
+      Append(&line, " (");
+      Append(&line, *rule);
+      Append(&line, ")");
+    }
+    summary = WordsOf(line);
+  }
+  const JsonbValue moment = JsonText(Rfc3339(resolved_at));
+
+  JsonbPair end[] = {JsonMember("status", JsonText("RESOLVED")), JsonMember("resolvedAt", moment),
+                     JsonMember("resolveReason", JsonText(reason))};
+  JsonbPair data[] = {
+      JsonMember("alert", of_alert ? Joined(*of_alert, JsonObject(end)) : JsonObject(end)),
+      JsonMember("summary", JsonText(summary))};
+  JsonbPair payload[] = {
+      JsonMember("data", of_data ? Joined(*of_data, JsonObject(data)) : JsonObject(data)),
+      JsonMember("type", JsonText("alert.resolved")), JsonMember("timestamp", moment)};
+  return JsonbOf(Joined(begun, JsonObject(payload)));
 }
 
 }  // namespace alerting::ext

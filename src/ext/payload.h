@@ -10,11 +10,11 @@
 #include <optional>
 #include <string_view>
 
-#include "pg/guard.h"
+#include "pg/jsonb_tree.h"
 
 namespace alerting::ext {
 
-using OptionalText = std::optional<std::string_view>;  // nullopt is NULL
+using pg::OptionalText;
 
 // What fired, and where.
 struct FiringAlert {
@@ -35,6 +35,9 @@ struct FiringAlert {
 
 // The body of an alert's beginning.
 Datum FiringPayload(const FiringAlert& alert);
+
+// The body of its end, told with the words of its beginning: who got no FIRING gets no RESOLVED.
+Datum ResolvedPayload(Jsonb* firing, std::optional<TimestampTz> resolved_at, OptionalText reason);
 
 // "CPU usage 97.2 % is above 80 %": the line a person reads first.
 OptionalText ConditionSummary(OptionalText condition, std::optional<double> threshold,

@@ -1,4 +1,5 @@
-// alerting.firing_payload() and its parts: ext/payload.h, for SQL. Any backend.
+// alerting.firing_payload(), resolved_payload() and their parts: ext/payload.h, for SQL. Any
+// backend.
 #include "ext/payload.h"
 
 extern "C" {
@@ -8,6 +9,8 @@ PG_FUNCTION_INFO_V1(alerting_condition_summary);
 PGDLLEXPORT Datum alerting_condition_summary(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_firing_payload);
 PGDLLEXPORT Datum alerting_firing_payload(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_resolved_payload);
+PGDLLEXPORT Datum alerting_resolved_payload(PG_FUNCTION_ARGS);
 }
 
 namespace alerting::ext {
@@ -71,6 +74,13 @@ Datum FiringPayloadFunction(FunctionCallInfo fcinfo) {
   });
 }
 
+Datum ResolvedPayloadFunction(FunctionCallInfo fcinfo) {
+  if (PG_ARGISNULL(0)) PG_RETURN_NULL();
+  return pg::Call([&] {
+    return ResolvedPayload(PG_GETARG_JSONB_P(0), TimeArgument(fcinfo, 1), TextArgument(fcinfo, 2));
+  });
+}
+
 }  // namespace
 
 }  // namespace alerting::ext
@@ -83,4 +93,7 @@ Datum alerting_condition_summary(PG_FUNCTION_ARGS) {
 }
 Datum alerting_firing_payload(PG_FUNCTION_ARGS) {
   return alerting::pg::Entry([&] { return alerting::ext::FiringPayloadFunction(fcinfo); });
+}
+Datum alerting_resolved_payload(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::ResolvedPayloadFunction(fcinfo); });
 }
