@@ -89,7 +89,7 @@ const char DeliveryStore::kParkOverdueSql[] =
     " SELECT (SELECT count(*) FROM oldest), (SELECT count(*) FROM parked)";
 
 StoreTransaction::StoreTransaction(const char* activity) : transaction_(activity) {
-  if (!OidIsValid(pg::LockExtension())) throw pg::WorkerExit();
+  if (!pg::LockExtension()) throw pg::WorkerExit();
   const Oid owner = TablesOwner();
   if (OidIsValid(owner)) user_.emplace(owner, false);
 }

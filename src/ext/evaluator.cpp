@@ -28,29 +28,6 @@ constexpr Micros kRefreshInterval = 2 * kMinute;
 
 using Batch = std::vector<OutgoingTransition*>;
 
-// The extension's version in this database, "" when it has none any more.
-std::string VersionOf(Oid extension) {
-  const char* version = pg::Call([&]() -> const char* {
-    Relation relation = table_open(ExtensionRelationId, AccessShareLock);
-    ScanKeyData key;
-    ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-                ObjectIdGetDatum(extension));
-    SysScanDesc scan = systable_beginscan(relation, ExtensionOidIndexId, true, nullptr, 1, &key);
-    HeapTuple tuple = systable_getnext(scan);
-    const char* found = "";
-    if (HeapTupleIsValid(tuple)) {
-      bool is_null = false;
-      const Datum value =
-          heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(relation), &is_null);
-      if (!is_null) found = TextDatumGetCString(value);
-    }
-    systable_endscan(scan);
-    table_close(relation, AccessShareLock);
-    return found;
-  });
-  return version;
-}
-
 // Both workers wait until the versions agree. Nothing is lost meanwhile: what is inserted is read
 // from the tables afterwards.
 void TellOutdated(pg::DatabaseSlot* slot, const std::string& version) {
@@ -90,13 +67,12 @@ bool IsAboutRows(int sqlstate) {
 
 ExtensionTransaction::ExtensionTransaction(pg::DatabaseSlot* slot, const char* activity)
     : transaction_(activity) {
-  const Oid extension = pg::LockExtension();
-  const std::string version = OidIsValid(extension) ? VersionOf(extension) : "";
+  const std::optional<std::string> version = pg::LockExtension();
   if (version == kServedVersion) return;
   // Unless somebody asked again meanwhile, there is nothing to run here.
-  const pg::Wish wish = version.empty() ? pg::Wish::kNothing : pg::Wish::kOutdated;
+  const pg::Wish wish = version ? pg::Wish::kOutdated : pg::Wish::kNothing;
   const bool changed = pg::ChangeWish(slot, {pg::Wish::kProbing, pg::Wish::kRun}, wish);
-  if (changed && wish == pg::Wish::kOutdated) TellOutdated(slot, version);
+  if (changed && wish == pg::Wish::kOutdated) TellOutdated(slot, *version);
   throw pg::WorkerExit();
 }
 

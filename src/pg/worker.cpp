@@ -1,6 +1,8 @@
 // Implements pg/worker.h.
 #include "pg/worker.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -182,6 +184,40 @@ class Loop {
   int errors_ = 0;
 };
 
+// Each transaction takes some 100 kB and gives them back: unless they stay with the process, the
+// kernel takes their pages back each time and the next transaction touches new ones.
+void KeepFreedMemory() {
+#ifdef M_TRIM_THRESHOLD
+  mallopt(M_TRIM_THRESHOLD, 8 * 1024 * 1024);
+#endif
+}
+
+struct Extension {
+  Oid id;
+  const char* version;
+};
+
+// PostgreSQL code.
+Extension FindExtension() {
+  Relation relation = table_open(ExtensionRelationId, AccessShareLock);
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+              CStringGetDatum("alerting"));
+  SysScanDesc scan = systable_beginscan(relation, ExtensionNameIndexId, true, nullptr, 1, &key);
+  HeapTuple tuple = systable_getnext(scan);
+  Extension found = {InvalidOid, ""};
+  if (HeapTupleIsValid(tuple)) {
+    found.id = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->oid;
+    bool is_null = false;
+    const Datum version =
+        heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(relation), &is_null);
+    if (!is_null) found.version = TextDatumGetCString(version);
+  }
+  systable_endscan(scan);
+  table_close(relation, AccessShareLock);
+  return found;
+}
+
 }  // namespace
 
 void ApplyWorkerSettings() {
@@ -203,14 +239,17 @@ void ApplyWorkerSettings() {
   });
 }
 
-Oid LockExtension() {
-  return Call([&] {
-    Oid extension = get_extension_oid("alerting", true);
-    if (!OidIsValid(extension)) return InvalidOid;
-    LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-    // It may have been dropped, or dropped and created again, while the lock was awaited.
-    return get_extension_oid("alerting", true);
-  });
+std::optional<std::string> LockExtension() {
+  static Oid known = InvalidOid;
+  // It may have been dropped, or dropped and created again, before the lock was there.
+  for (;;) {
+    if (OidIsValid(known)) {
+      Call([] { LockDatabaseObject(ExtensionRelationId, known, 0, AccessShareLock); });
+    }
+    const Extension found = Call([] { return FindExtension(); });
+    if (!OidIsValid(found.id)) return std::nullopt;
+    if (std::exchange(known, found.id) == found.id) return found.version;
+  }
 }
 
 // DROP DATABASE, CREATE DATABASE ... TEMPLATE and ALTER DATABASE wait five seconds for the sessions
@@ -232,6 +271,7 @@ void RunWorker(WorkerKind kind, Oid database,
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, kWorkerConnectFlags);
   YieldDatabaseAsAutovacuumDoes();
+  KeepFreedMemory();
 
   ErrorContext context{kind, {}};
   ErrorContextCallback callback{error_context_stack, AddErrorContext, &context};

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "pg/shared_state.h"
@@ -38,8 +39,8 @@ struct WorkerExit {};
     const std::function<std::unique_ptr<WorkerTask>(DatabaseSlot*)>& make_task);
 
 // In a transaction of a worker: takes the lock that DROP EXTENSION conflicts with and returns the
-// extension's OID, InvalidOid when it is not installed.
-Oid LockExtension();
+// extension's version, nullopt when it is not installed.
+std::optional<std::string> LockExtension();
 
 // Opens the per-transaction rules of workers (statement timeout off, lock_timeout below
 // deadlock_timeout).
