@@ -41,6 +41,8 @@ AlertStore::AlertStore(const Binding& binding, ContainerDirectory* directory)
     : binding_(binding),
       directory_(directory),
       alert_rows_(binding),
+      rule_locker_("id", "", {"organization_id", "name", "condition", "threshold", "duration"}),
+      webhook_locker_("organization_id", "is_active", {"id"}),
       lock_rules_(kLockRules),
       find_rules_(kFindRules),
       find_webhooks_(kFindWebhooks),
@@ -147,70 +149,6 @@ std::vector<size_t> AlertStore::LockContainers(std::span<OutgoingTransition* con
     const std::string& key = batch[i]->transition.container_key;
     if (containers_.contains(key)) return false;
     (*results)[i] = existing.contains(key) ? WriteResult::kLocked : WriteResult::kObsolete;
-    return true;
-  });
-  return fires;
-}
-
-std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> batch,
-                                          std::vector<size_t> fires,
-                                          std::vector<WriteResult>* results) {
-  std::vector<std::string> ids;
-  std::unordered_set<std::string> seen;
-  for (const size_t i : fires) {
-    const std::string& id = batch[i]->transition.rule_id;
-    if (seen.insert(id).second) ids.push_back(id);
-  }
-  const pg::Params params = pg::Params().TextArray(ids);
-  size_t free_count = 0;
-  size_t webhook_count = 0;
-  const pg::Rows rows = lock_rules_.RunLists(ids.size(), params);
-  for (uint64_t row = 0; row < rows.size(); ++row) {
-    if (!rows.IsNull(row, 0)) {
-      const auto threshold = rows.IsNull(row, 7) ? std::nullopt : std::optional(rows.Float(row, 7));
-      rules_[rows.Text(row, 0)] = {rows.Text(row, 1), rows.Text(row, 5), rows.Text(row, 6),
-                                   threshold, rows.Int(row, 8)};
-    } else if (!rows.IsNull(row, 2)) {
-      webhooks_[rows.Text(row, 1)].push_back(rows.Text(row, 2));
-      locked_webhooks_.emplace(rows.Text(row, 2), rows.Text(row, 3));
-      ++free_count;
-    } else {
-      webhook_count = static_cast<size_t>(rows.BigInt(row, 4));
-    }
-  }
-  std::unordered_set<std::string> existing, blocked;
-  if (rules_.size() < ids.size()) {
-    existing = FirstColumn(find_rules_.RunLists(ids.size(), params));
-  }
-  if (free_count < webhook_count) {
-    blocked = Blocked(find_webhooks_.RunLists(ids.size(), params), locked_webhooks_);
-  }
-  std::erase_if(fires, [&](size_t i) {
-    const std::string& id = batch[i]->transition.rule_id;
-    if (rules_.contains(id)) return false;
-    (*results)[i] = existing.contains(id) ? WriteResult::kLocked : WriteResult::kObsolete;
-    return true;
-  });
-  fires = LeaveOutMoved(batch, std::move(fires), results);
-  std::erase_if(fires, [&](size_t i) {
-    if (!blocked.contains(batch[i]->transition.rule_id)) return false;
-    (*results)[i] = WriteResult::kLocked;
-    return true;
-  });
-  return fires;
-}
-
-// Where the organization comes by an expression, nothing tells when it changes: what it says now
-// decides whether the rule concerns the container at all.
-std::vector<size_t> AlertStore::LeaveOutMoved(std::span<OutgoingTransition* const> batch,
-                                              std::vector<size_t> fires,
-                                              std::vector<WriteResult>* results) {
-  std::erase_if(fires, [&](size_t i) {
-    const Transition& transition = batch[i]->transition;
-    const auto& organization = containers_.at(transition.container_key).organization;
-    if (organization == rules_.at(transition.rule_id).organization) return false;
-    corrections_.push_back({transition.container_key, true, organization.value_or("")});
-    (*results)[i] = WriteResult::kObsolete;
     return true;
   });
   return fires;

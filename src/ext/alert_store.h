@@ -21,6 +21,7 @@
 #include "ext/handover_writer.h"
 #include "ext/outbox.h"
 #include "ext/outgoing_transition.h"
+#include "pg/key_locker.h"
 #include "pg/spi.h"
 
 namespace alerting::ext {
@@ -80,6 +81,13 @@ class AlertStore {
                      std::vector<WriteResult>* results);
   std::vector<size_t> LockContainers(std::span<OutgoingTransition* const> batch,
                                      std::vector<size_t> fires, std::vector<WriteResult>* results);
+  // Of rules asked for.
+  struct NotLocked {
+    std::unordered_set<std::string> existing;  // all that are there, when some are not locked
+    std::unordered_set<std::string> blocked;   // some webhook of theirs is not locked
+  };
+  bool LockFewRules(const std::vector<std::string>& ids);
+  NotLocked LockManyRules(const std::vector<std::string>& ids);
   std::vector<size_t> LockRules(std::span<OutgoingTransition* const> batch,
                                 std::vector<size_t> fires, std::vector<WriteResult>* results);
   std::vector<size_t> LeaveOutMoved(std::span<OutgoingTransition* const> batch,
@@ -109,6 +117,8 @@ class AlertStore {
 
   AlertRows alert_rows_;
   Outbox outbox_;
+  pg::KeyLocker rule_locker_;
+  pg::KeyLocker webhook_locker_;
   pg::Statement lock_rules_;
   pg::Statement find_rules_;
   pg::Statement find_webhooks_;

@@ -64,6 +64,23 @@ inline bool OwnsExtension(Oid extension) {
 #endif
 }
 
+inline bool MayUseSchema(Oid schema, Oid role) {
+#if PG_VERSION_NUM >= 160000
+  return object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) == ACLCHECK_OK;
+#else
+  return pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK;
+#endif
+}
+
+// A scan of the index for `keys` keys, which index_rescan() is then given.
+inline IndexScanDesc BeginIndexScan(Relation table, Relation index, Snapshot snapshot, int keys) {
+#if PG_VERSION_NUM >= 180000
+  return index_beginscan(table, index, snapshot, nullptr, keys, 0);
+#else
+  return index_beginscan(table, index, snapshot, keys, 0);
+#endif
+}
+
 // A range table of this one relation.
 inline void InitSingleRangeTable(EState* state, RangeTblEntry* entry) {
 #if PG_VERSION_NUM >= 160000
