@@ -21,7 +21,7 @@
 #include "ext/handover_writer.h"
 #include "ext/outbox.h"
 #include "ext/outgoing_transition.h"
-#include "pg/key_locker.h"
+#include "pg/key_lookup.h"
 #include "pg/spi.h"
 
 namespace alerting::ext {
@@ -117,8 +117,8 @@ class AlertStore {
 
   AlertRows alert_rows_;
   Outbox outbox_;
-  pg::KeyLocker rule_locker_;
-  pg::KeyLocker webhook_locker_;
+  pg::KeyLookup rule_lookup_;
+  pg::KeyLookup webhook_lookup_;
   pg::Statement lock_rules_;
   pg::Statement find_rules_;
   pg::Statement find_webhooks_;

@@ -11,7 +11,7 @@ namespace {
 // More go by a statement, which costs as much as these one by one.
 constexpr size_t kFewRules = 8;
 
-// As rule_locker_ asks for it. False: it is not what the statement would give.
+// As rule_lookup_ asks for it. False: it is not what the statement would give.
 bool ReadRule(const pg::KeyedRow& row, LockedRule* rule) {
   const pg::KeyedValue& organization = row.values[0];
   const pg::KeyedValue& threshold = row.values[3];
@@ -32,11 +32,11 @@ bool AlertStore::LockFewRules(const std::vector<std::string>& ids) {
   std::unordered_map<std::string, LockedRule> rules;
   std::unordered_map<std::string, std::vector<pg::KeyedRow>> webhooks;  // by organization
   for (const std::string& id : ids) {
-    const auto found = rule_locker_.Lock(rule_table, id);
+    const auto found = rule_lookup_.Lock(rule_table, id);
     LockedRule& rule = rules[id];
     if (!found || found->size() != 1 || !ReadRule(found->front(), &rule)) return false;
     if (webhooks.contains(rule.organization)) continue;
-    auto rows = webhook_locker_.Lock(webhook_table, rule.organization);
+    auto rows = webhook_lookup_.Lock(webhook_table, rule.organization);
     if (!rows) return false;
     webhooks.emplace(rule.organization, *std::move(rows));
   }

@@ -1,6 +1,8 @@
 // Implements ext/container_directory.h.
 #include "ext/container_directory.h"
 
+#include <algorithm>
+
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -38,17 +40,50 @@ void WarnOfMissingNames(const std::string& table, const std::string& column) {
   });
 }
 
+std::optional<std::string> TextOf(const pg::KeyedValue& value) {
+  return value.is_null ? std::nullopt : std::optional(value.text);
+}
+
 }  // namespace
 
 ContainerDirectory::ContainerDirectory(const Binding& binding)
     : binding_(binding), name_(binding.name) {
+  MakeLookup();
   if (!binding.organization_name.empty()) {
     organization_names_.emplace(
         "SELECT o." + binding.organization_key + "::pg_catalog.text, o." +
         binding.organization_name + "::pg_catalog.text FROM " + binding.organizations +
         " o WHERE o." + binding.organization_key +
         " = ANY ($1::pg_catalog.text[]::" + KeyTypeName(binding.organization_key_kind) + "[])");
+    organization_lookup_.emplace(Unquoted(binding.organization_key), "",
+                                 std::vector{Unquoted(binding.organization_name)});
   }
+}
+
+void ContainerDirectory::MakeLookup() {
+  lookup_.reset();
+  if (!binding_.organization_is_column) return;
+  std::vector<std::string> columns = {Unquoted(binding_.organization)};
+  if (!name_.empty()) columns.push_back(Unquoted(name_));
+  lookup_.emplace(Unquoted(binding_.container_key), "", std::move(columns));
+}
+
+bool ContainerDirectory::LookUp(bool lock, const std::string& key,
+                                std::unordered_map<std::string, ContainerInfo>* found) {
+  if (!lookup_) return false;
+  const std::string text = KeyText(binding_.key_kind, key);
+  const auto rows = lock ? lookup_->Lock(binding_.containers_oid, text)
+                         : lookup_->Find(binding_.containers_oid, text);
+  if (!rows) return false;
+  for (const pg::KeyedRow& row : *rows) {
+    if (!std::all_of(row.values.begin(), row.values.end(),
+                     [](const pg::KeyedValue& value) { return value.is_key; })) {
+      return false;
+    }
+    (*found)[key] = {TextOf(row.values[0]),
+                     row.values.size() > 1 ? TextOf(row.values[1]) : std::nullopt};
+  }
+  return true;
 }
 
 std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
@@ -59,14 +94,16 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
     WarnOfMissingNames(binding_.containers, name_);
     name_.clear();
     for (auto& statement : find_) statement.reset();
+    MakeLookup();
   }
+  const pg::UserScope user(binding_.containers_owner, true);
+  if (keys.size() == 1 && LookUp(lock, keys[0], &found)) return found;
   const bool one = keys.size() == 1;
   std::optional<pg::Statement>& statement = find_[(lock ? 2 : 0) + (one ? 1 : 0)];
   if (!statement) statement.emplace(FindSql(binding_, name_, lock, one));
   std::vector<std::string> texts;
   texts.reserve(keys.size());
   for (const std::string& key : keys) texts.push_back(KeyText(binding_.key_kind, key));
-  const pg::UserScope user(binding_.containers_owner, true);
   const pg::Rows rows = one ? statement->Run(pg::Params().Text(texts[0]))
                             : statement->RunLists(texts.size(), pg::Params().TextArray(texts));
   for (uint64_t row = 0; row < rows.size(); ++row) {
@@ -106,6 +143,14 @@ std::unordered_map<std::string, std::string> ContainerDirectory::OrganizationNam
     return names;
   }
   const pg::UserScope user(binding_.organizations_owner, true);
+  if (organizations.size() == 1) {
+    const auto found = organization_lookup_->Find(binding_.organizations_oid, organizations[0]);
+    if (found && std::all_of(found->begin(), found->end(),
+                             [](const pg::KeyedRow& row) { return row.values[0].is_key; })) {
+      for (const pg::KeyedRow& row : *found) names[organizations[0]] = row.values[0].text;
+      return names;
+    }
+  }
   const pg::Rows rows =
       organization_names_->RunLists(organizations.size(), pg::Params().TextArray(organizations));
   for (uint64_t row = 0; row < rows.size(); ++row) names[rows.Text(row, 0)] = rows.Text(row, 1);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ext/binding.h"
+#include "pg/key_lookup.h"
 #include "pg/spi.h"
 
 namespace alerting::ext {
@@ -39,10 +40,17 @@ class ContainerDirectory {
   std::unordered_map<std::string, ContainerInfo> Run(bool lock,
                                                      const std::vector<std::string>& keys);
 
+  void MakeLookup();
+  // One container, without a statement. False: only the statement tells.
+  bool LookUp(bool lock, const std::string& key,
+              std::unordered_map<std::string, ContainerInfo>* found);
+
   const Binding& binding_;
   std::string name_;  // of the column that names containers; empty: none, or none any more
   std::array<std::optional<pg::Statement>, 4> find_;  // with locks or not, for one key or many
+  std::optional<pg::KeyLookup> lookup_;               // where the organization is a column
   std::optional<pg::Statement> organization_names_;
+  std::optional<pg::KeyLookup> organization_lookup_;
 };
 
 }  // namespace alerting::ext

@@ -1,5 +1,5 @@
-// Implements pg/key_locker.h.
-#include "pg/key_locker.h"
+// Implements pg/key_lookup.h.
+#include "pg/key_lookup.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +13,7 @@ namespace {
 
 struct FoundValue {
   bool is_null;
+  bool is_key;
   Datum datum;
   const char* text;
   size_t length;
@@ -162,12 +163,12 @@ KeyShape ShapeOf(Relation table, const Names& names) {
 }
 
 // As the statement's permissions are checked, but where columns have rights of their own.
-bool MayLock(Relation table) {
+bool MayRead(Relation table, bool lock) {
   const Oid relation = RelationGetRelid(table);
   const Oid role = GetUserId();
   return ExecutorCheckPerms_hook == nullptr && MayUseSchema(RelationGetNamespace(table), role) &&
          pg_class_aclcheck(relation, role, ACL_SELECT) == ACLCHECK_OK &&
-         pg_class_aclcheck(relation, role, ACL_UPDATE) == ACLCHECK_OK &&
+         (!lock || pg_class_aclcheck(relation, role, ACL_UPDATE) == ACLCHECK_OK) &&
          check_enable_rls(relation, InvalidOid, true) != RLS_ENABLED;
 }
 
@@ -207,7 +208,7 @@ bool IsTrue(TupleTableSlot* slot, AttrNumber flag) {
 
 // A copy: the slot's page is not held for long.
 FoundValue ReadValue(TupleTableSlot* slot, AttrNumber number, Oid type) {
-  FoundValue found = {true, Datum{0}, "", 0};
+  FoundValue found = {true, OidIsValid(EqualityOf(type)), Datum{0}, "", 0};
   const Datum value = slot_getattr(slot, number, &found.is_null);
   if (found.is_null) return found;
   if (type == TEXTOID || type == VARCHAROID) {
@@ -231,8 +232,7 @@ FoundValue ReadValue(TupleTableSlot* slot, AttrNumber number, Oid type) {
       pg_lltoa(DatumGetInt64(value), text);
       break;
     default:
-      text[0] = type == FLOAT8OID ? '\0' : DatumGetBool(value) ? 't' : 'f';
-      text[1] = '\0';
+      text[0] = '\0';
   }
   found.text = text;
   found.length = strlen(text);
@@ -266,7 +266,7 @@ bool LockRow(Relation table, TupleTableSlot* slot) {
 }
 
 // One by one, as a statement does. In the order of the index, as a plan would give them.
-FoundRows LockRows(Relation table, const KeyShape& shape, Datum key, int count) {
+FoundRows ReadRows(Relation table, const KeyShape& shape, Datum key, int count, bool lock) {
   FoundRows found = {true, nullptr};
   FoundRow** next = &found.first;
   ScanKeyData scan_key;
@@ -278,7 +278,7 @@ FoundRows LockRows(Relation table, const KeyShape& shape, Datum key, int count) 
   index_rescan(scan, &scan_key, 1, nullptr, 0);
   while (found.fits && index_getnext_slot(scan, ForwardScanDirection, slot)) {
     if (!IsTrue(slot, shape.flag)) continue;
-    found.fits = LockRow(table, slot);
+    found.fits = !lock || LockRow(table, slot);
     if (!found.fits) continue;
     *next = ReadRow(slot, shape, count);
     next = &(*next)->next;
@@ -289,15 +289,16 @@ FoundRows LockRows(Relation table, const KeyShape& shape, Datum key, int count) 
   return found;
 }
 
-FoundRows FindAndLock(Relation table, const Names& names, const char* key_text, KeyShape* shape) {
+FoundRows FindRows(Relation table, const Names& names, const char* key_text, KeyShape* shape,
+                   bool lock) {
   if (shape->relation != RelationGetRelid(table) || shape->changes != relation_changes) {
     *shape = ShapeOf(table, names);
   }
-  if (!shape->fits || !MayLock(table)) return kDeclined;
+  if (!shape->fits || !MayRead(table, lock)) return kDeclined;
   Datum key = 0;
   switch (MakeKey(shape->key_type, key_text, &key)) {
     case KeyFit::kFits:
-      return LockRows(table, *shape, key, names.count);
+      return ReadRows(table, *shape, key, names.count, lock);
     case KeyFit::kEqualsNothing:
       return {true, nullptr};
     default:
@@ -307,20 +308,29 @@ FoundRows FindAndLock(Relation table, const Names& names, const char* key_text, 
 
 }  // namespace
 
-KeyLocker::KeyLocker(std::string key, std::string flag, std::vector<std::string> columns)
+KeyLookup::KeyLookup(std::string key, std::string flag, std::vector<std::string> columns)
     : key_(std::move(key)), flag_(std::move(flag)), columns_(std::move(columns)) {
   columns_.resize(std::min(columns_.size(), KeyShape::kMostColumns));
 }
 
-std::optional<std::vector<KeyedRow>> KeyLocker::Lock(Oid relation, const std::string& key) {
+std::optional<std::vector<KeyedRow>> KeyLookup::Find(Oid relation, const std::string& key) {
+  return Run(relation, key, false);
+}
+
+std::optional<std::vector<KeyedRow>> KeyLookup::Lock(Oid relation, const std::string& key) {
+  return Run(relation, key, true);
+}
+
+std::optional<std::vector<KeyedRow>> KeyLookup::Run(Oid relation, const std::string& key,
+                                                    bool lock) {
   if (!OidIsValid(relation)) return std::nullopt;
   Names names = {key_.c_str(), flag_.empty() ? nullptr : flag_.c_str(), {}, 0};
   for (const std::string& column : columns_) names.columns[names.count++] = column.c_str();
   const FoundRows found = Call([&] {
     HearOfRelationChanges();
-    Relation table = table_open(relation, RowShareLock);
+    Relation table = table_open(relation, lock ? RowShareLock : AccessShareLock);
     PushActiveSnapshot(GetTransactionSnapshot());  // of now, as a statement's
-    const FoundRows result = FindAndLock(table, names, key.c_str(), &shape_);
+    const FoundRows result = FindRows(table, names, key.c_str(), &shape_, lock);
     PopActiveSnapshot();
     table_close(table, NoLock);
     return result;
@@ -334,7 +344,8 @@ std::optional<std::vector<KeyedRow>> KeyLocker::Lock(Oid relation, const std::st
                   std::to_string(ItemPointerGetOffsetNumberNoCheck(&one->place)) + ")";
     for (int i = 0; i < names.count; ++i) {
       const FoundValue& value = one->values[i];
-      row.values.push_back({value.is_null, std::string(value.text, value.length), value.datum});
+      row.values.push_back(
+          {value.is_null, value.is_key, std::string(value.text, value.length), value.datum});
     }
   }
   return rows;
