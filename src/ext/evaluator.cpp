@@ -21,6 +21,7 @@ constexpr size_t kFirstTransaction = 25;
 constexpr size_t kTransitionsPerTransaction = 20'000;
 constexpr size_t kOutboxLimit = 200'000;  // with more, the queue waits
 constexpr Micros kLockedPause = kSecond / 2;
+constexpr int kMostLockWaits = 20;  // in a pass: to find one among so many as a transaction holds
 constexpr Micros kLongestPause = kMinute;
 constexpr Micros kSaveInterval = 5 * kSecond;
 constexpr size_t kSaveBytesPerSecond = 1 << 20;
@@ -153,6 +154,7 @@ void Evaluator::CollectTransitions() {
 void Evaluator::WriteOutbox(Micros now) {
   if (!outbox_.empty()) ALERTING_FREEZE_POINT("judged");
   told_.clear();
+  lock_waits_ = 0;
   // Pairs whose earlier transition waits: their later ones wait behind it.
   std::unordered_set<std::string> waiting;
   std::unordered_set<std::string> firing;  // pairs with a kFire in the batch
@@ -207,7 +209,11 @@ void Evaluator::WriteBatch(Batch batch) {
       PutOff(batch, error);
       return;
     }
-    if (batch.size() == 1 || !IsAboutRows(error.sqlstate())) {
+    // A lock that was waited for in vain (SKIP LOCKED waits for who holds a newer version of a row)
+    // may be one transition's trouble or everybody's: that is found out, but not at any price.
+    const bool waited = error.sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE;
+    const bool may_halve = waited ? ++lock_waits_ <= kMostLockWaits : IsAboutRows(error.sqlstate());
+    if (batch.size() == 1 || !may_halve) {
       PutOff(batch, error);
       return;
     }
@@ -233,8 +239,10 @@ void Evaluator::PutOff(const Batch& batch, const pg::Error& error) {
   const bool is_new = batch[0]->failures < 2;
   const Micros now = GetCurrentTimestamp();
   for (OutgoingTransition* outgoing : batch) {
-    const Micros pause =
-        locked ? kLockedPause : std::min(kLongestPause, kSecond << std::min(outgoing->failures, 6));
+    // To wait for a lock in vain takes as long as half a pause.
+    const Micros pause = locked
+                             ? kLockedPause << std::min(outgoing->failures, 3)
+                             : std::min(kLongestPause, kSecond << std::min(outgoing->failures, 6));
     ++outgoing->failures;
     outgoing->retry_at = now + pause;
   }

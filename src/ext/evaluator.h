@@ -112,6 +112,7 @@ class Evaluator final : public pg::WorkerTask {
   std::string problem_;       // why alerts could not be written, "" when they were
   std::string told_;          // of those, what this pass over the outbox has logged
   std::string reloaded_for_;  // the problem that has led to the last reload
+  int lock_waits_ = 0;        // in vain, in this pass over the outbox
   bool forget_all_ = false;   // with reload_: the containers in memory are gone, their state counts
                               // for nothing
 

@@ -54,6 +54,12 @@ holds("UPDATE alerting.alert_rule SET id = 'hoola' WHERE id = 'hooli'", 201, 'ho
 holds("SELECT 1 FROM alerting.webhook WHERE id = 'w2' FOR UPDATE", 202, 'hooli', 'a webhook locked');
 holds("DELETE FROM alerting.webhook WHERE id = 'w2'", 203, 'hooli', 'a webhook deleted, rolled back', rollback => 1);
 holds('DELETE FROM organizations WHERE id = 2', 204, 'hooli', 'an organization deleted, rolled back', rollback => 1);
+# SKIP LOCKED waits for who has updated a row and then locked the new version against us.
+holds("UPDATE alerting.alert_rule SET name = 'x' WHERE id = 'hooli'; DELETE FROM alerting.alert_rule WHERE id = 'hooli'", 206, 'hooli',
+	'a rule updated and deleted, rolled back', rollback => 1);
+holds("UPDATE alerting.webhook SET url = 'https://example.invalid/x' WHERE id = 'w2'; DELETE FROM alerting.webhook WHERE id = 'w2'", 207, 'hooli',
+	'a webhook updated and deleted, rolled back', rollback => 1);
+holds("UPDATE containers SET name = 'x' WHERE id = 208; SELECT 1 FROM containers WHERE id = 208 FOR UPDATE", 208, 'hooli', 'a container updated and locked');
 
 # Rows that are locked without harm delay nothing.
 $holder->query_safe("BEGIN; UPDATE containers SET name = 'x' WHERE id = 192; UPDATE alerting.alert_rule SET name = 'x';"
