@@ -39,10 +39,13 @@ AddressPolicy PolicyOf(const std::string& networks) {
 
 std::string SettingText(const char* value) { return value == nullptr ? "" : value; }
 
-// Of what workers keep (pg/worker.cpp), also large blocks: those of a transaction with many bodies.
-void KeepLargeBlocks() {
-#ifdef M_MMAP_THRESHOLD
-  mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
+// Each transaction takes some 100 kB and gives them back: unless they stay with the process, the
+// kernel takes their pages back each time and the next transaction touches new ones.
+void KeepFreedMemory() {
+#ifdef M_TRIM_THRESHOLD
+  constexpr int kKept = 8 * 1024 * 1024;
+  mallopt(M_TRIM_THRESHOLD, kKept);
+  mallopt(M_MMAP_THRESHOLD, kKept);
 #endif
 }
 
@@ -60,7 +63,7 @@ Sender::Sender(pg::DatabaseSlot* slot)
     : slot_(slot),
       networks_(SettingText(pg::guc_allowed_networks)),
       random_(static_cast<unsigned>(GetCurrentTimestamp()) ^ static_cast<unsigned>(MyProcPid)) {
-  KeepLargeBlocks();
+  KeepFreedMemory();
   net::ClientOptions options;
   options.policy = PolicyOf(networks_);
   options.tls = tls_ = TlsSettings();

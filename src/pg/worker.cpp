@@ -1,8 +1,6 @@
 // Implements pg/worker.h.
 #include "pg/worker.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -184,14 +182,6 @@ class Loop {
   int errors_ = 0;
 };
 
-// Each transaction takes some 100 kB and gives them back: unless they stay with the process, the
-// kernel takes their pages back each time and the next transaction touches new ones.
-void KeepFreedMemory() {
-#ifdef M_TRIM_THRESHOLD
-  mallopt(M_TRIM_THRESHOLD, 8 * 1024 * 1024);
-#endif
-}
-
 struct Extension {
   Oid id;
   const char* version;
@@ -271,7 +261,6 @@ void RunWorker(WorkerKind kind, Oid database,
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, kWorkerConnectFlags);
   YieldDatabaseAsAutovacuumDoes();
-  KeepFreedMemory();
 
   ErrorContext context{kind, {}};
   ErrorContextCallback callback{error_context_stack, AddErrorContext, &context};
