@@ -127,13 +127,8 @@ void TablePlan::Lend(ResultRelInfo* target) const {
   }
 }
 
-void TablePlan::TakeBack(EState* state, ResultRelInfo* target, bool has_written) {
-  if (state != state_) {
-    Call([&] { FreeExecutorState(state); });
-    return;
-  }
-  // Without a row nothing has been prepared.
-  if (!has_written) return;
+void TablePlan::Keep(const EState* state, ResultRelInfo* target) {
+  if (state != state_) return;
   checks_ = CheckExpressions(target);
   for (int i = 0; i < target->ri_NumIndices; ++i) {
     const IndexInfo* info = target->ri_IndexRelationInfo[i];
@@ -142,6 +137,11 @@ void TablePlan::TakeBack(EState* state, ResultRelInfo* target, bool has_written)
         {RelationGetRelid(target->ri_IndexRelationDescs[i]), info->ii_PredicateState});
   }
   is_kept_ = true;
+}
+
+void TablePlan::Release(EState* state) {
+  if (state == state_) return;
+  Call([&] { FreeExecutorState(state); });
 }
 
 }  // namespace alerting::pg

@@ -56,8 +56,10 @@ class TablePlan {
   // The executor's state for a writer: the first one's stays, for what is prepared in it.
   EState* NewState();
   void Lend(ResultRelInfo* target) const;
+  // After a row has been written, with the indexes still open: what the state has prepared stays.
+  void Keep(const EState* state, ResultRelInfo* target);
   // The writer is done with the state.
-  void TakeBack(EState* state, ResultRelInfo* target, bool has_written);
+  void Release(EState* state);
 
   const std::span<const ColumnType> wanted_;
   Oid relation_ = InvalidOid;

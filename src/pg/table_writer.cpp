@@ -148,10 +148,13 @@ void TableWriter::Finish() {
   Call([&] {
     ExecASInsertTriggers(state_, target_, nullptr);
     AfterTriggerEndQuery(state_);
+  });
+  if (has_written_) plan_->Keep(state_, target_);
+  Call([&] {
     ExecCloseIndices(target_);
     ExecResetTupleTable(state_->es_tupleTable, false);
   });
-  plan_->TakeBack(state_, target_, has_written_);
+  plan_->Release(state_);
   Call([&] {
     table_close(relation_, NoLock);
     CommandCounterIncrement();  // what follows sees the rows
