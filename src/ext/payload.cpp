@@ -32,18 +32,20 @@ char* PutDigits(char* at, int number, int digits) {
   return at + digits;
 }
 
-// As text || round(value::numeric, 1).
-const char* Rounded(double value) {
+// round(value::numeric, 1)
+Datum RoundToTenth(double value) {
   const Datum exact = DirectFunctionCall1(float8_numeric, Float8GetDatum(value));
-  const Datum rounded = DirectFunctionCall2(numeric_round, exact, Int32GetDatum(1));
-  return DatumGetCString(DirectFunctionCall1(numeric_out, rounded));
+  return DirectFunctionCall2(numeric_round, exact, Int32GetDatum(1));
 }
 
-// The same once more as float8, which leaves out ".0".
+const char* Rounded(double value) {
+  return DatumGetCString(DirectFunctionCall1(numeric_out, RoundToTenth(value)));
+}
+
+// As float8, which leaves out ".0".
 const char* RoundedShort(double value) {
-  const Datum rounded = DirectFunctionCall2(
-      numeric_round, DirectFunctionCall1(float8_numeric, Float8GetDatum(value)), Int32GetDatum(1));
-  return float8out_internal(DatumGetFloat8(DirectFunctionCall1(numeric_float8, rounded)));
+  return float8out_internal(
+      DatumGetFloat8(DirectFunctionCall1(numeric_float8, RoundToTenth(value))));
 }
 
 void AppendHeld(StringInfo line, std::optional<int32_t> duration) {

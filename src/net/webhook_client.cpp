@@ -176,7 +176,7 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   };
   if (!same_url) {
     set(CURLOPT_URL, r.url.c_str());
-    transfer->url = r.url;
+    transfer->url = ok ? r.url : std::string();
   }
   set(CURLOPT_HTTPHEADER, transfer->headers.data());
   set(CURLOPT_POSTFIELDS, r.body.c_str());

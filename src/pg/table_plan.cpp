@@ -9,6 +9,11 @@ namespace {
 
 std::vector<TablePlan*> plans;  // all of the process
 
+// PostgreSQL code.
+MemoryContext NewContext() {
+  return AllocSetContextCreate(TopMemoryContext, "alerting table plan", ALLOCSET_SMALL_SIZES);
+}
+
 }  // namespace
 
 void TablePlan::OnChange(Oid relation) noexcept {
@@ -18,12 +23,10 @@ void TablePlan::OnChange(Oid relation) noexcept {
   }
 }
 
-TablePlan::TablePlan(std::span<const ColumnType> columns) : wanted_(columns) {
+TablePlan::TablePlan(std::span<const ColumnType> columns)
+    : wanted_(columns), context_(Call([] { return NewContext(); })) {
   static bool registered = false;
-  plans.push_back(this);
-  context_ = Call([] {
-    return AllocSetContextCreate(TopMemoryContext, "alerting table plan", ALLOCSET_SMALL_SIZES);
-  });
+  plans.push_back(this);  // after what may fail: no destructor runs for a plan that is not made
   if (std::exchange(registered, true)) return;
   Call([] {
     CacheRegisterRelcacheCallback([](Datum, Oid relation) { OnChange(relation); }, Datum{0});
