@@ -72,17 +72,6 @@ void ThreadedClient::SetMaxConnections(long count) {
   client_->SetMaxConnections(count);
 }
 
-void ThreadedClient::Start(Request request) {
-  if (!with_thread_) {
-    client_->Start(std::move(request));
-  } else {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    requests_.push_back(std::move(request));
-    if (std::exchange(waits_, false)) Signal(to_thread_);
-  }
-  ++active_;
-}
-
 void ThreadedClient::Start(std::vector<Request>* requests) {
   if (requests->empty()) return;
   active_ += requests->size();

@@ -44,7 +44,6 @@ class ThreadedClient {
   void SetPolicy(AddressPolicy policy);
   void SetTlsFiles(TlsFiles files);
   void SetMaxConnections(long count);
-  void Start(Request request);
   // Hands them over together, and leaves the list empty.
   void Start(std::vector<Request>* requests);
   int PollDescriptor() const { return epoll_.get(); }

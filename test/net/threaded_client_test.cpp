@@ -39,7 +39,11 @@ class ThreadedClientTest : public testing::Test {
     request.connect_timeout_ms = request.total_timeout_ms = 60'000;
     return request;
   }
-  void Start(uint64_t tag, const std::string& path) { client_->Start(MakeRequest(tag, path)); }
+  void Start(Request request) {
+    std::vector<Request> requests(1, std::move(request));
+    client_->Start(&requests);
+  }
+  void Start(uint64_t tag, const std::string& path) { Start(MakeRequest(tag, path)); }
   // Looks at them as often as it takes until whoever should drive them does.
   void GoRounds() {
     for (int i = 0; i < ThreadedClient::kRounds; ++i) client_->OnReady();
@@ -168,7 +172,7 @@ TEST_F(ThreadedClientTest, EndsWithRequestsUnderWay) {
   for (uint64_t tag = 1; tag <= 2 * kMany; ++tag) Start(tag, "/hang");
   Request unknown;
   unknown.url = "http://no-such-name.invalid/";
-  client_->Start(std::move(unknown));
+  Start(std::move(unknown));
   GoRounds();
   EXPECT_TRUE(client_->lent());
   client_->EndThread();
