@@ -82,8 +82,24 @@ CREATE SCHEMA other;
 CREATE TABLE other.container (id int PRIMARY KEY);
 CREATE EXTENSION alerting;
 DROP EXTENSION alerting;
-DROP TABLE other.container, containers, hosts, organizations;
-DROP SCHEMA other, alerting;
+DROP TABLE containers, hosts, organizations;
+-- What the hint says can be called, whichever of the two was found.
+CREATE EXTENSION alerting;
+DROP EXTENSION alerting;
+DROP SCHEMA other CASCADE;
+DROP SCHEMA alerting;
+
+-- Metrics may be unlogged, the others not.
+CREATE TABLE organizations (id int PRIMARY KEY);
+CREATE TABLE containers (id int PRIMARY KEY, organization_id int REFERENCES organizations);
+CREATE UNLOGGED TABLE container (id int PRIMARY KEY);
+CREATE UNLOGGED TABLE container_metrics (container_id int, at timestamptz, cpu_percent real, PRIMARY KEY (container_id, at));
+CREATE EXTENSION alerting;
+SET client_min_messages = warning;
+DROP EXTENSION alerting CASCADE;
+DROP SCHEMA alerting CASCADE;
+DROP TABLE container_metrics, container, containers, organizations;
+RESET client_min_messages;
 
 -- A schema that somebody else owns could hold anything.
 CREATE ROLE regress_alerting_stranger;

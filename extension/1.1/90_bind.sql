@@ -1,11 +1,11 @@
 -- Binding to the usual tables at CREATE EXTENSION.
 
--- The permanent tables of the host with one of these names.
-CREATE OR REPLACE FUNCTION alerting.find_tables(names text[]) RETURNS regclass[]
+-- The host's tables with one of these names: those that are permanent ('p'), also those that are unlogged ('pu').
+CREATE OR REPLACE FUNCTION alerting.find_tables(names text[], persistence text) RETURNS regclass[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT coalesce(array_agg(c.oid::regclass ORDER BY c.oid), '{}')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
+   WHERE c.relkind IN ('r', 'p') AND position(c.relpersistence::text IN $2) > 0 AND NOT c.relispartition
      AND n.nspname !~ '^pg_' AND n.nspname !~ '^_timescaledb_' AND n.nspname NOT IN ('information_schema', 'alerting')
      AND alerting.plain_name(c.relname) = ANY ($1);
 $function$;
@@ -35,9 +35,9 @@ CREATE OR REPLACE FUNCTION alerting.find_metrics() RETURNS regclass
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT CASE WHEN count(*) = 1 THEN min(t.rel::oid::bigint)::oid::regclass END
     FROM (SELECT unnest(alerting.find_tables(ARRAY['containermetric', 'containermetrics', 'containerstat', 'containerstats',
-                   'containersample', 'containersamples', 'containerusage', 'containermetricsample', 'containermetricsamples'])) AS rel
+                   'containersample', 'containersamples', 'containerusage', 'containermetricsample', 'containermetricsamples'], 'pu')) AS rel
           UNION
-          SELECT m.rel FROM unnest(alerting.find_tables(ARRAY['metric', 'metrics', 'sample', 'samples', 'stat', 'stats', 'measurement', 'measurements'])) AS m(rel),
+          SELECT m.rel FROM unnest(alerting.find_tables(ARRAY['metric', 'metrics', 'sample', 'samples', 'stat', 'stats', 'measurement', 'measurements'], 'pu')) AS m(rel),
                  alerting.host_binding b
            WHERE cardinality(alerting.referring_columns(m.rel, b.containers)) = 1) t;
 $function$;
@@ -67,12 +67,12 @@ BEGIN
     END IF;
   END IF;
 
-  organizations := alerting.find_tables(ARRAY['organization', 'organizations', 'organisation', 'organisations']);
-  containers := alerting.find_tables(ARRAY['container', 'containers']);
+  organizations := alerting.find_tables(ARRAY['organization', 'organizations', 'organisation', 'organisations'], 'p');
+  containers := alerting.find_tables(ARRAY['container', 'containers'], 'p');
   IF cardinality(organizations) <> 1 OR cardinality(containers) <> 1 THEN
     PERFORM alerting.tell('installed, not bound to any tables yet', format('Bind it to yours: SELECT alerting.attach(%s, %s);',
       CASE WHEN cardinality(organizations) = 1 THEN quote_literal(organizations[1]) ELSE 'organizations => ''...''' END,
-      CASE WHEN cardinality(containers) = 1 THEN quote_literal(containers[1]) ELSE 'containers => ''...''' END));
+      'containers => ' || CASE WHEN cardinality(containers) = 1 THEN quote_literal(containers[1]) ELSE '''...''' END));
     RETURN;
   END IF;
 
