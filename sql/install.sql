@@ -13,6 +13,10 @@ SELECT p.oid::regprocedure AS undocumented FROM pg_proc p
 SELECT p.oid::regprocedure AS unpinned FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
  WHERE p.pronamespace = 'alerting'::regnamespace AND l.lanname <> 'c' AND p.prosqlbody IS NULL
    AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false);
+-- And what a backslash means in it.
+SELECT p.oid::regprocedure AS unpinned FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+ WHERE p.pronamespace = 'alerting'::regnamespace AND l.lanname <> 'c' AND position(chr(92) IN p.prosrc) > 0
+   AND NOT coalesce('standard_conforming_strings=on' = ANY (p.proconfig), false);
 DROP EXTENSION alerting;
 
 -- Exactly one match each, in any schema and spelling.

@@ -11,7 +11,9 @@ CREATE OR REPLACE FUNCTION alerting.describe_mapping(
   target regtype DEFAULT NULL, path text DEFAULT NULL,
   OUT sql text, OUT is_column boolean, OUT type regtype, OUT columns text[], OUT castable boolean)
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'alerting_describe_mapping'
-SET search_path = pg_catalog, pg_temp;
+SET search_path = pg_catalog, pg_temp
+-- Read, and written, as it will be read again.
+SET standard_conforming_strings = on SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET extra_float_digits = 1 SET quote_all_identifiers = off;
 
 -- What triggers and views ask the containers table; in C, to ask with its owner's rights.
 CREATE OR REPLACE FUNCTION alerting.container_exists(container text) RETURNS boolean

@@ -84,7 +84,7 @@ $function$;
 -- older ones passes through all steps): ADD COLUMN IF NOT EXISTS, ensure_constraint(), to_regclass().
 -- `anew`: some table was just created. Returns whether there was something to do; repair() has to follow then.
 CREATE OR REPLACE FUNCTION alerting.migrate_tables(anew boolean) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET client_min_messages = warning AS $function$
 DECLARE
   newest CONSTANT int := alerting.newest_layout();
   present CONSTANT int := alerting.tables_layout();

@@ -14,7 +14,7 @@ $function$;
 -- anyway. `always`: it fires for replicated changes too. Returns whether something was done.
 CREATE OR REPLACE FUNCTION alerting.ensure_trigger(rel regclass, trigger_name text, event text, called text,
   arguments text[] DEFAULT '{}', always boolean DEFAULT false, force boolean DEFAULT false) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
 DECLARE
   quoted text;
   stored bytea;
@@ -257,7 +257,7 @@ $function$;
 -- Gives the tables and the host's tables whatever they lack: defaults, triggers, views. Returns how
 -- many things were missing. Touches nothing when all is there.
 CREATE OR REPLACE FUNCTION alerting.repair() RETURNS int
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET client_min_messages = warning AS $function$
 DECLARE
   repaired int := 0;
   item record;

@@ -33,7 +33,7 @@ $function$;
 
 -- What a row of `rel` is called in columns that refer to it or describe it: "pods" gives "pod".
 CREATE OR REPLACE FUNCTION alerting.row_name(rel regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
   SELECT CASE WHEN n.name ~ 'ies$' THEN regexp_replace(n.name, 'ies$', 'y') ELSE regexp_replace(n.name, '([^s])s$', '\1') END
     FROM (SELECT alerting.plain_name(c.relname) AS name FROM pg_class c WHERE c.oid = $1) n;
 $function$;

@@ -37,7 +37,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 CREATE OR REPLACE FUNCTION alerting.bind_tables(host_organizations regclass, host_containers regclass, organization_mapping text, name_mapping text, path text)
-RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $function$
 DECLARE
   organization_key record;
   container_key record;

@@ -165,7 +165,7 @@ $function$;
 
 -- The tables that inherit from this one and are not attached, NULL when there are none.
 CREATE OR REPLACE FUNCTION alerting.unseen_children(metrics regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
   SELECT string_agg(i.inhrelid::regclass::text, ', ' ORDER BY i.inhrelid)
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
    WHERE c.oid = $1 AND c.relkind = 'r' AND NOT EXISTS (

@@ -24,7 +24,7 @@ $function$;
 
 CREATE OR REPLACE FUNCTION alerting.bind_metrics(metrics_table regclass, given jsonb, max_age interval, stale_after interval,
   time_zone text, at_unit text, level text, path text)
-RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $function$
 #variable_conflict use_variable
 DECLARE
   readings CONSTANT text[] := ARRAY['cpu', 'memory', 'memory_used', 'memory_limit', 'running', 'restarts'];

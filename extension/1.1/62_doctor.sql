@@ -23,7 +23,7 @@ $function$;
 
 CREATE OR REPLACE FUNCTION alerting.doctor_versions()
 RETURNS TABLE (topic text, object text, status text, detail text, hint text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
 DECLARE
   installed text;
   available text;
@@ -166,7 +166,7 @@ $function$;
 
 CREATE OR REPLACE FUNCTION alerting.doctor(
   OUT topic text, OUT object text, OUT status text, OUT detail text, OUT hint text) RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $function$
 DECLARE
   s record;
   part text;

@@ -95,7 +95,7 @@ $function$;
 
 CREATE OR REPLACE FUNCTION alerting.doctor_network()
 RETURNS TABLE (topic text, object text, status text, detail text, hint text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
 DECLARE
   networks text := current_setting('alerting.allowed_networks');
   ca_file text := current_setting('alerting.ca_file');

@@ -25,7 +25,7 @@ $function$;
 -- The fields alert, expr and for of one rule: JSON, the lines of YAML that rule files hold, or the
 -- expression alone.
 CREATE OR REPLACE FUNCTION alerting.prometheus_fields(rule text) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
 DECLARE
   result jsonb := '{}';
   line text;
@@ -68,7 +68,7 @@ $function$;
 
 -- What an expression means here.
 CREATE OR REPLACE FUNCTION alerting.prometheus_meaning(expression text, OUT condition text, OUT threshold float8, OUT minutes int)
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
 DECLARE
   shapes CONSTANT text := 'Known are: CPU or memory in percent > number; increase(restarts[10m]) > number; up == 0; absent(metric).';
   expr text := btrim(regexp_replace(expression, '\s+', ' ', 'g'));

@@ -61,7 +61,7 @@ void RunPlan(const CaptureSource* source, SPIPlanPtr plan, ParamListInfo paramet
 // All new rows by one query over the transition table.
 void AddByQuery(TriggerData* trigger_data, CaptureSource* source) {
   const pg::UserScope user(source->owner(), true);
-  const pg::SafeSearchPath path;
+  const pg::MappingSettings settings(source->time_zone());
   const pg::SpiConnection connection;
   pg::Call([&] { SPI_register_trigger_data(trigger_data); });
   SPIPlanPtr plan = source->TransitionPlan(trigger_data);
@@ -70,7 +70,7 @@ void AddByQuery(TriggerData* trigger_data, CaptureSource* source) {
 
 void AddRowByQuery(CaptureSource* source, TupleTableSlot* slot) {
   const pg::UserScope user(source->owner(), true);
-  const pg::SafeSearchPath path;
+  const pg::MappingSettings settings(source->time_zone());
   const pg::SpiConnection connection;
   SPIPlanPtr plan = source->RowPlan();
   pg::Call([&] {

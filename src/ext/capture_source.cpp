@@ -55,6 +55,7 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
   const SourceMapping mapping = MappingFromTrigger(trigger_data->tg_trigger);
   id_ = mapping.id;
   key_kind_ = mapping.key_kind;
+  time_zone_ = mapping.time_zone;
   projection_.Clear();
   columns_ = nullptr;
   is_direct_ = writer_.Build(mapping, RelationGetDescr(relation));
@@ -90,7 +91,7 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
 
 // As the table's owner.
 void CaptureSource::BuildExpressions(const SourceMapping& mapping, TupleDesc descriptor) {
-  const pg::SafeSearchPath path;
+  const pg::MappingSettings settings(mapping.time_zone.c_str());
   const pg::SpiConnection connection;
   const std::string table = pg::QualifiedName(relation_) + " m";
   const std::string list = SelectList(mapping, table);

@@ -37,6 +37,7 @@ class CaptureSource {
   uint32_t id() const { return id_; }
   Oid owner() const { return owner_; }
   KeyKind key_kind() const { return key_kind_; }
+  const char* time_zone() const { return time_zone_.c_str(); }
   bool is_direct() const { return is_direct_; }
   // Direct sources: how a row is written as a sample.
   const RowWriter& writer() const { return writer_; }
@@ -77,6 +78,7 @@ class CaptureSource {
   uint32_t id_ = 0;
   Oid owner_ = InvalidOid;
   KeyKind key_kind_ = KeyKind::kText;
+  std::string time_zone_;
   bool is_direct_ = false;
   RowWriter writer_;
   RowProjection projection_;

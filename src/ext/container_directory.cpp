@@ -98,6 +98,7 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
   }
   const pg::UserScope user(binding_.containers_owner, true);
   if (keys.size() == 1 && LookUp(lock, keys[0], &found)) return found;
+  const pg::MappingSettings settings("UTC");
   const bool one = keys.size() == 1;
   std::optional<pg::Statement>& statement = find_[(lock ? 2 : 0) + (one ? 1 : 0)];
   if (!statement) statement.emplace(FindSql(binding_, name_, lock, one));

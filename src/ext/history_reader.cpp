@@ -67,6 +67,7 @@ void SourceHistory::Open() {
   {
     const Source& source = *input_.source;
     const pg::UserScope user(source.owner, true);
+    const pg::MappingSettings settings(source.mapping.time_zone.c_str());
     const std::string list = SelectList(source.mapping, source.name + " m");
     const std::string sql = RangeQuery(source, input_.range, list) + RangeOrder(source);
     const pg::Params params = RangeParameters(source, input_.range);
@@ -88,6 +89,7 @@ void SourceHistory::Fetch() {
     pg::Subtransaction savepoint;
     {
       const pg::UserScope user(input_.source->owner, true);
+      const pg::MappingSettings settings(input_.source->mapping.time_zone.c_str());
       pg::Call([&] {
         CHECK_FOR_INTERRUPTS();
         SPI_cursor_fetch(portal_, true, kFetchRows);

@@ -143,6 +143,7 @@ Preview::Preview(const Binding& binding, const Rule& rule, const Range& range,
 // The containers of the organization, as it is now.
 void Preview::AddContainers() {
   const pg::UserScope user(binding_.containers_owner, true);
+  const pg::MappingSettings settings("UTC");
   const std::string sql = "SELECT c." + binding_.container_key +
                           "::" + KeyTypeName(binding_.key_kind) + " FROM " + binding_.containers +
                           " c WHERE (" + binding_.organization + ")::pg_catalog.text = $1";

@@ -106,6 +106,36 @@ SafeSearchPath::SafeSearchPath() {
   });
 }
 
+namespace {
+
+// PostgreSQL code. False: no value that the setting may have.
+bool SetLocally(const char* name, const char* value, int level) {
+  return set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, level,
+                           false) > 0;
+}
+
+// Most sessions have most of them, which spares what setting them costs. PostgreSQL code.
+void SetForMappings(const char* zone) {
+  if (!standard_conforming_strings) SetLocally("standard_conforming_strings", "on", ERROR);
+  if (DateStyle != USE_ISO_DATES || DateOrder != DATEORDER_MDY) {
+    SetLocally("DateStyle", "ISO, MDY", ERROR);
+  }
+  if (IntervalStyle != INTSTYLE_POSTGRES) SetLocally("IntervalStyle", "postgres", ERROR);
+  if (extra_float_digits != 1) SetLocally("extra_float_digits", "1", ERROR);
+  if (bytea_output != BYTEA_OUTPUT_HEX) SetLocally("bytea_output", "hex", ERROR);
+  // AT TIME ZONE knows abbreviations, which the setting does not.
+  if (pg_strcasecmp(pg_get_timezone_name(session_timezone), zone) != 0 &&
+      !SetLocally("TimeZone", zone, DEBUG1)) {
+    SetLocally("TimeZone", "UTC", ERROR);
+  }
+}
+
+}  // namespace
+
+MappingSettings::MappingSettings(const char* zone) {
+  Call([&] { SetForMappings(zone); });
+}
+
 SpiConnection::SpiConnection() {
   Call([&] {
     if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "could not connect to the SPI manager");

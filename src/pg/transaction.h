@@ -82,6 +82,19 @@ class SafeSearchPath {
   SettingsScope settings_;
 };
 
+// For what a mapping is made of, until destroyed: search_path as above, and literals, times,
+// figures and bytes are read and written as usual, so that a mapping means in every session what it
+// means to the workers. A time without a zone is one of `zone`.
+class MappingSettings {
+ public:
+  explicit MappingSettings(const char* zone);
+  MappingSettings(const MappingSettings&) = delete;
+  MappingSettings& operator=(const MappingSettings&) = delete;
+
+ private:
+  SafeSearchPath path_;
+};
+
 // An SPI connection in a backend that already has a transaction.
 class SpiConnection {
  public:

@@ -45,6 +45,8 @@ my %sources = (
 	microseconds   => [ '1000000 * extract(epoch FROM t)', q{, at_unit => 'us'}, 'bigint' ],
 	iso_text       => [ q{to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')}, q{, at => 'at::timestamptz'}, 'text' ],
 	naive_text     => [ q{to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')}, q{, at => 'at::timestamp'}, 'text' ],
+	zoned_text     => [ q{to_char(t AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD HH24:MI:SS')}, q{, at => 'at::timestamptz', time_zone => 'Asia/Tokyo'}, 'text' ],
+	american_text  => [ q{to_char(t AT TIME ZONE 'UTC', 'MM/DD/YYYY HH24:MI:SS')}, q{, at => 'at::timestamptz'}, 'text' ],
 	two_columns    => [ q{to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')}, q{, at => 'left(at, 10)::date + right(at, 8)::time'}, 'text' ],
 	milli_expr     => [ '1000 * extract(epoch FROM t)', q{, at => 'to_timestamp(at / 1000.0)'}, 'bigint' ],
 );
@@ -109,6 +111,27 @@ for ([ q{at => 'at', time_zone => 'Europe/Atlantis'}, qr/ERROR:  .*time zone/ ],
 	isnt($node->psql($db, "SELECT alerting.attach_metrics('timestamptz', $_->[0])", stdout => \$out, stderr => \$err), 0, "refused: $_->[0]");
 	like($err, $_->[1], 'with a reason');
 }
+
+# A mapping means in every session what it meant when it was attached: backslashes, dates and figures in
+# its literals, also when it was attached by such a session.
+$ENV{PGOPTIONS} =~ s/standard_conforming_strings=on/standard_conforming_strings=off -c escape_string_warning=off -c quote_all_identifiers=on/;
+my $said = run_sql(q{INSERT INTO containers VALUES (94, 3, 'conforming'), (95, 3, 'escaping'), (96, 3, 'late');
+	SET client_min_messages = warning; SET datestyle = 'German'; SET extra_float_digits = -15; SET intervalstyle = 'sql_standard';
+	CREATE TABLE literals (container_id int, at timestamptz, load text, "day" date);
+	CREATE INDEX ON literals (container_id, at);
+	SELECT alerting.attach_metrics('literals', max_age => NULL, cpu =>
+	  $$ CASE WHEN day > '03.02.2026' AND at - INTERVAL '-1 2:03:04' > '2026-01-01 00:00' THEN 10.0 * regexp_replace(load, '\D', '', 'g')::float8 * '0.123456789'::float8 END $$)});
+my $literals = q{INSERT INTO literals SELECT id, '2026-11-01T10:00Z', '80 %%', '2026-03-01' FROM unnest(ARRAY[%s]) id};
+run_sql(sprintf $literals, 94);
+$ENV{PGOPTIONS} =~ s/standard_conforming_strings=off/standard_conforming_strings=on/;
+run_sql(q{SET datestyle = 'ISO, MDY';}, sprintf $literals, 95);
+flush_ok($node, $db);
+run_sql('SELECT alerting.stop();', sprintf($literals, 96), '; SELECT alerting.start();');
+flush_ok($node, $db);
+is(run_sql('SELECT container_id, round(value::numeric, 4) FROM alerting.alert WHERE container_id IN (94, 95, 96) ORDER BY 1'), "94|98.7654\n95|98.7654\n96|98.7654",
+	'literals of a mapping mean the same in every session') or diag($said);
+is(run_sql('SELECT skipped FROM alerting.status()'), 0, 'and every row could be read');
+like(run_sql(q{SELECT alerting.attach('organizations', 'containers')}), qr/nothing changed/, 'nor does it matter who attaches again');
 
 clean_log_ok($node, qr/at_unit|time zone|a number of what/);
 $node->stop;
