@@ -1,8 +1,10 @@
 // Implements ext/state_store.h.
 #include "ext/state_store.h"
 
+#include <array>
 #include <cstring>
 
+#include "pg/row_update.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -13,9 +15,6 @@ constexpr char kSave[] =
     "INSERT INTO alerting.series_state (chunk, state, saved_at)"
     " SELECT k.chunk, k.state, now() FROM unnest($1::int4[], $2::bytea[]) AS k (chunk, state)"
     " ON CONFLICT (chunk) DO UPDATE SET state = excluded.state, saved_at = excluded.saved_at";
-// The chunk of a single alert is there already, most of the time.
-constexpr char kSaveAgain[] =
-    "UPDATE alerting.series_state SET state = $2, saved_at = now() WHERE chunk = $1";
 constexpr char kClear[] = "DELETE FROM alerting.series_state";
 constexpr size_t kChunksPerStatement = 1000;
 constexpr uint8_t kFormat = 1;
@@ -171,13 +170,29 @@ std::optional<SavedContainer> LoadSavedContainer(const Binding& binding, const s
 }
 
 StateStore::StateStore(const Binding& binding, const Engine& engine)
-    : binding_(binding), engine_(engine), save_(kSave), save_again_(kSaveAgain), clear_(kClear) {}
+    : binding_(binding), engine_(engine), lookup_("chunk", "", {}), save_(kSave), clear_(kClear) {}
 
 void StateStore::MarkAllChanged() {
   rewrite_all_ = true;
   for (ContainerRef ref = 0; ref < engine_.ref_limit(); ref += kContainersPerChunk) {
     changed_.insert(ref / kContainersPerChunk);
   }
+}
+
+// The chunk of a single alert is there already, most of the time. False: only the statement can
+// tell.
+bool StateStore::SaveAgain(int32_t chunk, const std::string& state) {
+  const Oid table = OwnTable("series_state");
+  const auto rows = lookup_.Find(table, std::to_string(chunk));
+  if (!rows || rows->size() != 1) return false;
+  const Datum bytes = pg::Call([&] {
+    const auto size = static_cast<int>(state.size());
+    return PointerGetDatum(cstring_to_text_with_len(state.data(), size));  // a bytea looks the same
+  });
+  const Datum now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+  const std::array<pg::NewValue, 2> values = {
+      {{"state", BYTEAOID, bytes}, {"saved_at", TIMESTAMPTZOID, now}}};
+  return pg::UpdateRow(table, rows->front().place, values);
 }
 
 size_t StateStore::SaveChunks(const std::set<uint32_t>& chunks,
@@ -200,10 +215,7 @@ size_t StateStore::SaveChunks(const std::set<uint32_t>& chunks,
       states.push_back(EncodeChunk(engine_, *next, by_key));
       bytes += states.back().size();
     }
-    if (numbers.size() == 1 &&
-        save_again_.Run(pg::Params().Int(numbers[0]).Bytes(states[0])).size() > 0) {
-      continue;
-    }
+    if (numbers.size() == 1 && SaveAgain(numbers[0], states[0])) continue;
     (void)save_.RunLists(numbers.size(), pg::Params().IntArray(numbers).BytesArray(states));
   }
   written_.insert(chunks.begin(), chunks.end());

@@ -14,6 +14,7 @@
 
 #include "ext/binding.h"
 #include "ext/outgoing_transition.h"
+#include "pg/key_lookup.h"
 #include "pg/spi.h"
 
 namespace alerting::ext {
@@ -52,6 +53,7 @@ class StateStore {
   void Discard() { written_.clear(); }
 
  private:
+  bool SaveAgain(int32_t chunk, const std::string& state);
   size_t SaveChunks(const std::set<uint32_t>& chunks,
                     const std::vector<const OutgoingTransition*>& outgoing);
 
@@ -60,8 +62,8 @@ class StateStore {
   std::set<uint32_t> changed_;
   std::set<uint32_t> written_;  // by the current transaction
   bool rewrite_all_ = false;
+  pg::KeyLookup lookup_;
   pg::Statement save_;
-  pg::Statement save_again_;
   pg::Statement clear_;
 };
 

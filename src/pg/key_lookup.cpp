@@ -339,6 +339,7 @@ std::optional<std::vector<KeyedRow>> KeyLookup::Run(Oid relation, const std::str
   std::vector<KeyedRow> rows;
   for (const FoundRow* one = found.first; one != nullptr; one = one->next) {
     KeyedRow& row = rows.emplace_back();
+    row.place = one->place;
     row.version = std::to_string(one->xmin) + "(" +
                   std::to_string(ItemPointerGetBlockNumberNoCheck(&one->place)) + "," +
                   std::to_string(ItemPointerGetOffsetNumberNoCheck(&one->place)) + ")";

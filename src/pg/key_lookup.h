@@ -26,6 +26,7 @@ struct KeyedValue {
 
 struct KeyedRow {
   std::string version;             // xmin::text || ctid::text
+  ItemPointerData place;           // ctid
   std::vector<KeyedValue> values;  // of the columns asked for, in their order
 };
 

@@ -1,6 +1,8 @@
 // Implements pg/table_writer.h.
 #include "pg/table_writer.h"
 
+#include "pg/result_relation.h"
+
 namespace alerting::pg {
 
 namespace {
@@ -64,16 +66,7 @@ void TableWriter::Begin() {
   state_ = plan_->NewState();
   Call([&] {
     MemoryContext outer = MemoryContextSwitchTo(state_->es_query_cxt);
-    RangeTblEntry* entry = makeNode(RangeTblEntry);
-    entry->rtekind = RTE_RELATION;
-    entry->relid = RelationGetRelid(relation_);
-    entry->relkind = relation_->rd_rel->relkind;
-    entry->rellockmode = RowExclusiveLock;
-    InitSingleRangeTable(state_, entry);
-    state_->es_output_cid = GetCurrentCommandId(true);
-    target_ = makeNode(ResultRelInfo);
-    InitResultRelInfo(target_, relation_, 1, nullptr, 0);
-    state_->es_opened_result_relations = lappend(state_->es_opened_result_relations, target_);
+    target_ = InitResultRelation(state_, relation_);
     slot_ = ExecInitExtraTupleSlot(state_, RelationGetDescr(relation_),
                                    table_slot_callbacks(relation_));
     ExecOpenIndices(target_, on_conflict_ == OnConflict::kLeaveOut);

@@ -1,0 +1,26 @@
+// What the executor is to know of a table whose rows are written without a plan. Any process.
+#ifndef ALERTING_PG_RESULT_RELATION_H_
+#define ALERTING_PG_RESULT_RELATION_H_
+
+#include "pg/pg_headers.h"
+
+namespace alerting::pg {
+
+// Of the table that is open, locked for writing. PostgreSQL code; all of it is the state's.
+inline ResultRelInfo* InitResultRelation(EState* state, Relation table) {
+  RangeTblEntry* entry = makeNode(RangeTblEntry);
+  entry->rtekind = RTE_RELATION;
+  entry->relid = RelationGetRelid(table);
+  entry->relkind = table->rd_rel->relkind;
+  entry->rellockmode = RowExclusiveLock;
+  InitSingleRangeTable(state, entry);
+  state->es_output_cid = GetCurrentCommandId(true);
+  ResultRelInfo* target = makeNode(ResultRelInfo);
+  InitResultRelInfo(target, table, 1, nullptr, 0);
+  state->es_opened_result_relations = lappend(state->es_opened_result_relations, target);
+  return target;
+}
+
+}  // namespace alerting::pg
+
+#endif  // ALERTING_PG_RESULT_RELATION_H_
