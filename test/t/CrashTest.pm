@@ -159,17 +159,33 @@ sub processes
 sub signal
 {
 	my ($self, $signal, $kind) = @_;
-	my @pids;
-	wait_until(sub { $self->keep_loading; return @pids = $self->processes($kind); }) or die "no $kind";
-	return $self->kill_process($signal, $pids[ rand @pids ], $kind);
+	wait_until(sub {
+		$self->keep_loading;
+		my @pids = $self->processes($kind) or return 0;
+		return $self->kill_process($signal, $pids[ rand @pids ], $kind);
+	}) or die "no $kind";
+	return;
 }
 
-# A killed process takes all others down: waits until the server is there again.
+# The letter that stands for a process's state; '' when it is gone.
+sub process_state
+{
+	my ($pid) = @_;
+	my $status = eval { slurp_file("/proc/$pid/status") } // '';
+	return $status =~ /^State:\s+(\S)/m ? $1 : '';
+}
+
+# A killed process takes all others down: waits until the server is there again. False: it had already left.
 sub kill_process
 {
 	my ($self, $signal, $pid, $name) = @_;
 	my $offset = -s $self->{node}->logfile;
+	# Once it stands still it cannot leave by itself any more; what has left takes signals, without effect.
+	kill 'STOP', $pid or return 0;
+	wait_until(sub { process_state($pid) =~ /^[TZX]?$/ }) or die "process $pid does not stop";
+	return 0 unless process_state($pid) eq 'T';
 	kill $signal, $pid or return 0;
+	kill 'CONT', $pid;
 	$self->{kills}{"$name $signal"}++;
 	$self->{node}->wait_for_log(qr/database system is ready to accept connections/, $offset) if $signal eq 'KILL';
 	return 1;
