@@ -71,7 +71,7 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
   try {
     const pg::UserScope user(owner_, true);
     pg::Subtransaction savepoint;
-    BuildExpressions(mapping, RelationGetDescr(relation));
+    BuildExpressions(mapping, relation);
     savepoint.Release();
   } catch (const pg::Error& error) {
     if (error.sqlstate() == ERRCODE_QUERY_CANCELED) throw;
@@ -89,19 +89,66 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
   }
 }
 
+namespace {
+
+// PostgreSQL code.
+void AppendColumn(Relation relation, const FormData_pg_attribute* column, StringInfo list) {
+  if (column->attisdropped) return;
+  const char* name = quote_identifier(NameStr(column->attname));
+  if (list->len > 0) appendStringInfoString(list, ", ");
+  if (!pg::IsVirtual(column)) {
+    appendStringInfo(list, "m.%s", name);
+    return;
+  }
+  List* context = deparse_context_for("m", RelationGetRelid(relation));
+  const char* expression =
+      deparse_expression(pg::GenerationExpression(relation, column->attnum), context, true, false);
+  appendStringInfo(list, "(%s) AS %s", expression, name);
+}
+
+// A trigger's rows lack what virtual columns give. All columns of a row m, those computed; empty
+// where the table has no such column.
+std::string ColumnsWithVirtual(Relation relation) {
+  TupleDesc descriptor = RelationGetDescr(relation);
+  bool has_virtual = false;
+  for (int i = 0; i < descriptor->natts; ++i) {
+    has_virtual = has_virtual || pg::IsVirtual(TupleDescAttr(descriptor, i));
+  }
+  if (!has_virtual) return {};
+  const char* list = pg::Call([&] {
+    StringInfoData text;
+    initStringInfo(&text);
+    for (int i = 0; i < descriptor->natts; ++i) {
+      AppendColumn(relation, TupleDescAttr(descriptor, i), &text);
+    }
+    return static_cast<const char*>(text.data);
+  });
+  return list;
+}
+
+}  // namespace
+
 // As the table's owner.
-void CaptureSource::BuildExpressions(const SourceMapping& mapping, TupleDesc descriptor) {
+void CaptureSource::BuildExpressions(const SourceMapping& mapping, Relation relation) {
   const pg::MappingSettings settings(mapping.time_zone.c_str());
   const pg::SpiConnection connection;
   const std::string table = pg::QualifiedName(relation_) + " m";
   const std::string list = SelectList(mapping, table);
-  transition_.emplace("SELECT " + list + " FROM alerting_new m");
-  row_.emplace("SELECT " + list + " FROM (SELECT ($1).*) m");
+  const std::string computed = ColumnsWithVirtual(relation);
+  const std::string rows = "SELECT " + list + " FROM ";
+  if (computed.empty()) {
+    transition_.emplace(rows + "alerting_new m");
+    row_.emplace(rows + "(SELECT ($1).*) m");
+  } else {
+    transition_.emplace(rows + "(SELECT " + computed + " FROM alerting_new m) m");
+    row_.emplace(rows + "(SELECT " + computed + " FROM (SELECT ($1).*) m) m");
+  }
   // Planned here, so that a mapping that no longer fits its table is noticed here.
   (void)RowPlan();
-  const std::string sql = "SELECT " + list + " FROM " + table;
+  if (!computed.empty()) return;
+  const std::string sql = rows + table;
   pg::Call([&] {
-    MakeSlot(descriptor);
+    MakeSlot(RelationGetDescr(relation));
     projection_.Build(sql.c_str(), slot_->tts_tupleDescriptor, slot_context_);
   });
   if (projection_.exists()) columns_ = projection_.columns();

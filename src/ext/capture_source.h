@@ -65,7 +65,7 @@ class CaptureSource {
   static CaptureSource* Find(const TriggerData* trigger_data);
   bool MayHaveChanged(const TriggerData* trigger_data) const;
   void Build(const TriggerData* trigger_data);
-  void BuildExpressions(const SourceMapping& mapping, TupleDesc descriptor);
+  void BuildExpressions(const SourceMapping& mapping, Relation relation);
   void MakeSlot(TupleDesc descriptor);
   friend void InvalidateCaptureSources(Oid relation);
 

@@ -83,19 +83,20 @@ bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
 }
 
 // Whether an update has changed one of the columns that the trigger's further arguments name. One
-// that is not there any more may have changed.
+// that is not there any more, or that no tuple holds, may have changed.
 bool HasNewPlace(const TriggerData* data) {
   return pg::Call([&] {
     TupleDesc descriptor = RelationGetDescr(data->tg_relation);
     for (int i = 2; i < data->tg_trigger->tgnargs; ++i) {
       const int column = SPI_fnumber(descriptor, data->tg_trigger->tgargs[i]);
       if (column <= 0) return true;
+      const FormData_pg_attribute* attribute = TupleDescAttr(descriptor, column - 1);
+      if (pg::IsVirtual(attribute)) return true;
       bool was_null = false;
       bool is_null = false;
       const Datum before = heap_getattr(data->tg_trigtuple, column, descriptor, &was_null);
       const Datum after = heap_getattr(data->tg_newtuple, column, descriptor, &is_null);
       if (was_null != is_null) return true;
-      const FormData_pg_attribute* attribute = TupleDescAttr(descriptor, column - 1);
       if (!is_null && !datum_image_eq(before, after, attribute->attbyval, attribute->attlen)) {
         return true;
       }

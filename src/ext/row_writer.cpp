@@ -50,6 +50,7 @@ bool RowWriter::Building::Find(const std::string& expression, uint8_t* place, Oi
     const Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
     if (attribute->attisdropped) continue;
     if (expression != pg::QuoteIdentifier(NameStr(attribute->attname))) continue;
+    if (pg::IsVirtual(attribute)) return false;
     auto found = std::find(columns.begin(), columns.end(), i);
     if (found == columns.end()) found = columns.insert(found, i);
     *place = static_cast<uint8_t>(found - columns.begin());

@@ -117,6 +117,21 @@ inline ExprState**& CheckExpressions(ResultRelInfo* target) {
 #endif
 }
 
+// PostgreSQL 18 has columns that are computed when they are read: no tuple holds what they give.
+inline bool IsVirtual(const FormData_pg_attribute* column) {
+  return column->attgenerated != '\0' && column->attgenerated != ATTRIBUTE_GENERATED_STORED;
+}
+
+// What a virtual column is computed from; its columns are those of range table entry 1.
+inline Node* GenerationExpression(Relation relation, int column) {
+#if PG_VERSION_NUM >= 180000
+  return build_generation_expression(relation, column);
+#else
+  (void)relation, (void)column;
+  return nullptr;
+#endif
+}
+
 // Workers connect as the bootstrap superuser and run each statement as its tables' owner.
 inline constexpr uint32 kWorkerConnectFlags = 0;
 

@@ -80,10 +80,7 @@ ColumnShape FindColumn(Relation table, const char* name) {
   const AttrNumber number = get_attnum(RelationGetRelid(table), name);
   if (number <= 0) return {InvalidAttrNumber, InvalidOid, InvalidOid};
   const Form_pg_attribute column = TupleDescAttr(RelationGetDescr(table), number - 1);
-  // What a virtual column has, only a statement computes.
-  if (column->attgenerated != '\0' && column->attgenerated != ATTRIBUTE_GENERATED_STORED) {
-    return {InvalidAttrNumber, InvalidOid, InvalidOid};
-  }
+  if (IsVirtual(column)) return {InvalidAttrNumber, InvalidOid, InvalidOid};
   return {number, getBaseType(column->atttypid), column->attcollation};
 }
 

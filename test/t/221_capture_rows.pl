@@ -178,6 +178,28 @@ for my $level ('statement', 'row')
 	is(run_sql('SELECT samples, skipped, unknown FROM alerting.status()'), '0|400|0', 'rows with them are counted');
 }
 
+# Columns that are computed when they are read: no tuple holds what they give.
+SKIP:
+{
+	skip 'virtual columns are new in PostgreSQL 18' if $node->safe_psql('postgres', 'SHOW server_version_num') < 180000;
+	for my $level (qw(statement row))
+	{
+		begin_case("virtual_$level");
+		my $form = $level eq 'row' ? '%s + 0' : '%s';
+		run_sql(q{INSERT INTO organizations VALUES (2); ALTER TABLE containers ADD tenant int GENERATED ALWAYS AS (organization_id) VIRTUAL;
+			SELECT alerting.attach('organizations', 'containers', organization => 'tenant');
+			CREATE TABLE told (container_id text, at timestamptz, load numeric, used bigint, "of" bigint, running bool GENERATED ALWAYS AS ("of" < 90) VIRTUAL, gone int,
+				memory float8 GENERATED ALWAYS AS (100.0 * used / "of"), cpu numeric GENERATED ALWAYS AS (load * 100) VIRTUAL);
+			ALTER TABLE told DROP gone;}, sprintf("SELECT alerting.attach_metrics('told', cpu => '$form', memory => '$form', running => 'running', level => '$level')", 'cpu', 'memory'));
+		flush_ok($node, $db);
+		run_sql('INSERT INTO told SELECT key(i), now(), 0.51 + i / 200.0, 60 + i % 20, 80 + i % 20 FROM generate_series(0, 63) i');
+		read_right('told', "virtual columns, by $level");
+		run_sql('UPDATE containers SET organization_id = 2 WHERE id = key(3)');
+		flush_ok($node, $db);
+		is(run_sql("SELECT DISTINCT resolve_reason FROM alerting.alert WHERE container_id = key(3) AND status = 'RESOLVED'"), 'CONTAINER_MOVED', "a container moves by one");
+	}
+}
+
 clean_log_ok($node, qr/division by zero|invalid input syntax for type numeric/);
 $node->stop;
 done_testing();
