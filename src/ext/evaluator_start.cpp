@@ -131,6 +131,10 @@ void Evaluator::LeaveOutForgotten(std::vector<SavedContainer>* saved) {
 void Evaluator::RestoreStates() {
   std::vector<SavedContainer> saved;
   if (!forget_all_) saved = LoadSavedContainers(world_->binding);
+  // Those of containers whose keys were of another kind, before attach() or a change of the type.
+  std::erase_if(saved, [&](const SavedContainer& container) {
+    return !IsKey(world_->binding.key_kind, container.key);
+  });
   LeaveOutForgotten(&saved);
   std::vector<std::string> keys;
   for (const SavedContainer& container : saved) keys.push_back(container.key);

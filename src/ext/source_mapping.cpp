@@ -207,6 +207,18 @@ std::string KeyText(KeyKind kind, std::string_view key) {
   return std::string(key);
 }
 
+bool IsKey(KeyKind kind, std::string_view key) {
+  switch (kind) {
+    case KeyKind::kUuid:
+      return key.size() == UUID_LEN;
+    case KeyKind::kInt8:
+      return key.size() == sizeof(int64);
+    case KeyKind::kText:
+      break;
+  }
+  return pg_verify_mbstr(GetDatabaseEncoding(), key.data(), static_cast<int>(key.size()), true);
+}
+
 bool SampleFromDatums(KeyKind kind, uint32_t source, const Datum* values, const bool* nulls,
                       KeyBytes* key, Sample* sample) {
   if (nulls[0] || nulls[1]) return false;

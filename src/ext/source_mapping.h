@@ -59,6 +59,8 @@ bool SampleFromDatums(KeyKind kind, uint32_t source, const Datum* values, const 
 // The canonical bytes of a key value, and back to the text that PostgreSQL shows.
 std::string_view KeyFromDatum(KeyKind kind, Datum value, KeyBytes* key);
 std::string KeyText(KeyKind kind, std::string_view key);
+// Whether these bytes may be a key of this kind.
+bool IsKey(KeyKind kind, std::string_view key);
 
 }  // namespace alerting::ext
 

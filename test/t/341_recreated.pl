@@ -76,5 +76,26 @@ for my $transaction ('', 'in one transaction')
 	is(alerts($node, 'postgres', "rule_id = 'pending' AND container_id = 11"), '', "they have no past $transaction");
 }
 
+# Containers with keys of other kinds: what is known of the former ones means nothing.
+for my $type (qw(uuid text bigint))
+{
+	my $key = $type eq 'uuid' ? "'00000000-0000-4000-8000-000000000001'" : $type eq 'text' ? "'é'" : '10';
+	sql($node, 'postgres', <<"SQL");
+CREATE TABLE boxes_$type (id $type PRIMARY KEY, organization_id int NOT NULL REFERENCES organizations);
+CREATE TABLE box_metrics_$type (container_id $type REFERENCES boxes_$type, at timestamptz, cpu_percent float8, PRIMARY KEY (container_id, at));
+INSERT INTO boxes_$type VALUES ($key, 1);
+TRUNCATE alerting.alert;
+SELECT alerting.detach_metrics(metrics) FROM alerting.metric_source;
+SELECT alerting.attach('organizations', 'boxes_$type');
+SELECT alerting.attach_metrics('box_metrics_$type', max_age => NULL);
+INSERT INTO box_metrics_$type VALUES ($key, at(40), 95);
+SQL
+	flush($node, 'postgres', name => "attached to containers with keys of type $type");
+	is(sql($node, 'postgres', 'SELECT status FROM alerting.alert'), 'FIRING', "keys of type $type: judged");
+	sql($node, 'postgres', "SELECT alerting.stop(); SELECT alerting.start(); INSERT INTO box_metrics_$type VALUES ($key, at(41), 5)");
+	flush($node, 'postgres');
+	is(sql($node, 'postgres', 'SELECT status, resolve_reason FROM alerting.alert'), 'RESOLVED|RECOVERED', "keys of type $type: and from their own state");
+}
+
 $node->stop('fast');
 done_testing();
