@@ -117,6 +117,21 @@ SELECT alerting.create_rule(1, 'loop', 'RESTART_LOOP', -1, 5);
 SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 80, no_data => 'maybe');
 INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('', 1, 'cpu', 'CPU_USAGE', 80);
 \set VERBOSITY default
+-- And what to do; a detail shows the row, whose id differs each time.
+CREATE FUNCTION advice(arguments text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE state text; hint text;
+BEGIN
+  EXECUTE format('SELECT alerting.create_rule(%s)', arguments);
+  RETURN 'made';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, hint = PG_EXCEPTION_HINT;
+  RETURN concat_ws(' ', state, hint);
+END $$;
+ALTER TABLE alerting.alert_rule ADD CONSTRAINT of_the_user CHECK (name <> 'bad');
+SELECT a.arguments, advice(a.arguments) FROM unnest(ARRAY[$$2, 'cpu', 'CPU_USAGE', 80$$, $$1, 'cpu', 'cpu_usage', 80$$, $$1, 'cpu', 'CPU_USAGE'$$,
+  $$1, 'cpu', 'CPU_USAGE', 'NaN'$$, $$1, 'cpu', 'CPU_USAGE', 80, -1$$, $$1, '', 'CPU_USAGE', 80$$, $$1, 'loop', 'RESTART_LOOP', 3$$,
+  $$1, 'loop', 'RESTART_LOOP', -1, 5$$, $$1, 'cpu', 'CPU_USAGE', 80, no_data => 'maybe'$$, $$1, 'bad', 'CPU_USAGE', 80$$]) AS a(arguments);
+DROP FUNCTION advice(text);
 
 SET client_min_messages = warning;
 DROP EXTENSION alerting CASCADE;

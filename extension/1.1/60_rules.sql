@@ -29,16 +29,44 @@ BEGIN
 END
 $function$;
 
+-- What to do about a rule that violates this constraint of alert_rule; NULL for others, a user's own.
+CREATE OR REPLACE FUNCTION alerting.rule_advice(violated text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE substr($1, length('alert_rule_') + 1)
+           WHEN 'organization_id_fkey' THEN (SELECT format('Give the key of a row of table %s.', b.organizations) FROM alerting.host_binding b)
+           WHEN 'name_not_empty' THEN 'Give it a name that tells people in a webhook what is wrong.'
+           WHEN 'condition_is_known' THEN 'There are CPU_USAGE, MEMORY_USAGE, CONTAINER_DOWN and RESTART_LOOP.'
+           WHEN 'threshold_required' THEN 'Give the percentage above which it breaches: threshold => 90.'
+           WHEN 'threshold_is_finite' THEN 'Give the percentage above which it breaches, such as 90.'
+           WHEN 'restart_threshold_not_negative' THEN 'Give the number of restarts above which it breaches, 0 or more.'
+           WHEN 'restart_duration_required' THEN 'Give the window in which restarts are counted, in minutes: duration => 10.'
+           WHEN 'duration_not_negative' THEN 'Give minutes that a breach must last, or 0 to fire at once.'
+           WHEN 'no_data_is_known' THEN 'Give keep, resolve or fire, or leave it out.' END;
+$function$;
+
 CREATE OR REPLACE FUNCTION alerting.create_rule(organization text, name text, condition text, threshold float8 DEFAULT NULL,
   duration int DEFAULT 0, no_data text DEFAULT NULL, enabled boolean DEFAULT true) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   new_id text;
+  problem text;
+  details text;
+  violated text;
 BEGIN
   PERFORM alerting.require_organization(organization);
-  EXECUTE format('INSERT INTO alerting.alert_rule (organization_id, name, condition, threshold, duration, no_data, enabled)
-                  VALUES ($1::%s, $2, $3, $4, $5, $6, $7) RETURNING id', alerting.organization_type())
-    INTO new_id USING organization, name, condition, threshold, duration, no_data, enabled;
+  BEGIN
+    EXECUTE format('INSERT INTO alerting.alert_rule (organization_id, name, condition, threshold, duration, no_data, enabled)
+                    VALUES ($1::%s, $2, $3, $4, $5, $6, $7) RETURNING id', alerting.organization_type())
+      INTO new_id USING organization, name, condition, threshold, duration, no_data, enabled;
+  EXCEPTION WHEN check_violation OR foreign_key_violation THEN
+    GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, details = PG_EXCEPTION_DETAIL, violated = CONSTRAINT_NAME;
+    IF details = '' OR alerting.rule_advice(violated) IS NULL THEN
+      RAISE;
+    END IF;
+    RAISE EXCEPTION '%', problem
+      USING ERRCODE = SQLSTATE, SCHEMA = 'alerting', TABLE = 'alert_rule', CONSTRAINT = violated, DETAIL = details,
+            HINT = alerting.rule_advice(violated);
+  END;
   IF (SELECT c.rules = 1 AND c.webhooks = 0 FROM alerting.count_of(organization) c) THEN
     RAISE NOTICE 'nobody is told of the alerts of organization % yet', organization
       USING HINT = format('SELECT alerting.create_webhook(%L, ''https://...'', secret => alerting.generate_secret());', organization);
