@@ -52,6 +52,7 @@ DECLARE
   line text;
   problem text;
   advice text;
+  several text := '';
 BEGIN
   IF to_regclass('alerting.host_binding') IS NOT NULL THEN
     SELECT b.organizations, b.containers INTO host FROM alerting.host_binding b;
@@ -70,7 +71,12 @@ BEGIN
   organizations := alerting.find_tables(ARRAY['organization', 'organizations', 'organisation', 'organisations'], 'p');
   containers := alerting.find_tables(ARRAY['container', 'containers'], 'p');
   IF cardinality(organizations) <> 1 OR cardinality(containers) <> 1 THEN
-    PERFORM alerting.tell('installed, not bound to any tables yet', format('Bind it to yours: SELECT alerting.attach(%s, %s);',
+    IF cardinality(organizations) > 1 OR cardinality(containers) > 1 THEN
+      several := format(': cannot choose among %s', array_to_string(
+        CASE WHEN cardinality(organizations) > 1 THEN organizations ELSE '{}' END
+        || CASE WHEN cardinality(containers) > 1 THEN containers ELSE '{}' END, ', '));
+    END IF;
+    PERFORM alerting.tell('installed, not bound to any tables yet' || several, format('Bind it to yours: SELECT alerting.attach(%s, %s);',
       CASE WHEN cardinality(organizations) = 1 THEN quote_literal(organizations[1]) ELSE 'organizations => ''...''' END,
       'containers => ' || CASE WHEN cardinality(containers) = 1 THEN quote_literal(containers[1]) ELSE '''...''' END));
     RETURN;
