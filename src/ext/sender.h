@@ -125,6 +125,7 @@ class Sender final : public pg::WorkerTask {
   WebhookQueue* FindAsHanded(const HandedDelivery& delivery);
 
   // sender_claims.cpp
+  struct Claim;
   template <typename Visitor>
   void VisitClaims(const Visitor& visit) const;
   std::vector<std::string> Claimed() const;

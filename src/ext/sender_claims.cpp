@@ -5,15 +5,22 @@
 
 namespace alerting::ext {
 
-// With the webhook's queue (nullptr: it is to be looked up) and id, the delivery's id, and its
-// place in the webhook's order.
+struct Sender::Claim {
+  const WebhookQueue* queue;  // nullptr: it is to be looked up
+  const std::string& webhook_id;
+  const std::string& delivery_id;
+  // Its place in the webhook's order.
+  Micros due;
+  int64_t sequence;
+};
+
 template <typename Visitor>
 void Sender::VisitClaims(const Visitor& visit) const {
   const auto visit_delivery = [&](const WebhookQueue* queue, const PendingDelivery& delivery) {
-    visit(queue, queue->id, delivery.id, delivery.due, delivery.sequence);
+    visit(Claim{queue, queue->id, delivery.id, delivery.due, delivery.sequence});
   };
   const auto visit_outcome = [&](const Outcome& outcome) {
-    visit(nullptr, outcome.webhook_id, outcome.delivery_id, outcome.due, outcome.sequence);
+    visit(Claim{nullptr, outcome.webhook_id, outcome.delivery_id, outcome.due, outcome.sequence});
   };
   for (const auto& [tag, attempt] : in_flight_) visit_delivery(attempt.queue, attempt.delivery);
   for (const auto& [id, queue] : queues_) {
@@ -25,23 +32,23 @@ void Sender::VisitClaims(const Visitor& visit) const {
 
 std::vector<std::string> Sender::Claimed() const {
   std::vector<std::string> ids;
-  VisitClaims([&](const WebhookQueue*, const std::string&, const std::string& id, Micros, int64_t) {
-    ids.push_back(id);
-  });
+  VisitClaims([&](const Claim& claim) { ids.push_back(claim.delivery_id); });
   return ids;
 }
 
 // Those which the fetch of now could meet: none, as long as webhooks are read in their order.
 std::vector<std::string> Sender::ClaimedAhead() const {
   std::vector<std::string> ids;
-  VisitClaims([&](const WebhookQueue* queue, const std::string& webhook, const std::string& id,
-                  Micros due, int64_t sequence) {
+  VisitClaims([&](const Claim& claim) {
+    const WebhookQueue* queue = claim.queue;
     if (queue == nullptr) {
-      const auto found = queues_.find(webhook);
+      const auto found = queues_.find(claim.webhook_id);
       if (found == queues_.end()) return;
       queue = found->second.get();
     }
-    if (queue->fetched == fetches_ && !queue->IsBehind(due, sequence)) ids.push_back(id);
+    if (queue->fetched == fetches_ && !queue->IsBehind(claim.due, claim.sequence)) {
+      ids.push_back(claim.delivery_id);
+    }
   });
   return ids;
 }
@@ -51,17 +58,15 @@ bool Sender::HasClaimed(std::span<const PendingDelivery> fetched) const {
   std::unordered_set<int64_t> numbers;
   for (const PendingDelivery& delivery : fetched) numbers.insert(delivery.sequence);
   bool perhaps = false;
-  VisitClaims(
-      [&](const WebhookQueue*, const std::string&, const std::string&, Micros, int64_t sequence) {
-        perhaps = perhaps || sequence == 0 || numbers.contains(sequence);
-      });
+  VisitClaims([&](const Claim& claim) {
+    perhaps = perhaps || claim.sequence == 0 || numbers.contains(claim.sequence);
+  });
   if (!perhaps) return false;
   std::unordered_set<std::string_view> ids;
   for (const PendingDelivery& delivery : fetched) ids.insert(delivery.id);
   bool has_claimed = false;
-  VisitClaims([&](const WebhookQueue*, const std::string&, const std::string& id, Micros, int64_t) {
-    has_claimed = has_claimed || ids.contains(id);
-  });
+  VisitClaims(
+      [&](const Claim& claim) { has_claimed = has_claimed || ids.contains(claim.delivery_id); });
   return has_claimed;
 }
 
