@@ -1,10 +1,10 @@
 // Recording what came of requests. See ext/delivery_store.h.
-#include <map>
+#include <array>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "ext/delivery_store.h"
+#include "pg/row_updater.h"
 
 namespace alerting::ext {
 
@@ -22,23 +22,26 @@ const char* StatusName(DeliveryStatus status) {
   return "PENDING";
 }
 
+constexpr std::array<pg::ColumnType, 5> kDeliveredColumns = {{{"attempts", INT4OID},
+                                                              {"status", TEXTOID},
+                                                              {"delivered_at", TIMESTAMPTZOID},
+                                                              {"last_status", INT4OID},
+                                                              {"last_error", TEXTOID}}};
+
+// What the row has in a column of type text; empty where it has nothing.
+std::string_view TextOf(const pg::RowUpdater& updater, const char* column) {
+  bool is_null = false;
+  const Datum value = updater.Value(column, &is_null);
+  if (is_null) return {};
+  const text* words = pg::Call([&] { return DatumGetTextPP(value); });
+  return {VARDATA_ANY(words), static_cast<size_t>(VARSIZE_ANY_EXHDR(words))};
+}
+
 std::unordered_set<const Outcome*> SetOf(const std::vector<const Outcome*>& outcomes) {
   return {outcomes.begin(), outcomes.end()};
 }
 
 }  // namespace
-
-// What nearly all of a backlog comes to: no error, no other time, and whatever a user did to the
-// delivery meanwhile, it arrived. Rows are found where they lay when they were fetched, without an
-// index, by a list: as one side of a join, each would begin a scan of its own, which asks the
-// kernel for the table's size.
-const char DeliveryStore::kLockPlacesSql[] =
-    "SELECT d.id, d.ctid FROM alerting.delivery d WHERE d.ctid = ANY ($1::tid[])"
-    " FOR NO KEY UPDATE SKIP LOCKED";
-const char DeliveryStore::kUpdateDeliveredSql[] =
-    "UPDATE alerting.delivery d SET attempts = d.attempts + 1, status = 'DELIVERED',"
-    " delivered_at = clock_timestamp(), last_status = $2, last_error = NULL"
-    " WHERE d.ctid = ANY ($1::tid[]) RETURNING d.id";
 
 // What a user did to a delivery while it was under way stands, unless it arrived. No step joins two
 // sets: without hash and merge joins that would take time by the square.
@@ -57,6 +60,8 @@ const char DeliveryStore::kUpdateAnySql[] =
     "   FROM free o WHERE d.id = o.id RETURNING o.n, d.status = 'PENDING'"
     "    AND d.next_attempt_at IS DISTINCT FROM o.next_attempt_at";
 
+DeliveryStore::DeliveryStore() : delivered_plan_(kDeliveredColumns) {}
+
 std::vector<std::string> DeliveryStore::Record(const std::vector<const Outcome*>& outcomes,
                                                bool* moved) {
   std::vector<const Outcome*> delivered, others;
@@ -67,7 +72,6 @@ std::vector<std::string> DeliveryStore::Record(const std::vector<const Outcome*>
   }
   std::vector<const Outcome*> written = UpdateDelivered(delivered);
   if (written.size() < delivered.size()) {
-    // Locked by somebody, or lying elsewhere by now.
     const auto done = SetOf(written);
     for (const Outcome* outcome : delivered) {
       if (!done.contains(outcome)) others.push_back(outcome);
@@ -97,33 +101,31 @@ std::vector<std::string> DeliveryStore::Record(const std::vector<const Outcome*>
   return settled;
 }
 
-// Gives those whose rows were updated, as UpdateAny() does.
+// What nearly all of a backlog comes to: no error, no other time, and whatever a user did to the
+// delivery meanwhile, it arrived. Rows are found where they lay when they were fetched. Gives those
+// whose rows were updated; the others are locked by somebody, or lie elsewhere by now.
 std::vector<const Outcome*> DeliveryStore::UpdateDelivered(
     const std::vector<const Outcome*>& outcomes) {
   if (outcomes.empty()) return {};
-  std::vector<pg::RowPlace> places;
-  std::unordered_map<std::string_view, const Outcome*> by_id;
-  for (const Outcome* outcome : outcomes) {
-    places.push_back(outcome->place);
-    by_id.emplace(outcome->delivery_id, outcome);
-  }
-  const pg::Rows locked = lock_places_.Run(pg::Params().PlaceArray(places));
-  std::map<int, std::vector<pg::RowPlace>> places_by_code;
-  for (uint64_t row = 0; row < locked.size(); ++row) {
-    const auto found = by_id.find(locked.Text(row, 0));
-    // Else another row lies there by now.
-    if (found != by_id.end()) {
-      places_by_code[found->second->status_code].push_back(locked.Place(row, 1));
-    }
-  }
+  const pg::SettingsScope settings;  // for users' triggers
+  pg::RowUpdater updater(&delivered_plan_, OwnTable("delivery"));
+  if (!updater.can_update()) return {};
   std::vector<const Outcome*> written;
-  for (const auto& [code, of_code] : places_by_code) {
-    const pg::Rows rows = update_delivered_.Run(pg::Params().PlaceArray(of_code).Int(code));
-    for (uint64_t row = 0; row < rows.size(); ++row) {
-      const auto found = by_id.find(rows.Text(row, 0));
-      if (found != by_id.end()) written.push_back(found->second);
-    }
+  for (const Outcome* outcome : outcomes) {
+    if (!updater.Fetch(outcome->place)) continue;
+    if (TextOf(updater, "id") != outcome->delivery_id) continue;
+    bool is_null = false;
+    const int attempts = DatumGetInt32(updater.Value("attempts", &is_null));
+    if (is_null) continue;
+    const std::array<pg::ColumnValue, kDeliveredColumns.size()> values = {
+        {{.datum = Int32GetDatum(attempts + 1)},
+         {.text = StatusName(DeliveryStatus::kDelivered)},
+         {.datum = TimestampTzGetDatum(GetCurrentTimestamp())},
+         {.datum = Int32GetDatum(outcome->status_code)},
+         {.is_null = true}}};
+    if (updater.Update(values)) written.push_back(outcome);
   }
+  updater.Finish();
   return written;
 }
 

@@ -15,6 +15,7 @@
 #include "ext/binding.h"
 #include "ext/delivery_outcome.h"
 #include "pg/spi.h"
+#include "pg/table_plan.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -72,6 +73,8 @@ class StoreTransaction {
 
 class DeliveryStore {
  public:
+  DeliveryStore();
+
   // The database is a copy of the one that the binding was made in.
   bool IsCopy();
 
@@ -126,17 +129,14 @@ class DeliveryStore {
   pg::Statement is_copy_{kIsCopySql};
   pg::Statement find_pending_{kFindPendingSql};
   pg::Statement fetch_{kFetchSql};
-  pg::Statement lock_places_{kLockPlacesSql};
-  pg::Statement update_delivered_{kUpdateDeliveredSql};
   pg::Statement update_any_{kUpdateAnySql};
   pg::Statement is_flushed_{kIsFlushedSql};
   pg::Statement park_overdue_{kParkOverdueSql};
+  pg::TablePlan delivered_plan_;
   AttemptLog log_;
 
   static const char kFindPendingSql[];
   static const char kFetchSql[];
-  static const char kLockPlacesSql[];
-  static const char kUpdateDeliveredSql[];
   static const char kUpdateAnySql[];
   static const char kIsFlushedSql[];
   static const char kParkOverdueSql[];

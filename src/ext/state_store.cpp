@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include "pg/row_update.h"
+#include "pg/row_updater.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -15,6 +15,8 @@ constexpr char kSave[] =
     "INSERT INTO alerting.series_state (chunk, state, saved_at)"
     " SELECT k.chunk, k.state, now() FROM unnest($1::int4[], $2::bytea[]) AS k (chunk, state)"
     " ON CONFLICT (chunk) DO UPDATE SET state = excluded.state, saved_at = excluded.saved_at";
+constexpr std::array<pg::ColumnType, 2> kColumns = {
+    {{"state", BYTEAOID}, {"saved_at", TIMESTAMPTZOID}}};
 constexpr char kClear[] = "DELETE FROM alerting.series_state";
 constexpr size_t kChunksPerStatement = 1000;
 constexpr uint8_t kFormat = 1;
@@ -170,7 +172,12 @@ std::optional<SavedContainer> LoadSavedContainer(const Binding& binding, const s
 }
 
 StateStore::StateStore(const Binding& binding, const Engine& engine)
-    : binding_(binding), engine_(engine), lookup_("chunk", "", {}), save_(kSave), clear_(kClear) {}
+    : binding_(binding),
+      engine_(engine),
+      lookup_("chunk", "", {}),
+      plan_(kColumns),
+      save_(kSave),
+      clear_(kClear) {}
 
 void StateStore::MarkAllChanged() {
   rewrite_all_ = true;
@@ -185,14 +192,21 @@ bool StateStore::SaveAgain(int32_t chunk, const std::string& state) {
   const Oid table = OwnTable("series_state");
   const auto rows = lookup_.Find(table, std::to_string(chunk));
   if (!rows || rows->size() != 1) return false;
-  const Datum bytes = pg::Call([&] {
-    const auto size = static_cast<int>(state.size());
-    return PointerGetDatum(cstring_to_text_with_len(state.data(), size));  // a bytea looks the same
-  });
-  const Datum now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-  const std::array<pg::NewValue, 2> values = {
-      {{"state", BYTEAOID, bytes}, {"saved_at", TIMESTAMPTZOID, now}}};
-  return pg::UpdateRow(table, rows->front().place, values);
+  const pg::SettingsScope settings;  // for users' triggers
+  pg::RowUpdater updater(&plan_, table);
+  if (!updater.can_update()) return false;
+  bool is_saved = updater.Fetch(rows->front().place);
+  if (is_saved) {
+    const Datum bytes = pg::Call([&] {
+      const auto size = static_cast<int>(state.size());
+      return PointerGetDatum(
+          cstring_to_text_with_len(state.data(), size));  // a bytea looks the same
+    });
+    is_saved = updater.Update(std::array<pg::ColumnValue, kColumns.size()>{
+        {{.datum = bytes}, {.datum = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp())}}});
+  }
+  updater.Finish();
+  return is_saved;
 }
 
 size_t StateStore::SaveChunks(const std::set<uint32_t>& chunks,

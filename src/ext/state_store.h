@@ -16,6 +16,7 @@
 #include "ext/outgoing_transition.h"
 #include "pg/key_lookup.h"
 #include "pg/spi.h"
+#include "pg/table_plan.h"
 
 namespace alerting::ext {
 
@@ -63,6 +64,7 @@ class StateStore {
   std::set<uint32_t> written_;  // by the current transaction
   bool rewrite_all_ = false;
   pg::KeyLookup lookup_;
+  pg::TablePlan plan_;
   pg::Statement save_;
   pg::Statement clear_;
 };

@@ -81,11 +81,13 @@ inline IndexScanDesc BeginIndexScan(Relation table, Relation index, Snapshot sna
 #endif
 }
 
-// A range table of this one relation.
-inline void InitSingleRangeTable(EState* state, RangeTblEntry* entry) {
+// A range table of this one relation, and which of its columns an UPDATE sets.
+inline void InitSingleRangeTable(EState* state, RangeTblEntry* entry, Bitmapset* updated) {
 #if PG_VERSION_NUM >= 160000
   List* permissions = NIL;
-  addRTEPermissionInfo(&permissions, entry);
+  addRTEPermissionInfo(&permissions, entry)->updatedCols = updated;
+#else
+  entry->updatedCols = updated;
 #endif
 #if PG_VERSION_NUM >= 180000
   ExecInitRangeTable(state, list_make1(entry), permissions, bms_make_singleton(1));
@@ -106,6 +108,31 @@ inline bool HasNoConflict(ResultRelInfo* target, TupleTableSlot* slot, EState* s
 #else
   return ExecCheckIndexConstraints(target, slot, state, &conflict, NIL);
 #endif
+}
+
+// Replaces the row at `place` by the slot's, with its index entries, unless somebody else is at it
+// or has been: false. `recheck`: as ExecARUpdateTriggers() takes it.
+inline bool ReplaceRow(ResultRelInfo* target, ItemPointer place, TupleTableSlot* slot,
+                       EState* state, List** recheck) {
+#if PG_VERSION_NUM >= 160000
+  TU_UpdateIndexes indexes = TU_None;
+#else
+  bool indexes = false;
+#endif
+  TM_FailureData failure;
+  LockTupleMode mode;
+  const TM_Result result =
+      table_tuple_update(target->ri_RelationDesc, place, slot, state->es_output_cid,
+                         GetActiveSnapshot(), InvalidSnapshot, false, &failure, &mode, &indexes);
+  if (result != TM_Ok) return false;
+#if PG_VERSION_NUM >= 160000
+  if (indexes == TU_None) return true;
+  *recheck = ExecInsertIndexTuples(target, slot, state, true, false, nullptr, NIL,
+                                   indexes == TU_Summarizing);
+#else
+  if (indexes) *recheck = ExecInsertIndexTuples(target, slot, state, true, false, nullptr, NIL);
+#endif
+  return true;
 }
 
 // The prepared CHECK constraints of a table.

@@ -6,14 +6,16 @@
 
 namespace alerting::pg {
 
-// Of the table that is open, locked for writing. PostgreSQL code; all of it is the state's.
-inline ResultRelInfo* InitResultRelation(EState* state, Relation table) {
+// Of the table that is open, locked for writing, and for an UPDATE the columns that it sets
+// (numbers as in pg_attribute, less FirstLowInvalidHeapAttributeNumber). PostgreSQL code; all of it
+// is the state's.
+inline ResultRelInfo* InitResultRelation(EState* state, Relation table, Bitmapset* updated) {
   RangeTblEntry* entry = makeNode(RangeTblEntry);
   entry->rtekind = RTE_RELATION;
   entry->relid = RelationGetRelid(table);
   entry->relkind = table->rd_rel->relkind;
   entry->rellockmode = RowExclusiveLock;
-  InitSingleRangeTable(state, entry);
+  InitSingleRangeTable(state, entry, updated);
   state->es_output_cid = GetCurrentCommandId(true);
   ResultRelInfo* target = makeNode(ResultRelInfo);
   InitResultRelInfo(target, table, 1, nullptr, 0);

@@ -177,14 +177,6 @@ Params& Params::BytesArray(const std::vector<std::string>& values) {
   return AddArray(elements, {}, BYTEAOID, BYTEAARRAYOID);
 }
 
-Params& Params::PlaceArray(const std::vector<RowPlace>& values) {
-  std::vector<Datum> elements;
-  elements.reserve(values.size());
-  // The array holds copies.
-  for (const RowPlace& value : values) elements.push_back(PointerGetDatum(&value));
-  return AddArray(elements, {}, TIDOID, TIDARRAYOID);
-}
-
 Params& Params::JsonbArray(std::vector<Datum> values) {
   return AddArray(values, {}, JSONBOID, JSONBARRAYOID);
 }

@@ -43,7 +43,6 @@ class Params {
   Params& TimestampArray(const std::vector<int64_t>& values);  // kNoTime is NULL
   Params& BoolArray(const std::vector<bool>& values);
   Params& BytesArray(const std::vector<std::string>& values);
-  Params& PlaceArray(const std::vector<RowPlace>& values);  // tid[]
   Params& JsonbArray(std::vector<Datum> values);
 
   const std::vector<Oid>& types() const { return types_; }

@@ -14,6 +14,11 @@ MemoryContext NewContext() {
   return AllocSetContextCreate(TopMemoryContext, "alerting table plan", ALLOCSET_SMALL_SIZES);
 }
 
+// PostgreSQL code.
+Datum TextDatum(std::string_view text) {
+  return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+}
+
 }  // namespace
 
 void TablePlan::OnChange(Oid relation) noexcept {
@@ -100,6 +105,24 @@ void TablePlan::AddDefaults(Relation table) {
       return prepared;
     });
     if (expression != nullptr) defaults_.push_back({number, expression});
+  }
+}
+
+void TablePlan::SetValues(std::span<const ColumnValue> values, TupleTableSlot* row) const {
+  const std::span<const Column> columns = columns_;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const Column& column = columns[i];
+    Datum value = values[i].datum;
+    if (values[i].is_null) {
+      value = Datum{0};
+    } else if (column.form == Form::kText) {
+      value = TextDatum(values[i].text);
+    } else if (column.form == Form::kInput) {
+      char* text = pnstrdup(values[i].text.data(), values[i].text.size());
+      value = OidInputFunctionCall(column.input, text, column.parameter, column.modifier);
+    }
+    row->tts_values[column.number - 1] = value;
+    row->tts_isnull[column.number - 1] = values[i].is_null;
   }
 }
 

@@ -1,10 +1,11 @@
-// What pg/table_writer.h finds out about a table before it writes, kept from one transaction to the
-// next until the table changes: to prepare defaults, checks and the predicates of indexes costs as
-// much as to write a row. Any process.
+// What pg/table_writer.h and pg/row_updater.h find out about a table before they write, kept from
+// one transaction to the next until the table changes: to prepare defaults, checks and the
+// predicates of indexes costs as much as to write a row. Any process.
 #ifndef ALERTING_PG_TABLE_PLAN_H_
 #define ALERTING_PG_TABLE_PLAN_H_
 
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "pg/guard.h"
@@ -14,6 +15,12 @@ namespace alerting::pg {
 struct ColumnType {
   const char* name;
   Oid type;  // InvalidOid: any, and its values are given as text
+};
+
+struct ColumnValue {
+  std::string_view text = {};  // of a column of type text, or of any type
+  Datum datum = 0;             // of any other
+  bool is_null = false;
 };
 
 class TablePlan {
@@ -27,6 +34,7 @@ class TablePlan {
 
  private:
   friend class TableWriter;
+  friend class RowUpdater;
 
   enum class Form : uint8_t { kDatum, kText, kInput };
   struct Column {
@@ -52,6 +60,9 @@ class TablePlan {
   void Prepare(Relation table);
   bool FindColumn(Relation table, const ColumnType& wanted);
   void AddDefaults(Relation table);
+
+  // One value for each of the columns. PostgreSQL code.
+  void SetValues(std::span<const ColumnValue> values, TupleTableSlot* row) const;
 
   // The executor's state for a writer: the first one's stays, for what is prepared in it.
   EState* NewState();

@@ -29,11 +29,6 @@ bool IsCheckOf(const Trigger& trigger, const LockedReference& reference, AttrNum
   return is_it;
 }
 
-// PostgreSQL code.
-Datum TextDatum(std::string_view text) {
-  return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
-}
-
 }  // namespace
 
 TableWriter::TableWriter(TablePlan* plan, Oid relation, std::span<const LockedReference> locked,
@@ -66,7 +61,7 @@ void TableWriter::Begin() {
   state_ = plan_->NewState();
   Call([&] {
     MemoryContext outer = MemoryContextSwitchTo(state_->es_query_cxt);
-    target_ = InitResultRelation(state_, relation_);
+    target_ = InitResultRelation(state_, relation_, nullptr);
     slot_ = ExecInitExtraTupleSlot(state_, RelationGetDescr(relation_),
                                    table_slot_callbacks(relation_));
     ExecOpenIndices(target_, on_conflict_ == OnConflict::kLeaveOut);
@@ -95,26 +90,13 @@ void TableWriter::LeaveOutCheck(const LockedReference& reference) {
 }
 
 bool TableWriter::Insert(std::span<const ColumnValue> values) {
-  const std::span<const TablePlan::Column> columns = plan_->columns_;
   const std::span<const TablePlan::Default> defaults = plan_->defaults_;
   const bool is_written = Call([&] {
     ExprContext* context = GetPerTupleExprContext(state_);
     MemoryContext outer = MemoryContextSwitchTo(context->ecxt_per_tuple_memory);
     ExecClearTuple(slot_);
     memset(slot_->tts_isnull, true, sizeof(bool) * slot_->tts_tupleDescriptor->natts);
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (values[i].is_null) continue;
-      const TablePlan::Column& column = columns[i];
-      Datum value = values[i].datum;
-      if (column.form == TablePlan::Form::kText) {
-        value = TextDatum(values[i].text);
-      } else if (column.form == TablePlan::Form::kInput) {
-        char* text = pnstrdup(values[i].text.data(), values[i].text.size());
-        value = OidInputFunctionCall(column.input, text, column.parameter, column.modifier);
-      }
-      slot_->tts_values[column.number - 1] = value;
-      slot_->tts_isnull[column.number - 1] = false;
-    }
+    plan_->SetValues(values, slot_);
     for (const TablePlan::Default& one : defaults) {
       slot_->tts_values[one.column - 1] =
           ExecEvalExpr(one.expression, context, &slot_->tts_isnull[one.column - 1]);

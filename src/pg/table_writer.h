@@ -5,7 +5,6 @@
 #define ALERTING_PG_TABLE_WRITER_H_
 
 #include <span>
-#include <string_view>
 
 #include "pg/table_plan.h"
 
@@ -17,12 +16,6 @@ struct LockedReference {
   const char* column;
   Oid relation;
   const char* referenced_column;
-};
-
-struct ColumnValue {
-  std::string_view text = {};  // of a column of type text, or of any type
-  Datum datum = 0;             // of any other
-  bool is_null = false;
 };
 
 enum class OnConflict : uint8_t { kError, kLeaveOut };

@@ -63,11 +63,11 @@ for my $try (1 .. 20)
 	# A look may be due by the clock, or by the one before.
 	$handed = log_since($node, $offset) !~ /WITH RECURSIVE pending/;
 	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM alerting.delivery WHERE status = 'PENDING'");
-	$recorded = log_since($node, $offset) =~ /SET attempts = .* WHERE d\.ctid = ANY/;
+	$recorded = log_since($node, $offset) !~ /SET attempts = /;
 	last if $handed;
 }
 ok($handed, 'a known webhook is served without a look at the outbox');
-ok($recorded, 'and recorded where its row lies');
+ok($recorded, 'and recorded without a statement');
 ok(flushed(), 'flushed');
 
 # --- each once, a RESOLVED after its FIRING -----------------------------------------------------------
