@@ -44,6 +44,7 @@ class Sender final : public pg::WorkerTask {
   void Load() override;
   Micros Step() override;
   int WakeDescriptor() override { return client_->PollDescriptor(); }
+  const char* Problem() const override;
 
  private:
   static constexpr size_t kMostRecorded = 256;   // outcomes in one transaction
@@ -63,6 +64,7 @@ class Sender final : public pg::WorkerTask {
   struct StuckOutcome {
     Outcome outcome;
     Micros retry_at = kNoTime;
+    std::string problem;  // "": its delivery is locked by a user
   };
   // What is true once the transaction has committed.
   struct Results {
@@ -101,7 +103,8 @@ class Sender final : public pg::WorkerTask {
   bool HasWork(Micros now) const;  // for a transaction
   void RunTransaction();
   void Exchange(uint64_t flush_requested, Results* results);
-  void AfterError();
+  void PauseAfterError();
+  void SetAside(const char* problem);
   void RecordOutcomes(Results* results);
   void ApplyResults(const Results& results);
   void SettleOutcome(const Outcome& outcome);
@@ -159,8 +162,7 @@ class Sender final : public pg::WorkerTask {
 
   std::deque<Outcome> outcomes_;  // to be recorded
   Micros oldest_outcome_at_ = kNoTime;
-  std::vector<StuckOutcome>
-      stuck_;  // could not be recorded: locked by a user, or an error each time
+  std::vector<StuckOutcome> stuck_;                                 // could not be recorded
   std::vector<std::pair<std::string, std::string>> probes_failed_;  // webhook id, error
   std::vector<std::pair<std::string, std::string>> gone_;           // webhook id, url
   std::unordered_set<std::string> parked_;  // webhooks that parked a delivery since the last check

@@ -65,8 +65,9 @@ void Sender::RunTransaction() {
     if (results.recorded > 0) ALERTING_FREEZE_POINT("outcomes_written");
     transaction.Commit();
     if (results.recorded > 0) ALERTING_FREEZE_POINT("outcomes_committed");
-  } catch (...) {
-    AfterError();
+  } catch (const std::exception& error) {
+    PauseAfterError();
+    SetAside(error.what());
     throw;
   }
   if (results.looked) wakes_seen_ = wakes;
@@ -90,21 +91,33 @@ void Sender::Exchange(uint64_t flush_requested, Results* results) {
   AnswerFlushes(flush_requested, results);
 }
 
-// Smaller batches after each error find the outcome that cannot be recorded; it is set aside so
-// that the others go on. The worker's loop reports the error.
-void Sender::AfterError() {
+// The worker's loop reports the error.
+void Sender::PauseAfterError() {
   look_ = true;
   ++errors_;
   const Micros pause = std::min(kLongestErrorPause, (kSecond / 10) << std::min(errors_, 10));
-  const Micros now = GetCurrentTimestamp();
-  not_before_ = AddTime(now, pause);
+  not_before_ = AddTime(GetCurrentTimestamp(), pause);
+}
+
+// Smaller batches after each error find the outcome that cannot be recorded; it is set aside so
+// that the others go on.
+void Sender::SetAside(const char* problem) {
   if (outcomes_.empty()) return;
   const size_t tried = std::min(outcomes_.size(), record_most_);
   if (tried == 1) {
-    stuck_.push_back({std::move(outcomes_.front()), AddTime(now, kPoisonPause)});
+    stuck_.push_back(
+        {std::move(outcomes_.front()), AddTime(GetCurrentTimestamp(), kPoisonPause), problem});
     outcomes_.pop_front();
   }
   record_most_ = std::max<size_t>(tried / 2, 1);
+}
+
+// Of an outcome that was set aside: the others go on meanwhile.
+const char* Sender::Problem() const {
+  for (const StuckOutcome& stuck : stuck_) {
+    if (!stuck.problem.empty()) return stuck.problem.c_str();
+  }
+  return "";
 }
 
 void Sender::SetStuckFree(Micros now) {
@@ -145,7 +158,7 @@ void Sender::ApplyResults(const Results& results) {
     if (all_settled || settled.contains(outcome.delivery_id)) {
       SettleOutcome(outcome);
     } else {
-      stuck_.push_back({std::move(outcome), AddTime(now, kLockedPause)});
+      stuck_.push_back({std::move(outcome), AddTime(now, kLockedPause), ""});
     }
   }
   oldest_outcome_at_ = now;

@@ -150,7 +150,7 @@ void Sender::DeleteExpired(Micros now) {
     }
     transaction.Commit();
   } catch (...) {
-    AfterError();
+    PauseAfterError();
     throw;
   }
   if (deleted.rows >= kDeletedAtOnce) {  // there may be more in these blocks

@@ -73,4 +73,16 @@ sql(q{ALTER TABLE alerting.delivery DROP long, DROP note; DROP PUBLICATION every
 sql(q{ALTER TABLE alerting.delivery ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY all_of_it ON alerting.delivery USING (true)});
 is(arrive('row security'), $usual, 'row security');
 sql(q{ALTER TABLE alerting.delivery DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY; DROP POLICY all_of_it ON alerting.delivery});
+
+# What cannot be recorded is told for as long as that lasts, while others go on.
+sql(q{DELETE FROM alerting.delivery; ALTER TABLE alerting.delivery ADD CONSTRAINT never CHECK (status <> 'DELIVERED' OR event <> 'ping')});
+deliver($node, 'w', event => 'ping');
+my $told = q{SELECT problem LIKE '%violates check constraint "never"%' FROM alerting.status()};
+ok($node->poll_query_until('postgres', $told), 'a check that a row breaks: status() tells');
+for my $count (1, 2)
+{
+	deliver($node, 'w');
+	ok($node->poll_query_until('postgres', "SELECT count(*) = $count FROM alerting.delivery WHERE status = 'DELIVERED'"), "another one is recorded: $count");
+}
+is(sql($told), 't', 'status() tells still');
 done_testing();
