@@ -130,16 +130,7 @@ void RowUpdater::Finish() {
     ExecASUpdateTriggers(state_, target_, nullptr);
     AfterTriggerEndQuery(state_);
   });
-  if (has_updated_) plan_->Keep(state_, target_);
-  Call([&] {
-    ExecCloseIndices(target_);
-    ExecResetTupleTable(state_->es_tupleTable, false);
-  });
-  plan_->Release(state_);
-  Call([&] {
-    table_close(relation_, NoLock);
-    CommandCounterIncrement();  // what follows sees the rows
-  });
+  plan_->Finish(state_, target_, has_updated_);
 }
 
 }  // namespace alerting::pg

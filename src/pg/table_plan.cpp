@@ -153,6 +153,20 @@ void TablePlan::Lend(ResultRelInfo* target) const {
   }
 }
 
+void TablePlan::Finish(EState* state, ResultRelInfo* target, bool has_written) {
+  Relation table = target->ri_RelationDesc;
+  if (has_written) Keep(state, target);
+  Call([&] {
+    ExecCloseIndices(target);
+    ExecResetTupleTable(state->es_tupleTable, false);
+  });
+  Release(state);
+  Call([&] {
+    table_close(table, NoLock);
+    CommandCounterIncrement();  // what follows sees the rows
+  });
+}
+
 void TablePlan::Keep(const EState* state, ResultRelInfo* target) {
   if (state != state_) return;
   checks_ = CheckExpressions(target);

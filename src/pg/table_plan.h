@@ -67,9 +67,11 @@ class TablePlan {
   // The executor's state for a writer: the first one's stays, for what is prepared in it.
   EState* NewState();
   void Lend(ResultRelInfo* target) const;
-  // After a row has been written, with the indexes still open: what the state has prepared stays.
+  // The end of the writer's statement, after its triggers: closes the table, and keeps what the
+  // state has prepared if a row has been written.
+  void Finish(EState* state, ResultRelInfo* target, bool has_written);
+  // With the indexes still open.
   void Keep(const EState* state, ResultRelInfo* target);
-  // The writer is done with the state.
   void Release(EState* state);
 
   const std::span<const ColumnType> wanted_;

@@ -124,16 +124,7 @@ void TableWriter::Finish() {
     ExecASInsertTriggers(state_, target_, nullptr);
     AfterTriggerEndQuery(state_);
   });
-  if (has_written_) plan_->Keep(state_, target_);
-  Call([&] {
-    ExecCloseIndices(target_);
-    ExecResetTupleTable(state_->es_tupleTable, false);
-  });
-  plan_->Release(state_);
-  Call([&] {
-    table_close(relation_, NoLock);
-    CommandCounterIncrement();  // what follows sees the rows
-  });
+  plan_->Finish(state_, target_, has_written_);
 }
 
 }  // namespace alerting::pg
