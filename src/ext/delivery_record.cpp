@@ -44,20 +44,21 @@ std::unordered_set<const Outcome*> SetOf(const std::vector<const Outcome*>& outc
 }  // namespace
 
 // What a user did to a delivery while it was under way stands, unless it arrived. No step joins two
-// sets: without hash and merge joins that would take time by the square.
+// sets: without hash and merge joins that would take time by the square. No WITH: PostgreSQL takes
+// none where a user's rule makes several queries of this.
 const char DeliveryStore::kUpdateAnySql[] =
-    "WITH free AS MATERIALIZED (SELECT o.* FROM unnest($1::text[], $2::int4[], $3::text[],"
-    "   $4::text[], $5::timestamptz[], $6::timestamptz[]) WITH ORDINALITY"
-    "   AS o (id, status_code, error, status, next_attempt_at, due, n)"
-    "   JOIN alerting.delivery d ON d.id = o.id FOR NO KEY UPDATE OF d SKIP LOCKED)"
-    " UPDATE alerting.delivery d SET attempts = d.attempts + 1,"
+    "UPDATE alerting.delivery d SET attempts = d.attempts + 1,"
     "   status = CASE WHEN o.status = 'DELIVERED' OR d.status = 'PENDING'"
     "     AND d.next_attempt_at = coalesce(o.due, '-infinity') THEN o.status ELSE d.status END,"
     "   next_attempt_at = CASE WHEN d.next_attempt_at = coalesce(o.due, '-infinity')"
     "     THEN coalesce(o.next_attempt_at, d.next_attempt_at) ELSE d.next_attempt_at END,"
     "   delivered_at = CASE WHEN o.status = 'DELIVERED' THEN clock_timestamp() END,"
     "   last_status = nullif(o.status_code, 0), last_error = o.error"
-    "   FROM free o WHERE d.id = o.id RETURNING o.n, d.status = 'PENDING'"
+    "   FROM (SELECT o.* FROM unnest($1::text[], $2::int4[], $3::text[], $4::text[],"
+    "     $5::timestamptz[], $6::timestamptz[]) WITH ORDINALITY"
+    "     AS o (id, status_code, error, status, next_attempt_at, due, n)"
+    "     JOIN alerting.delivery d ON d.id = o.id FOR NO KEY UPDATE OF d SKIP LOCKED) o"
+    "   WHERE d.id = o.id RETURNING o.n, d.status = 'PENDING'"
     "    AND d.next_attempt_at IS DISTINCT FROM o.next_attempt_at";
 
 DeliveryStore::DeliveryStore() : delivered_plan_(kDeliveredColumns) {}

@@ -74,6 +74,14 @@ sql(q{ALTER TABLE alerting.delivery ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL S
 is(arrive('row security'), $usual, 'row security');
 sql(q{ALTER TABLE alerting.delivery DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY; DROP POLICY all_of_it ON alerting.delivery});
 
+sql(q{DELETE FROM alerting.delivery; CREATE RULE also AS ON UPDATE TO alerting.delivery DO ALSO INSERT INTO public.seen VALUES ('rule', OLD.webhook_id)});
+is(arrive('a rule'), $usual, 'with a rule');
+is(sql(q{SELECT count(*) FROM seen WHERE what = 'rule' AND was = 'w'}), 3, 'which is executed');
+webhook($node, 'refused', 'http://127.0.0.1:1/');
+deliver($node, 'refused');
+ok($node->poll_query_until('postgres', q{SELECT attempts = 1 AND last_error IS NOT NULL FROM alerting.delivery WHERE webhook_id = 'refused'}), 'a rule: a failure is recorded');
+sql(q{DROP RULE also ON alerting.delivery; DELETE FROM alerting.webhook WHERE id = 'refused'});
+
 # What cannot be recorded is told for as long as that lasts, while others go on.
 sql(q{DELETE FROM alerting.delivery; ALTER TABLE alerting.delivery ADD CONSTRAINT never CHECK (status <> 'DELIVERED' OR event <> 'ping')});
 deliver($node, 'w', event => 'ping');
