@@ -62,21 +62,20 @@ $function$;
 
 -- Tells the receivers of an alert's FIRING that it is over. Webhooks that are gone, also those that
 -- this very transaction has deleted, get nothing: locking the row says so for certain, so that no
--- foreign key of a delivery can fail later.
+-- foreign key of a delivery can fail later. They are locked in order, and one by one: a plan that joins
+-- them could read all webhooks for each alert.
 -- (PL/pgSQL keeps its plan, which counts when a host with thousands of alerts is deleted.)
 CREATE OR REPLACE FUNCTION alerting.enqueue_resolved(alert text, reason text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-  WITH receiver AS (
-    SELECT w.id FROM alerting.webhook w
-     WHERE w.id IN (SELECT d.webhook_id FROM alerting.delivery d WHERE d.alert_id = $1 AND d.event = 'alert.firing')
-     ORDER BY w.id FOR KEY SHARE)
+  WITH told AS MATERIALIZED (
+    SELECT d.webhook_id, d.seq, d.payload FROM alerting.delivery d WHERE d.alert_id = $1 AND d.event = 'alert.firing'),
+  newest AS MATERIALIZED (
+    SELECT DISTINCT ON (t.webhook_id) t.webhook_id, t.payload FROM told t ORDER BY t.webhook_id, t.seq DESC)
   INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload)
-  SELECT alerting.cuid(), f.webhook_id, $1, 'alert.resolved', alerting.resolved_payload(f.payload, now(), $2)
-    FROM receiver r
-    CROSS JOIN LATERAL (SELECT d.webhook_id, d.payload FROM alerting.delivery d
-                         WHERE d.alert_id = $1 AND d.webhook_id = r.id AND d.event = 'alert.firing'
-                         ORDER BY d.seq DESC LIMIT 1) f;
+  SELECT alerting.cuid(), n.webhook_id, $1, 'alert.resolved', alerting.resolved_payload(n.payload, now(), $2)
+    FROM newest n
+    CROSS JOIN LATERAL (SELECT FROM alerting.webhook w WHERE w.id = n.webhook_id FOR KEY SHARE) receiver;
 END
 $function$;
 

@@ -150,6 +150,8 @@ $function$;
 
 -- Views over the tables. They name no column of the host's tables, so that the host's migrations may
 -- change those freely. A new column of a view that is known goes to its end.
+-- (OFFSET 0: attempts are found by their delivery, also without statistics. Otherwise each webhook's
+-- would be picked from all that the table has.)
 
 CREATE OR REPLACE FUNCTION alerting.view_queries(OUT name text, OUT query text) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -168,9 +170,7 @@ VALUES
     SELECT w.id AS webhook_id, w.organization_id, w.is_active, w.disabled_reason,
            d.pending, d.oldest_pending_at,
            CASE WHEN d.pending > 0 THEN greatest(d.next_attempt_at, w.probe_at) END AS next_attempt_at, d.failed,
-           d.last_success_at, f.at AS last_failure_at, f.error AS last_failure,
-           (SELECT count(*) FROM alerting.delivery_attempt a JOIN alerting.delivery e ON e.id = a.delivery_id
-             WHERE e.webhook_id = w.id AND a.error IS NOT NULL AND a.at > coalesce(d.last_success_at, '-infinity')) AS failures_in_a_row,
+           d.last_success_at, t.last_failure_at, f.error AS last_failure, t.failures_in_a_row,
            t.attempts AS attempts_24h, t.success_ratio AS success_ratio_24h, t.p50_ms AS p50_ms_24h, t.p95_ms AS p95_ms_24h,
            CASE WHEN w.probe_at IS NULL THEN 'closed' WHEN w.probe_at > now() THEN 'open' ELSE 'half-open' END AS breaker, w.probe_at
       FROM alerting.webhook w
@@ -179,15 +179,21 @@ VALUES
                min(e.next_attempt_at) FILTER (WHERE e.status = 'PENDING') AS next_attempt_at,
                count(*) FILTER (WHERE e.status = 'FAILED') AS failed, max(e.delivered_at) AS last_success_at
           FROM alerting.delivery e WHERE e.webhook_id = w.id) d
-      LEFT JOIN LATERAL (
-        SELECT a.at, a.error FROM alerting.delivery_attempt a JOIN alerting.delivery e ON e.id = a.delivery_id
-         WHERE e.webhook_id = w.id AND a.error IS NOT NULL ORDER BY a.at DESC LIMIT 1) f ON true
       CROSS JOIN LATERAL (
-        SELECT count(*) AS attempts, round(avg((a.error IS NULL)::int), 4) AS success_ratio,
-               percentile_disc(0.5) WITHIN GROUP (ORDER BY a.duration_ms) AS p50_ms,
-               percentile_disc(0.95) WITHIN GROUP (ORDER BY a.duration_ms) AS p95_ms
-          FROM alerting.delivery_attempt a JOIN alerting.delivery e ON e.id = a.delivery_id
-         WHERE e.webhook_id = w.id AND a.at > now() - interval '24 hours') t$query$);
+        SELECT max(a.at) FILTER (WHERE a.error IS NOT NULL) AS last_failure_at,
+               count(*) FILTER (WHERE a.error IS NOT NULL AND a.at > coalesce(d.last_success_at, '-infinity')) AS failures_in_a_row,
+               count(*) FILTER (WHERE a.is_recent) AS attempts, round(avg((a.error IS NULL)::int) FILTER (WHERE a.is_recent), 4) AS success_ratio,
+               percentile_disc(0.5) WITHIN GROUP (ORDER BY a.duration_ms) FILTER (WHERE a.is_recent) AS p50_ms,
+               percentile_disc(0.95) WITHIN GROUP (ORDER BY a.duration_ms) FILTER (WHERE a.is_recent) AS p95_ms
+          FROM alerting.delivery e
+          CROSS JOIN LATERAL (SELECT b.at, b.error, b.duration_ms, b.at > now() - interval '24 hours' AS is_recent
+                                FROM alerting.delivery_attempt b WHERE b.delivery_id = e.id OFFSET 0) a
+         WHERE e.webhook_id = w.id) t
+      LEFT JOIN LATERAL (
+        SELECT a.error FROM alerting.delivery e
+          CROSS JOIN LATERAL (SELECT b.error FROM alerting.delivery_attempt b
+                               WHERE b.delivery_id = e.id AND b.at = t.last_failure_at AND b.error IS NOT NULL OFFSET 0) a
+         WHERE e.webhook_id = w.id AND t.last_failure_at IS NOT NULL LIMIT 1) f ON true$query$);
 $function$;
 
 -- The statements that grant again what was granted on alerting's views.

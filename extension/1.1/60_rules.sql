@@ -18,13 +18,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    WHERE a.attrelid = 'alerting.alert_rule'::regclass AND a.attname = 'organization_id';
 $function$;
 
--- For hints: how many rules and webhooks an organization has; NULL where the caller may not know.
+-- For hints: how many rules and webhooks an organization has, 2 for more; NULL where the caller may not know.
 CREATE OR REPLACE FUNCTION alerting.count_of(organization text, OUT rules bigint, OUT webhooks bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  counting CONSTANT text := 'SELECT count(*) FROM (SELECT FROM alerting.%I t WHERE t.organization_id = $1::%s LIMIT 2) few';
 BEGIN
   IF has_column_privilege('alerting.alert_rule', 'organization_id', 'SELECT') AND has_column_privilege('alerting.webhook', 'organization_id', 'SELECT') THEN
-    SELECT count(*) INTO rules FROM alerting.alert_rule r WHERE r.organization_id::text = organization;
-    SELECT count(*) INTO webhooks FROM alerting.webhook w WHERE w.organization_id::text = organization;
+    EXECUTE format(counting, 'alert_rule', alerting.organization_type()) INTO rules USING organization;
+    EXECUTE format(counting, 'webhook', alerting.organization_type()) INTO webhooks USING organization;
   END IF;
 END
 $function$;

@@ -47,14 +47,17 @@ DECLARE
 BEGIN
   topic := 'webhooks';
   FOR w IN
-    SELECT h.*, p.origin FROM alerting.webhook x
-      JOIN alerting.webhook_public p ON p.id = x.id, LATERAL (SELECT * FROM alerting.webhook_health h WHERE h.webhook_id = x.id) h
-     WHERE x.disabled_reason IS NOT NULL
-        OR EXISTS (SELECT FROM alerting.delivery d WHERE d.webhook_id = x.id AND d.status = 'PENDING'
-                      AND (d.attempts > 0 OR NOT x.is_active OR d.created_at < now() - interval '5 minutes'))
-        -- (Who sent a ping that failed was told.)
-        OR EXISTS (SELECT FROM alerting.delivery d WHERE d.webhook_id = x.id AND d.status = 'FAILED' AND d.event <> 'ping')
-     ORDER BY x.id LIMIT most
+    WITH trouble AS MATERIALIZED (
+      SELECT x.id FROM alerting.webhook x
+       WHERE x.disabled_reason IS NOT NULL
+          OR EXISTS (SELECT FROM alerting.delivery d WHERE d.webhook_id = x.id AND d.status = 'PENDING'
+                        AND (d.attempts > 0 OR NOT x.is_active OR d.created_at < now() - interval '5 minutes'))
+          -- (Who sent a ping that failed was told.)
+          OR EXISTS (SELECT FROM alerting.delivery d WHERE d.webhook_id = x.id AND d.status = 'FAILED' AND d.event <> 'ping')
+       ORDER BY x.id LIMIT most)
+    SELECT h.*, p.origin FROM trouble t JOIN alerting.webhook_public p ON p.id = t.id,
+           LATERAL (SELECT * FROM alerting.webhook_health h WHERE h.webhook_id = t.id OFFSET 0) h
+     ORDER BY t.id
   LOOP
     object := w.webhook_id;
     found_some := found_some + 1;

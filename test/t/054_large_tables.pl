@@ -1,0 +1,67 @@
+# What users ask for reads little of large tables, also where these were never analyzed.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use DeliveryTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my ($webhooks, $each, $alerts) = (300, 100, 200);
+my $deliveries = $webhooks * $each;
+my $node = new_node('large', conf => [ 'autovacuum = off' ]);
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+sql(qq{
+	INSERT INTO organizations SELECT i, 'organization ' || i FROM generate_series(1001, 1000 + $webhooks) i;
+	INSERT INTO containers SELECT i, 1, 'container ' || i FROM generate_series(1001, 1000 + $alerts) i;
+	SET session_replication_role = replica;
+	INSERT INTO alerting.webhook (id, organization_id, url, is_active)
+	  SELECT 'hook ' || i, i, 'https://example.com/', false FROM generate_series(1001, 1000 + $webhooks) i;
+	INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold, no_data)
+	  SELECT 'rule ' || i, i, 'cpu', 'CPU_USAGE', 90, 'keep' FROM generate_series(1001, 1000 + $webhooks) i;
+	INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold, no_data) VALUES ('rule', 1, 'cpu', 'CPU_USAGE', 90, 'keep');
+	INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at)
+	  SELECT 'alert ' || i, 'rule', i, 'FIRING', now(), now() FROM generate_series(1001, 1000 + $alerts) i;
+	INSERT INTO alerting.delivery (id, webhook_id, alert_id, event, payload, status, attempts, delivered_at)
+	  SELECT concat_ws(' ', w, n), 'hook ' || w, 'alert ' || 1000 + n, 'alert.firing', '{}',
+	         CASE n WHEN 1 THEN 'FAILED' ELSE 'DELIVERED' END, 1, CASE WHEN n > 1 THEN now() - interval '1 hour' END
+	    FROM generate_series(1001, 1000 + $webhooks) w, generate_series(1, $each) n;
+	INSERT INTO alerting.delivery (webhook_id, alert_id, event, payload, status)
+	  SELECT 'hook 1001', 'alert ' || i, 'alert.firing', '{}', 'DELIVERED' FROM generate_series(1001 + $each, 1000 + $alerts) i;
+	INSERT INTO alerting.delivery_attempt (delivery_id, at, error)
+	  SELECT d.id, now(), CASE WHEN d.status = 'FAILED' THEN 'HTTP 500' END FROM alerting.delivery d;
+});
+
+# Rows of alerting's tables that a statement reads.
+sub rows_read
+{
+	my ($statement) = @_;
+	my $read = sql("BEGIN; $statement; SELECT 'read ' || sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables
+		WHERE schemaname = 'alerting'; ROLLBACK");
+	return $read =~ /^read (\d+)$/m ? $1 : die $read;
+}
+
+cmp_ok(rows_read(q{SELECT * FROM alerting.webhook_health WHERE webhook_id = 'hook 1001'}), '<', 10 * $each, 'webhook_health of one webhook');
+cmp_ok(rows_read('SELECT * FROM alerting.webhook_health'), '<', 10 * $deliveries, 'webhook_health of all');
+cmp_ok(rows_read('SELECT * FROM alerting.doctor_webhooks()'), '<', 10 * $deliveries, 'doctor() about webhooks');
+cmp_ok(rows_read(q{SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90)}), '<', 30, 'create_rule()');
+cmp_ok(rows_read(q{SELECT alerting.create_webhook(1, 'https://example.com/')}), '<', 30, 'create_webhook()');
+# Each alert of the first half was told to all webhooks, the others to one of them.
+my $told = $each * $webhooks + $alerts - $each;
+my $delete_others = "DELETE FROM alerting.alert WHERE id > 'alert " . (1000 + $each) . q{'};
+cmp_ok(rows_read($delete_others), '<', 20 * $each, 'alerts that one was told of are deleted');
+cmp_ok(rows_read('DELETE FROM alerting.alert'), '<', 10 * ($told + $alerts), 'alerts that many were told of are deleted');
+is(sql("BEGIN; DELETE FROM alerting.alert; SELECT count(*), count(DISTINCT (alert_id, webhook_id)) FROM alerting.delivery
+	WHERE event = 'alert.resolved'; ROLLBACK"), "$told|$told", 'and each webhook is told of each end');
+
+sql(q{SET session_replication_role = replica;
+	INSERT INTO alerting.webhook (id, organization_id, url, is_active)
+	  SELECT 'other ' || i, i, 'https://example.com/', false FROM generate_series(2001, 5000) i;
+	INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold, no_data)
+	  SELECT 'other ' || i, i, 'cpu', 'CPU_USAGE', 90, 'keep' FROM generate_series(2001, 5000) i;
+	ANALYZE;});
+cmp_ok(rows_read($delete_others), '<', 20 * $each, 'alerts that one was told of are deleted, by statistics');
+cmp_ok(rows_read('SELECT * FROM alerting.webhook_health'), '<', 10 * $deliveries, 'webhook_health by statistics');
+
+done_testing();
