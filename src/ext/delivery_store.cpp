@@ -32,14 +32,16 @@ std::vector<Micros> ParseMicrosArray(std::string_view text) {
 
 // Hops from webhook to webhook along delivery_pending_idx: the cost grows with the webhooks that
 // have something pending, not with what they have pending.
-const char DeliveryStore::kFindPendingSql[] =
+const char DeliveryStore::kWithPendingWebhooks[] =
     "WITH RECURSIVE pending (webhook_id) AS ("
     " (SELECT d.webhook_id FROM alerting.delivery d WHERE d.status = 'PENDING'"
     "   ORDER BY d.webhook_id LIMIT 1)"
     " UNION ALL"
     " SELECT (SELECT d.webhook_id FROM alerting.delivery d WHERE d.status = 'PENDING'"
     "          AND d.webhook_id > p.webhook_id ORDER BY d.webhook_id LIMIT 1)"
-    "   FROM pending p WHERE p.webhook_id IS NOT NULL)"
+    "   FROM pending p WHERE p.webhook_id IS NOT NULL)";
+
+const char DeliveryStore::kFindPendingSql[] =
     " SELECT w.id, w.url, w.secret, CASE WHEN w.retry_schedule IS NOT NULL THEN ARRAY("
     "   SELECT (greatest(least(extract(epoch FROM s.pause), 31622400), 0) * 1000000)::int8"
     "     FROM unnest(w.retry_schedule) WITH ORDINALITY AS s (pause, n) ORDER BY s.n) END,"
@@ -83,8 +85,9 @@ const char DeliveryStore::kIsFlushedSql[] =
     " WHERE w.is_active ORDER BY w.id LIMIT 1";
 
 const char DeliveryStore::kParkOverdueSql[] =
-    "WITH oldest AS (SELECT o.id, o.attempts, o.next_attempt_at FROM alerting.delivery o"
+    "WITH oldest AS (SELECT o.id, o.seq, o.attempts, o.next_attempt_at FROM alerting.delivery o"
     "   WHERE o.webhook_id = $1 AND o.status = 'PENDING'"
+    "    AND (o.next_attempt_at, o.seq) >= (coalesce($7, '-infinity'), $8)"
     "    AND o.id NOT IN (SELECT unnest($3::text[])) AND o.next_attempt_at <= $4 ORDER BY "
     "o.next_attempt_at, o.seq LIMIT $6),"
     " overdue AS MATERIALIZED (SELECT d.id FROM oldest o JOIN alerting.delivery d ON d.id = o.id"
@@ -92,7 +95,9 @@ const char DeliveryStore::kParkOverdueSql[] =
     "         * interval '1 microsecond' <= $4 FOR NO KEY UPDATE OF d SKIP LOCKED),"
     " parked AS (UPDATE alerting.delivery d SET status = 'FAILED', last_error = $5"
     "   FROM overdue o WHERE d.id = o.id RETURNING 1)"
-    " SELECT (SELECT count(*) FROM oldest), (SELECT count(*) FROM parked)";
+    " SELECT count(*), (SELECT count(*) FROM parked), max(o.next_attempt_at),"
+    "  (SELECT max(l.seq) FROM oldest l"
+    "    WHERE l.next_attempt_at = (SELECT max(m.next_attempt_at) FROM oldest m)) FROM oldest o";
 
 StoreTransaction::StoreTransaction(const char* activity) : transaction_(activity) {
   if (!pg::LockExtension()) throw pg::WorkerExit();
@@ -193,14 +198,19 @@ void DeliveryStore::ParkOverdue(const std::string& webhook_id,
                                 const std::string& error) {
   constexpr int kAtOnce = 100;
   constexpr int kMostRounds = 100;
+  Micros from = kNoTime;
+  int64_t from_sequence = 0;
   // Oldest first, and no further than the first that may still wait: a backlog is not read whole
-  // for each probe.
+  // for each probe. Each round starts where the last one ended, behind the entries of what that has
+  // parked.
   for (int round = 0; round < kMostRounds; ++round) {
     pg::Params params;
     params.Text(webhook_id).BigIntArray(remaining_pauses).TextArray(claimed).Timestamp(now);
-    params.Text(error).Int(kAtOnce);
+    params.Text(error).Int(kAtOnce).Timestamp(from).BigInt(from_sequence);
     const pg::Rows rows = park_overdue_.Run(params);
     if (rows.BigInt(0, 0) < kAtOnce || rows.BigInt(0, 1) < kAtOnce) return;
+    from = rows.Timestamp(0, 2);
+    from_sequence = rows.BigInt(0, 3) + 1;
   }
 }
 
@@ -269,9 +279,12 @@ std::vector<std::string> DeliveryStore::NoteBreakers(const std::vector<std::stri
 
 int64_t DeliveryStore::NewestSequence() {
   // By created_at would be wrong: a delivery may have been made with a time of its own.
-  const pg::Rows rows = pg::Execute(
-      "SELECT coalesce(max(d.seq), 0) FROM alerting.delivery d WHERE d.status = 'PENDING'");
-  return rows.BigInt(0, 0);
+  // Of each webhook the newest delivery, whatever became of that, and not all that is pending.
+  return pg::Execute(std::string(kWithPendingWebhooks) +
+                     " SELECT coalesce(max((SELECT d.seq FROM alerting.delivery d"
+                     "   WHERE d.webhook_id = p.webhook_id ORDER BY d.seq DESC LIMIT 1)), 0)"
+                     " FROM pending p WHERE p.webhook_id IS NOT NULL")
+      .BigInt(0, 0);
 }
 
 bool DeliveryStore::IsFlushed(int64_t sequence) {

@@ -127,7 +127,7 @@ class DeliveryStore {
   std::vector<const Outcome*> UpdateAny(const std::vector<const Outcome*>& outcomes, bool* moved);
 
   pg::Statement is_copy_{kIsCopySql};
-  pg::Statement find_pending_{kFindPendingSql};
+  pg::Statement find_pending_{std::string(kWithPendingWebhooks) + kFindPendingSql};
   pg::Statement fetch_{kFetchSql};
   pg::Statement update_any_{kUpdateAnySql};
   pg::Statement is_flushed_{kIsFlushedSql};
@@ -135,6 +135,7 @@ class DeliveryStore {
   pg::TablePlan delivered_plan_;
   AttemptLog log_;
 
+  static const char kWithPendingWebhooks[];
   static const char kFindPendingSql[];
   static const char kFetchSql[];
   static const char kUpdateAnySql[];

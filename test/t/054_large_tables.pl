@@ -1,4 +1,4 @@
-# What users ask for reads little of large tables, also where these were never analyzed.
+# What users ask for, and what the sender does beside sending, reads little of large tables, also where these were never analyzed.
 use strict;
 use warnings FATAL => 'all';
 use FindBin;
@@ -54,6 +54,46 @@ cmp_ok(rows_read($delete_others), '<', 20 * $each, 'alerts that one was told of 
 cmp_ok(rows_read('DELETE FROM alerting.alert'), '<', 10 * ($told + $alerts), 'alerts that many were told of are deleted');
 is(sql("BEGIN; DELETE FROM alerting.alert; SELECT count(*), count(DISTINCT (alert_id, webhook_id)) FROM alerting.delivery
 	WHERE event = 'alert.resolved'; ROLLBACK"), "$told|$told", 'and each webhook is told of each end');
+
+my $receiver = start_receiver('large');
+webhook($node, 'sound', $receiver->url('/'));
+
+# Index entries that the sender reads for what is pending.
+sub entries_read
+{
+	my ($work) = @_;
+	my $updated = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'delivery'";
+	# What was recorded is told of, and with it whatever was read before.
+	my $settle = sub {
+		my $before = sql($updated);
+		deliver($node, 'sound');
+		wait_settled($node, 'sound');
+		$node->poll_query_until('postgres', "SELECT ($updated) > $before") or die;
+		return sql("SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'delivery_pending_idx'");
+	};
+	my $before = $settle->();
+	$work->();
+	return $settle->() - $before;
+}
+
+my ($flushes, $pending) = (20, 3000);
+deliver($node, 'hook 1001', count => $pending);
+my $read = entries_read(sub {
+	is(sql("SELECT count(*) FROM generate_series(1, $flushes) WHERE alerting.flush('180s', deliveries => true)"), $flushes, 'flush()');
+});
+cmp_ok($read, '<', $flushes * 100, 'entries that flush() reads where a webhook that is switched off has much pending');
+
+# A dead endpoint's first request is a probe, after which all is given up.
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+webhook($node, 'dead', "http://127.0.0.1:$port/", is_active => 'false', retry_schedule => "'{1 second}'");
+sql(qq{INSERT INTO alerting.delivery (webhook_id, event, payload, next_attempt_at)
+	SELECT 'dead', 'alert.firing', '{}', now() - interval '1 hour' FROM generate_series(1, $pending)});
+$read = entries_read(sub {
+	sql(q{BEGIN; UPDATE alerting.webhook SET is_active = true WHERE id = 'dead';
+		UPDATE alerting.webhook SET probe_at = now() WHERE id = 'dead'; COMMIT});
+	ok($node->poll_query_until('postgres', "SELECT count(*) = $pending FROM alerting.delivery WHERE webhook_id = 'dead' AND status = 'FAILED'"), 'given up');
+});
+cmp_ok($read, '<', 10 * $pending, 'entries that giving up reads');
 
 sql(q{SET session_replication_role = replica;
 	INSERT INTO alerting.webhook (id, organization_id, url, is_active)
