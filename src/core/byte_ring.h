@@ -45,11 +45,19 @@ class ByteRing {
     return true;
   }
 
-  // Reader: appends everything that waits to `out` and frees its room. `out` must have the room
-  // reserved where an exception would hurt.
-  void Drain(std::string* out) {
+  // Reader: copies `bytes` that lie `offset` bytes behind the first that waits, all of which wait.
+  void Peek(size_t offset, void* to, size_t bytes) const {
+    const size_t start = static_cast<size_t>((tail() + offset) % capacity_);
+    const size_t until_end = std::min(bytes, capacity_ - start);
+    std::memcpy(to, data() + start, until_end);
+    std::memcpy(static_cast<char*>(to) + until_end, data(), bytes - until_end);
+  }
+
+  // Reader: appends the first `bytes` of what waits, all of it by default, to `out` and frees their
+  // room. `out` must have the room reserved where an exception would hurt.
+  void Drain(std::string* out) { Drain(out, size()); }
+  void Drain(std::string* out, size_t bytes) {
     const uint64_t tail = tail_.load(std::memory_order_relaxed);
-    const size_t bytes = static_cast<size_t>(head() - tail);
     const size_t start = static_cast<size_t>(tail % capacity_);
     const size_t until_end = std::min(bytes, capacity_ - start);
     out->append(data() + start, until_end);
@@ -62,6 +70,7 @@ class ByteRing {
 
  private:
   char* data() { return reinterpret_cast<char*>(this + 1); }
+  const char* data() const { return reinterpret_cast<const char*>(this + 1); }
 
   void Copy(uint64_t position, std::string_view part) noexcept {
     if (part.empty()) return;  // memcpy takes no null pointer, be it for no bytes

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <string_view>
 
+#include "core/byte_ring.h"
 #include "core/time.h"
 
 namespace alerting {
@@ -24,6 +26,19 @@ inline bool NextChunk(std::string_view* bytes, ChunkHeader* header, std::string_
   *messages = bytes->substr(0, header->bytes);
   bytes->remove_prefix(header->bytes);
   return true;
+}
+
+// Takes whole chunks from the queue until `out` has some `enough` bytes, at least one if any waits:
+// a backlog is taken in parts that fit into the CPU's caches, and needs no memory of its size.
+inline void DrainChunks(ByteRing* ring, size_t enough, std::string* out) {
+  const size_t waiting = ring->size();
+  size_t bytes = 0;
+  while (bytes < waiting && bytes < enough) {
+    ChunkHeader header;
+    ring->Peek(bytes, &header, sizeof(header));
+    bytes += sizeof(header) + header.bytes;
+  }
+  ring->Drain(out, bytes);
 }
 
 }  // namespace alerting

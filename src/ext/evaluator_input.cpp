@@ -15,16 +15,18 @@ namespace {
 constexpr Micros kPreparedPause = kSecond;
 constexpr size_t kKeysPerLookup = 10'000;
 constexpr size_t kSamplesPerSearch = 256;
+constexpr size_t kBytesAtOnce = 512 * 1024;
 
 bool IsUsable(const ContainerInfo& info) { return info.organization.has_value(); }
 
 }  // namespace
 
-// Takes what waits in the queue, and what had no room there. False when there may be more already.
+// Takes what waits in the queue, or a part of it, and what had no room there. False when there may
+// be more already.
 // What an error interrupts stays, and is taken up again before anything newer.
 bool Evaluator::TakeInput(Micros now) {
   CatchUp(now);
-  if (drained_.empty()) ring_->Drain(&drained_);
+  if (drained_.empty()) DrainChunks(ring_, kBytesAtOnce, &drained_);
   if (!drained_.empty()) {
     ALERTING_FREEZE_POINT("drained");
     JudgeChunks();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace alerting {
@@ -33,6 +34,20 @@ TEST_F(ByteRingTest, APartMayBeEmpty) {
   EXPECT_TRUE(ring_->Append({}, "c"));
   EXPECT_TRUE(ring_->Append({}, {}));
   EXPECT_EQ(Drain(), "abc");
+}
+
+TEST_F(ByteRingTest, TellsAndGivesAPart) {
+  for (int round = 0; round < 20; ++round) {
+    EXPECT_TRUE(ring_->Append("abc", "defg"));
+    char bytes[3];
+    ring_->Peek(2, bytes, sizeof(bytes));
+    EXPECT_EQ(std::string_view(bytes, sizeof(bytes)), "cde");
+    EXPECT_EQ(ring_->size(), 7);
+    std::string part;
+    ring_->Drain(&part, 4);
+    EXPECT_EQ(part, "abcd");
+    EXPECT_EQ(Drain(), "efg");
+  }
 }
 
 TEST_F(ByteRingTest, TakesAllOrNothing) {
