@@ -15,6 +15,7 @@ namespace {
 constexpr Micros kPreparedPause = kSecond;
 constexpr size_t kKeysPerLookup = 10'000;
 constexpr size_t kSamplesPerSearch = 256;
+constexpr size_t kSamplesAtOnce = 1024;  // to judge, within the CPU's nearest caches
 constexpr size_t kBytesAtOnce = 512 * 1024;
 
 bool IsUsable(const ContainerInfo& info) { return info.organization.has_value(); }
@@ -38,9 +39,10 @@ bool Evaluator::TakeInput(Micros now) {
 }
 
 // Finds the containers of all samples in the chunks, in their order; one look-up in the database
-// for all that are new.
-std::vector<ContainerRef> Evaluator::FindContainers(std::string_view chunks) {
+// for all that are new. Tells whether the chunks hold nothing but samples.
+std::vector<ContainerRef> Evaluator::FindContainers(std::string_view chunks, bool* only_samples) {
   std::vector<ContainerRef> containers;
+  *only_samples = true;
   std::vector<std::string_view> unknown;
   std::array<Sample, kSamplesPerSearch> samples;
   std::array<ContainerRef, kSamplesPerSearch> found;
@@ -59,7 +61,10 @@ std::vector<ContainerRef> Evaluator::FindContainers(std::string_view chunks) {
     MessageReader reader(messages);
     Message message;
     while (reader.Next(&message)) {
-      if (message.kind != MessageKind::kSample) continue;
+      if (message.kind != MessageKind::kSample) {
+        *only_samples = false;
+        continue;
+      }
       samples[count++] = message.sample;
       if (count == samples.size()) search();
     }
@@ -75,7 +80,8 @@ void Evaluator::JudgeChunks() {
   ChunkHeader header;
   std::string_view messages;
   std::string_view rest = std::string_view(drained_).substr(judged_bytes_);
-  const std::vector<ContainerRef> all_containers = FindContainers(rest);
+  bool only_samples = true;
+  const std::vector<ContainerRef> all_containers = FindContainers(rest, &only_samples);
   auto next_container = all_containers.begin();
   bool renumbered = false;     // containers have come or gone since
   bool rules_are_new = false;  // as of a moment when all of these chunks were committed
@@ -94,6 +100,11 @@ void Evaluator::JudgeChunks() {
           if (LeaveToReplay(message.sample)) break;
           samples.push_back(message.sample);
           containers.push_back(container);
+          if (only_samples && samples.size() == kSamplesAtOnce) {
+            JudgeSamples(samples, containers, header.committed_at);
+            samples.clear();
+            containers.clear();
+          }
           break;
         }
         case MessageKind::kRulesChanged:

@@ -1,6 +1,7 @@
 // Implements ext/state_store.h.
 #include "ext/state_store.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -182,7 +183,7 @@ StateStore::StateStore(const Binding& binding, const Engine& engine)
 void StateStore::MarkAllChanged() {
   rewrite_all_ = true;
   for (ContainerRef ref = 0; ref < engine_.ref_limit(); ref += kContainersPerChunk) {
-    changed_.insert(ref / kContainersPerChunk);
+    changed_.Insert(ref / kContainersPerChunk);
   }
 }
 
@@ -209,14 +210,17 @@ bool StateStore::SaveAgain(int32_t chunk, const std::string& state) {
   return is_saved;
 }
 
-size_t StateStore::SaveChunks(const std::set<uint32_t>& chunks,
+// `chunks`: ascending.
+size_t StateStore::SaveChunks(const std::vector<uint32_t>& chunks,
                               const std::vector<const OutgoingTransition*>& outgoing) {
   OutgoingByKey by_key;
   for (const OutgoingTransition* transition : outgoing) {
     // A storm leaves many, of which few belong to the chunks of a small transaction.
     const std::string& key = transition->transition.container_key;
     const ContainerRef container = engine_.Find(key);
-    if (chunks.contains(container / kContainersPerChunk)) by_key[key].push_back(transition);
+    if (std::binary_search(chunks.begin(), chunks.end(), container / kContainersPerChunk)) {
+      by_key[key].push_back(transition);
+    }
   }
   const pg::UserScope user(binding_.owner, false);
   size_t bytes = 0;
@@ -232,7 +236,7 @@ size_t StateStore::SaveChunks(const std::set<uint32_t>& chunks,
     if (numbers.size() == 1 && SaveAgain(numbers[0], states[0])) continue;
     (void)save_.RunLists(numbers.size(), pg::Params().IntArray(numbers).BytesArray(states));
   }
-  written_.insert(chunks.begin(), chunks.end());
+  written_.insert(written_.end(), chunks.begin(), chunks.end());
   return bytes;
 }
 
@@ -242,8 +246,11 @@ size_t StateStore::SaveContainers(const std::set<ContainerRef>& containers,
   // Until everything has been rewritten once, chunks in the table may hold other containers than
   // those of the same number in memory.
   if (rewrite_all_) return SaveChanged(outgoing);
-  std::set<uint32_t> chunks;
-  for (const ContainerRef container : containers) chunks.insert(container / kContainersPerChunk);
+  std::vector<uint32_t> chunks;
+  for (const ContainerRef container : containers) {
+    const uint32_t chunk = container / kContainersPerChunk;
+    if (chunks.empty() || chunks.back() != chunk) chunks.push_back(chunk);
+  }
   return SaveChunks(chunks, outgoing);
 }
 
@@ -254,12 +261,12 @@ size_t StateStore::SaveChanged(const std::vector<const OutgoingTransition*>& out
     const pg::UserScope user(binding_.owner, false);
     (void)clear_.Run();
   }
-  return SaveChunks(changed_, outgoing);
+  return SaveChunks(changed_.Numbers(), outgoing);
 }
 
 void StateStore::Committed() {
   if (rewrite_all_ && written_.size() >= changed_.size()) rewrite_all_ = false;
-  for (const uint32_t chunk : written_) changed_.erase(chunk);
+  for (const uint32_t chunk : written_) changed_.Erase(chunk);
   written_.clear();
 }
 

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/number_set.h"
 #include "ext/binding.h"
 #include "ext/outgoing_transition.h"
 #include "pg/key_lookup.h"
@@ -40,7 +41,7 @@ class StateStore {
   StateStore(const Binding& binding, const Engine& engine);
 
   // Notes that a container's saved form is out of date.
-  void MarkChanged(ContainerRef container) { changed_.insert(container / kContainersPerChunk); }
+  void MarkChanged(ContainerRef container) { changed_.Insert(container / kContainersPerChunk); }
   void MarkAllChanged();
   bool has_changes() const { return !changed_.empty(); }
 
@@ -55,13 +56,13 @@ class StateStore {
 
  private:
   bool SaveAgain(int32_t chunk, const std::string& state);
-  size_t SaveChunks(const std::set<uint32_t>& chunks,
+  size_t SaveChunks(const std::vector<uint32_t>& chunks,
                     const std::vector<const OutgoingTransition*>& outgoing);
 
   const Binding& binding_;
   const Engine& engine_;
-  std::set<uint32_t> changed_;
-  std::set<uint32_t> written_;  // by the current transaction
+  NumberSet changed_;              // chunks
+  std::vector<uint32_t> written_;  // by the current transaction
   bool rewrite_all_ = false;
   pg::KeyLookup lookup_;
   pg::TablePlan plan_;
