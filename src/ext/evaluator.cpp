@@ -19,6 +19,8 @@ namespace {
 // The first transaction of a storm is small, so that its webhooks leave at once; the others grow.
 constexpr size_t kFirstTransaction = 25;
 constexpr size_t kTransitionsPerTransaction = 20'000;
+// Alerts of one rule and container in a transaction, each a round of statements.
+constexpr size_t kRoundsPerTransaction = 100;
 constexpr size_t kOutboxLimit = 200'000;  // with more, the queue waits
 constexpr Micros kLockedPause = kSecond / 2;
 constexpr int kMostLockWaits = 20;  // in a pass: to find one among so many as a transaction holds
@@ -157,13 +159,13 @@ void Evaluator::WriteOutbox(Micros now) {
   lock_waits_ = 0;
   // Pairs whose earlier transition waits: their later ones wait behind it.
   std::unordered_set<std::string> waiting;
-  std::unordered_set<std::string> firing;  // pairs with a kFire in the batch
+  std::unordered_map<std::string, size_t> fired;  // kFires in the batch, by pair
   Batch batch;
   size_t limit = kFirstTransaction;
   const auto write = [&] {
     if (!batch.empty()) WriteBatch(std::move(batch));
     batch.clear();
-    firing.clear();
+    fired.clear();
     limit = std::min(limit * 4, kTransitionsPerTransaction);
   };
   for (OutgoingTransition& outgoing : outbox_) {
@@ -174,7 +176,7 @@ void Evaluator::WriteOutbox(Micros now) {
       continue;
     }
     const bool fires = outgoing.transition.kind == Transition::Kind::kFire;
-    if (batch.size() >= limit || (fires && firing.contains(pair))) {
+    if (batch.size() >= limit || (fires && fired[pair] >= kRoundsPerTransaction)) {
       write();
       // The batch may have found this pair's earlier transition locked.
       for (const OutgoingTransition& earlier : outbox_) {
@@ -184,7 +186,7 @@ void Evaluator::WriteOutbox(Micros now) {
       }
       if (waiting.contains(pair)) continue;
     }
-    if (fires) firing.insert(std::move(pair));
+    if (fires) ++fired[pair];
     batch.push_back(&outgoing);
   }
   write();
@@ -260,7 +262,8 @@ void Evaluator::PutOff(const Batch& batch, const pg::Error& error) {
 void Evaluator::TryBatch(const Batch& batch) {
   ExtensionTransaction transaction(slot_, "writing alerts");
   handover_.Begin(batch.size());
-  const std::vector<WriteResult> results = world_->alerts.Write(batch, &handover_);
+  std::vector<ContainerCorrection> corrections;
+  const std::vector<WriteResult> results = WriteRounds(batch, &corrections);
   std::unordered_set<const OutgoingTransition*> written;
   std::set<ContainerRef> containers;
   for (size_t i = 0; i < batch.size(); ++i) {
@@ -278,6 +281,43 @@ void Evaluator::TryBatch(const Batch& batch) {
   world_->states.Committed();
   reloaded_for_.clear();
   Settle(batch, results);
+  corrections_.insert(corrections_.end(), corrections.begin(), corrections.end());
+}
+
+// A pair's second alert begins when its first has ended: a round for each. With a transaction for
+// each, a metric that swings around its threshold would have its container's state, and with it all
+// that waits, saved as many times as there are alerts.
+std::vector<WriteResult> Evaluator::WriteRounds(const Batch& batch,
+                                                std::vector<ContainerCorrection>* corrections) {
+  std::vector<std::vector<size_t>> rounds;
+  std::unordered_map<std::string, size_t> fired;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const Transition& transition = batch[i]->transition;
+    size_t& fires = fired[PairOf(transition)];
+    if (transition.kind == Transition::Kind::kFire) ++fires;
+    const size_t round = std::max<size_t>(fires, 1) - 1;
+    if (round >= rounds.size()) rounds.resize(round + 1);
+    rounds[round].push_back(i);
+  }
+  std::vector<WriteResult> results(batch.size(), WriteResult::kLocked);
+  std::unordered_set<std::string> waiting;  // pairs of which something is locked
+  for (std::vector<size_t>& round : rounds) {
+    if (!waiting.empty()) {
+      std::erase_if(round,
+                    [&](size_t i) { return waiting.contains(PairOf(batch[i]->transition)); });
+    }
+    if (round.empty()) continue;
+    Batch part;
+    for (const size_t i : round) part.push_back(batch[i]);
+    const std::vector<WriteResult> part_results = world_->alerts.Write(part, &handover_);
+    const auto& found = world_->alerts.corrections();
+    corrections->insert(corrections->end(), found.begin(), found.end());
+    for (size_t i = 0; i < round.size(); ++i) {
+      results[round[i]] = part_results[i];
+      if (part_results[i] == WriteResult::kLocked) waiting.insert(PairOf(part[i]->transition));
+    }
+  }
+  return results;
 }
 
 std::vector<const OutgoingTransition*> Evaluator::Outgoing(
@@ -303,8 +343,6 @@ void Evaluator::Settle(const Batch& batch, const std::vector<WriteResult>& resul
     batch[i]->failures = -1;
     if (results[i] == WriteResult::kWritten) pg_atomic_fetch_add_u64(&slot_->transitions, 1);
   }
-  const auto& corrections = world_->alerts.corrections();
-  corrections_.insert(corrections_.end(), corrections.begin(), corrections.end());
 }
 
 void Evaluator::ApplyCorrections() {

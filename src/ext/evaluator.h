@@ -59,6 +59,8 @@ class Evaluator final : public pg::WorkerTask {
   void WriteBatch(std::vector<OutgoingTransition*> batch);
   void PutOff(const std::vector<OutgoingTransition*>& batch, const pg::Error& error);
   void TryBatch(const std::vector<OutgoingTransition*>& batch);
+  std::vector<WriteResult> WriteRounds(const std::vector<OutgoingTransition*>& batch,
+                                       std::vector<ContainerCorrection>* corrections);
   void Settle(const std::vector<OutgoingTransition*>& batch,
               const std::vector<WriteResult>& results);
   void ApplyCorrections();
