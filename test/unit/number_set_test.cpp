@@ -22,7 +22,7 @@ TEST(NumberSetTest, HoldsWhatAnotherSetHolds) {
   NumberSet set;
   std::set<uint32_t> other;
   for (int step = 0; step < 5000; ++step) {
-    const uint32_t number = random() % 300;
+    const auto number = static_cast<uint32_t>(random() % 300);
     if (random() % 3 == 0) {
       set.Erase(number);
       other.erase(number);
@@ -32,7 +32,8 @@ TEST(NumberSetTest, HoldsWhatAnotherSetHolds) {
     }
     ASSERT_EQ(set.size(), other.size());
     ASSERT_EQ(set.empty(), other.empty());
-    if (step % 50 == 0) ASSERT_EQ(set.Numbers(), std::vector<uint32_t>(other.begin(), other.end()));
+    if (step % 50 != 0) continue;
+    ASSERT_EQ(set.Numbers(), std::vector<uint32_t>(other.begin(), other.end()));
   }
 }
 
