@@ -72,7 +72,7 @@ class Evaluator final : public pg::WorkerTask {
 
   // evaluator_input.cpp
   bool TakeInput(Micros now);
-  std::vector<ContainerRef> FindContainers(std::string_view chunks, bool* only_samples);
+  std::vector<ContainerRef> FindContainers(std::string_view chunks);
   void JudgeChunks();
   bool LeaveToReplay(const Sample& sample);
   void LookUpUnknown(const std::vector<std::string_view>& keys);

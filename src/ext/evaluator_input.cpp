@@ -15,7 +15,6 @@ namespace {
 constexpr Micros kPreparedPause = kSecond;
 constexpr size_t kKeysPerLookup = 10'000;
 constexpr size_t kSamplesPerSearch = 256;
-constexpr size_t kSamplesAtOnce = 1024;  // to judge, within the CPU's nearest caches
 constexpr size_t kBytesAtOnce = 512 * 1024;
 
 bool IsUsable(const ContainerInfo& info) { return info.organization.has_value(); }
@@ -39,10 +38,9 @@ bool Evaluator::TakeInput(Micros now) {
 }
 
 // Finds the containers of all samples in the chunks, in their order; one look-up in the database
-// for all that are new. Tells whether the chunks hold nothing but samples.
-std::vector<ContainerRef> Evaluator::FindContainers(std::string_view chunks, bool* only_samples) {
+// for all that are new.
+std::vector<ContainerRef> Evaluator::FindContainers(std::string_view chunks) {
   std::vector<ContainerRef> containers;
-  *only_samples = true;
   std::vector<std::string_view> unknown;
   std::array<Sample, kSamplesPerSearch> samples;
   std::array<ContainerRef, kSamplesPerSearch> found;
@@ -61,10 +59,7 @@ std::vector<ContainerRef> Evaluator::FindContainers(std::string_view chunks, boo
     MessageReader reader(messages);
     Message message;
     while (reader.Next(&message)) {
-      if (message.kind != MessageKind::kSample) {
-        *only_samples = false;
-        continue;
-      }
+      if (message.kind != MessageKind::kSample) continue;
       samples[count++] = message.sample;
       if (count == samples.size()) search();
     }
@@ -80,8 +75,7 @@ void Evaluator::JudgeChunks() {
   ChunkHeader header;
   std::string_view messages;
   std::string_view rest = std::string_view(drained_).substr(judged_bytes_);
-  bool only_samples = true;
-  const std::vector<ContainerRef> all_containers = FindContainers(rest, &only_samples);
+  const std::vector<ContainerRef> all_containers = FindContainers(rest);
   auto next_container = all_containers.begin();
   bool renumbered = false;     // containers have come or gone since
   bool rules_are_new = false;  // as of a moment when all of these chunks were committed
@@ -100,11 +94,6 @@ void Evaluator::JudgeChunks() {
           if (LeaveToReplay(message.sample)) break;
           samples.push_back(message.sample);
           containers.push_back(container);
-          if (only_samples && samples.size() == kSamplesAtOnce) {
-            JudgeSamples(samples, containers, header.committed_at);
-            samples.clear();
-            containers.clear();
-          }
           break;
         }
         case MessageKind::kRulesChanged:
