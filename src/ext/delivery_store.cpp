@@ -224,7 +224,7 @@ DeliveryStore::Switched DeliveryStore::SwitchOff(const std::string& webhook_id,
       "   AND w.is_active FOR NO KEY UPDATE SKIP LOCKED),"
       " off AS (UPDATE alerting.webhook w SET is_active = false, disabled_reason = $3"
       "   FROM free WHERE w.id = free.id RETURNING w.id)"
-      " SELECT pg_notify('alerting', jsonb_build_object('type', 'webhook.disabled',"
+      " SELECT pg_notify('alerting', jsonb_build_object('event', 'webhook.disabled',"
       "   'webhookId', off.id, 'reason', $3::text)::text) FROM off",
       params);
   if (rows.size() > 0) return Switched::kOff;
@@ -252,7 +252,7 @@ std::vector<std::string> DeliveryStore::SwitchOffFailing(
              " off AS (UPDATE alerting.webhook w SET is_active = false,"
              "   disabled_reason = 'nothing but failures for five days' FROM failing"
              "   WHERE w.id = failing.id RETURNING w.id, w.disabled_reason)"
-             " SELECT off.id, pg_notify('alerting', jsonb_build_object('type', 'webhook.disabled',"
+             " SELECT off.id, pg_notify('alerting', jsonb_build_object('event', 'webhook.disabled',"
              "   'webhookId', off.id, 'reason', off.disabled_reason)::text) FROM off",
              params)
       .FirstColumn();

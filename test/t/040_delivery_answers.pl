@@ -89,7 +89,7 @@ is(scalar $receiver->requests('/redirected'), 0, 'no redirect was followed');
 is($node->safe_psql('postgres', "SELECT is_active, disabled_reason FROM alerting.webhook WHERE id = '$id_of{'/gone'}'"),
 	'f|endpoint answered 410 Gone', '410 switches the webhook off');
 my ($told) = $listener->query('SELECT 1') =~ /(\{.*webhook\.disabled.*\})/;
-is_deeply(JSON::PP::decode_json($told // '{}'), { type => 'webhook.disabled', webhookId => $id_of{'/gone'}, reason => 'endpoint answered 410 Gone' },
+is_deeply(JSON::PP::decode_json($told // '{}'), { event => 'webhook.disabled', webhookId => $id_of{'/gone'}, reason => 'endpoint answered 410 Gone' },
 	'and tells whoever listens');
 $listener->quit;
 deliver($node, $id_of{'/gone'});
