@@ -44,6 +44,7 @@ SELECT alerting.attach('orgs', 'odd_key');
 -- attach: the organization.
 CREATE TABLE lonely (id int PRIMARY KEY, name text);
 SELECT alerting.attach('orgs', 'lonely');
+SELECT alerting.attach('boxes', 'orgs');
 SELECT alerting.attach('orgs', 'boxes', organization => 'ord_id');
 SELECT alerting.attach('orgs', 'boxes', organization => 'name');
 SELECT alerting.attach('orgs', 'boxes', organization => 'flags');
@@ -102,6 +103,9 @@ SELECT count(*) FROM alerting.metric_source;
 -- Rules.
 SELECT alerting.create_rule(NULL, 'cpu', 'CPU_USAGE', 80);
 SELECT alerting.create_rule('one', 'cpu', 'CPU_USAGE', 80);
+SELECT alerting.create_webhook('one', 'https://example.com/');
+SELECT alerting.create_webhook(2, 'https://example.com/');
+SELECT alerting.import_prometheus_rule('one', 'up == 0');
 \set VERBOSITY terse
 SELECT alerting.create_rule(2, 'cpu', 'CPU_USAGE', 80);
 SELECT alerting.create_rule(1, 'cpu', 'DISK_USAGE', 80);
@@ -117,6 +121,13 @@ SELECT alerting.create_rule(1, 'loop', 'RESTART_LOOP', -1, 5);
 SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 80, no_data => 'maybe');
 INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('', 1, 'cpu', 'CPU_USAGE', 80);
 \set VERBOSITY default
+-- Accepted, but odd.
+SELECT t.condition, t.threshold, o.* FROM (VALUES ('CPU_USAGE', 0.8::float8), ('CPU_USAGE', 1), ('MEMORY_USAGE', 0.05), ('MEMORY_USAGE', 100),
+    ('MEMORY_USAGE', 536870912), ('CPU_USAGE', 0), ('CPU_USAGE', 1.5), ('CPU_USAGE', 350), ('MEMORY_USAGE', 99.9), ('RESTART_LOOP', 1), ('CONTAINER_DOWN', NULL)) AS t(condition, threshold),
+  alerting.odd_threshold(t.condition, t.threshold) o;
+BEGIN;
+SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 0.8) <> '' AS made;
+ROLLBACK;
 -- And what to do; a detail shows the row, whose id differs each time.
 CREATE FUNCTION advice(arguments text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE state text; hint text;

@@ -83,7 +83,7 @@ BEGIN
   COMMENT ON COLUMN alerting.webhook.secret IS 'Key of the signature: whsec_ and base64, or any text; NULL: unsigned. Grant this column to nobody who only reads';
   COMMENT ON COLUMN alerting.webhook.is_active IS 'Whether anything is sent; what is pending waits while false';
   COMMENT ON COLUMN alerting.webhook.retry_schedule IS 'Pause before each retry of a failed delivery, instead of the default schedule; after the last one the delivery is FAILED';
-  COMMENT ON COLUMN alerting.webhook.disabled_reason IS 'Why alerting switched is_active off (the receiver answered 410 Gone); cleared when it is switched on again';
+  COMMENT ON COLUMN alerting.webhook.disabled_reason IS 'Why alerting switched is_active off (the receiver answered 410 Gone, or five days brought nothing but failures); cleared when it is switched on again';
   COMMENT ON COLUMN alerting.webhook.headers IS 'More headers of each request: an object of names and values, none of them reserved. Values may be secrets: grant this column to nobody who only reads';
   COMMENT ON COLUMN alerting.webhook.rate_limit IS 'Requests a minute at most, as many at once as a second brings; NULL: no limit';
   COMMENT ON COLUMN alerting.webhook.max_concurrent IS 'Requests under way at a time at most; NULL: as many as the endpoint proves to take, 32 at most';

@@ -76,9 +76,11 @@ BEGIN
       RAISE EXCEPTION 'cannot tell which organization a row of table % belongs to', host_containers
         USING ERRCODE = 'invalid_parameter_value',
               DETAIL = format('It has no foreign key to %s and no column with a usual name, such as organization_id.', host_organizations),
-              HINT = format('Say it: alerting.attach(%L, %L, organization => %L)', host_organizations, host_containers,
-                            coalesce(alerting.suggest_organization(host_organizations, host_containers),
-                                     'a column''s name, or an SQL expression over c, the container''s row'));
+              HINT = CASE WHEN cardinality(alerting.referring_columns(host_organizations, host_containers)) > 0
+                          THEN format('Are they the other way round? alerting.attach(organizations => %L, containers => %L)', host_containers, host_organizations)
+                          ELSE format('Say it: alerting.attach(%L, %L, organization => %L)', host_organizations, host_containers,
+                                      coalesce(alerting.suggest_organization(host_organizations, host_containers),
+                                               'a column''s name, or an SQL expression over c, the container''s row')) END;
     END IF;
   END IF;
   mapping := alerting.key_mapping(host_containers, 'c', 'organization', coalesce(organization_mapping, guessed), organization_key.type, path);

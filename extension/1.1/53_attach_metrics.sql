@@ -1,6 +1,5 @@
 -- Binding metrics tables.
 
--- `given`: the mappings by name, as attach_metrics takes them.
 -- For hints: whether the caller may know and there is none.
 CREATE OR REPLACE FUNCTION alerting.has_no_rules() RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -22,6 +21,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     FROM alerting.metric_source s WHERE s.id = source;
 $function$;
 
+-- `given`: the mappings by name, as attach_metrics takes them.
 CREATE OR REPLACE FUNCTION alerting.bind_metrics(metrics_table regclass, given jsonb, max_age interval, stale_after interval,
   time_zone text, at_unit text, level text, path text)
 RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $function$

@@ -1,21 +1,31 @@
 -- Rules and webhooks by function; plain INSERTs do as well.
 
+-- Without its length: a cast to varchar(4) would make another key of one that is too long.
+CREATE OR REPLACE FUNCTION alerting.organization_type() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format_type(a.atttypid, -1) FROM pg_attribute a
+   WHERE a.attrelid = 'alerting.alert_rule'::regclass AND a.attname = 'organization_id';
+$function$;
+
+CREATE OR REPLACE FUNCTION alerting.organization_advice() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format('Give the key of a row of table %s.', b.organizations) FROM alerting.host_binding b;
+$function$;
+
 CREATE OR REPLACE FUNCTION alerting.require_organization(organization text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   PERFORM alerting.require_binding();
   IF organization IS NULL THEN
     RAISE EXCEPTION 'organization must not be NULL'
-      USING ERRCODE = 'null_value_not_allowed',
-            HINT = format('Give the key of a row of table %s, as text.', (SELECT b.organizations FROM alerting.host_binding b));
+      USING ERRCODE = 'null_value_not_allowed', HINT = alerting.organization_advice();
   END IF;
+  BEGIN
+    EXECUTE format('SELECT $1::%s', alerting.organization_type()) USING organization;
+  EXCEPTION WHEN data_exception THEN
+    RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE, HINT = alerting.organization_advice();
+  END;
 END
-$function$;
-
-CREATE OR REPLACE FUNCTION alerting.organization_type() RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
-   WHERE a.attrelid = 'alerting.alert_rule'::regclass AND a.attname = 'organization_id';
 $function$;
 
 -- For hints: how many rules and webhooks an organization has, 2 for more; NULL where the caller may not know.
@@ -35,7 +45,7 @@ $function$;
 CREATE OR REPLACE FUNCTION alerting.rule_advice(violated text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT CASE substr($1, length('alert_rule_') + 1)
-           WHEN 'organization_id_fkey' THEN (SELECT format('Give the key of a row of table %s.', b.organizations) FROM alerting.host_binding b)
+           WHEN 'organization_id_fkey' THEN alerting.organization_advice()
            WHEN 'name_not_empty' THEN 'Give it a name that tells people in a webhook what is wrong.'
            WHEN 'condition_is_known' THEN 'There are CPU_USAGE, MEMORY_USAGE, CONTAINER_DOWN and RESTART_LOOP.'
            WHEN 'threshold_required' THEN 'Give the percentage above which it breaches: threshold => 90.'
@@ -46,6 +56,20 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
            WHEN 'no_data_is_known' THEN 'Give keep, resolve or fire, or leave it out.' END;
 $function$;
 
+-- What is odd about a threshold that is accepted, NULL for nothing: readings are percentages.
+CREATE OR REPLACE FUNCTION alerting.odd_threshold(condition text, threshold float8, OUT problem text, OUT hint text)
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF condition IN ('CPU_USAGE', 'MEMORY_USAGE') AND threshold > 0 AND threshold <= 1 THEN
+    problem := format('threshold %s is a percentage: the rule breaches above %1$s %%', threshold);
+    hint := format('If that was meant as a share of 1, the threshold is %s.', 100 * threshold);
+  ELSIF condition = 'MEMORY_USAGE' AND threshold >= 100 THEN
+    problem := format('threshold %s is a percentage, and memory is never above 100 %%', threshold);
+    hint := 'Give a percentage of the limit, such as 90.';
+  END IF;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION alerting.create_rule(organization text, name text, condition text, threshold float8 DEFAULT NULL,
   duration int DEFAULT 0, no_data text DEFAULT NULL, enabled boolean DEFAULT true) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
@@ -54,6 +78,7 @@ DECLARE
   problem text;
   details text;
   violated text;
+  odd record;
 BEGIN
   PERFORM alerting.require_organization(organization);
   BEGIN
@@ -69,6 +94,10 @@ BEGIN
       USING ERRCODE = SQLSTATE, SCHEMA = 'alerting', TABLE = 'alert_rule', CONSTRAINT = violated, DETAIL = details,
             HINT = alerting.rule_advice(violated);
   END;
+  odd := alerting.odd_threshold(condition, threshold);
+  IF odd.problem IS NOT NULL THEN
+    RAISE NOTICE '%', odd.problem USING HINT = odd.hint;
+  END IF;
   IF (SELECT c.rules = 1 AND c.webhooks = 0 FROM alerting.count_of(organization) c) THEN
     RAISE NOTICE 'nobody is told of the alerts of organization % yet', organization
       USING HINT = format('SELECT alerting.create_webhook(%L, ''https://...'', secret => alerting.generate_secret());', organization);
@@ -83,11 +112,24 @@ CREATE OR REPLACE FUNCTION alerting.create_webhook(organization text, url text, 
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   new_id text;
+  problem text;
+  details text;
+  violated text;
 BEGIN
   PERFORM alerting.require_organization(organization);
-  EXECUTE format('INSERT INTO alerting.webhook (organization_id, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent)
-                  VALUES ($1::%s, $2, $3, $4, $5, $6, $7, $8) RETURNING id', alerting.organization_type())
-    INTO new_id USING organization, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent;
+  BEGIN
+    EXECUTE format('INSERT INTO alerting.webhook (organization_id, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent)
+                    VALUES ($1::%s, $2, $3, $4, $5, $6, $7, $8) RETURNING id', alerting.organization_type())
+      INTO new_id USING organization, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent;
+  EXCEPTION WHEN foreign_key_violation THEN
+    GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, details = PG_EXCEPTION_DETAIL, violated = CONSTRAINT_NAME;
+    IF violated <> 'webhook_organization_id_fkey' THEN
+      RAISE;
+    END IF;
+    RAISE EXCEPTION '%', problem
+      USING ERRCODE = SQLSTATE, SCHEMA = 'alerting', TABLE = 'webhook', CONSTRAINT = violated, DETAIL = details,
+            HINT = alerting.organization_advice();
+  END;
   IF (SELECT c.webhooks = 1 FROM alerting.count_of(organization) c) THEN
     RAISE NOTICE 'this is the first webhook of organization %', organization
       USING HINT = 'Try it, with the id that is returned: SELECT * FROM alerting.test_webhook(id);';

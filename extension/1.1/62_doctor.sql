@@ -25,16 +25,23 @@ CREATE OR REPLACE FUNCTION alerting.doctor_versions()
 RETURNS TABLE (topic text, object text, status text, detail text, hint text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
 DECLARE
+  named CONSTANT text := '(^|[,/" ])alerting([," ]|\.so|$)';
+  preloaded CONSTANT boolean := current_setting('shared_preload_libraries') ~ named;
+  will_be boolean;
   installed text;
   available text;
   library text;
 BEGIN
+  IF NOT preloaded AND has_function_privilege('pg_show_all_file_settings()', 'EXECUTE') THEN
+    SELECT f.setting ~ named INTO will_be FROM pg_file_settings f WHERE f.name = 'shared_preload_libraries' ORDER BY f.seqno DESC LIMIT 1;
+  END IF;
   RETURN QUERY
-    SELECT 'preload', NULL, CASE WHEN p.preloaded THEN 'ok' ELSE 'warning' END,
-           CASE WHEN p.preloaded THEN 'The workers start with the server.'
+    SELECT 'preload', NULL, CASE WHEN preloaded THEN 'ok' ELSE 'warning' END,
+           CASE WHEN preloaded THEN 'The workers start with the server.'
+                WHEN will_be THEN 'shared_preload_libraries names alerting, but the server has not been restarted since.'
                 ELSE 'The library is not preloaded: after a restart of the server the workers wait for the first insert or call.' END,
-           CASE WHEN NOT p.preloaded THEN 'Add alerting to shared_preload_libraries and restart the server.' END
-      FROM (SELECT current_setting('shared_preload_libraries') ~ '(^|[,/" ])alerting([," ]|\.so|$)') AS p(preloaded);
+           CASE WHEN will_be THEN 'Restart the server; a reload does not do.'
+                WHEN NOT preloaded THEN 'Add alerting to shared_preload_libraries and restart the server.' END;
 
   SELECT e.extversion, a.default_version INTO installed, available
     FROM pg_extension e LEFT JOIN pg_available_extensions a ON a.name = e.extname WHERE e.extname = 'alerting';
@@ -155,7 +162,11 @@ BEGIN
     good := false;
     RETURN NEXT;
   END IF;
-  IF good THEN
+  IF s.samples = 0 AND s.containers = 0 AND good THEN
+    detail := 'No row of an attached metrics table has been seen yet.';
+    hint := 'Do the writers insert into the tables that alerting.metric_source lists, in this database?';
+    RETURN NEXT;
+  ELSIF good THEN
     status := 'ok';
     detail := format('%s since the start, of %s containers; %s late, %s older than max_age.', s.samples, s.containers, s.late, s.backfill);
     hint := NULL;

@@ -6,7 +6,8 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   enabled bigint := (SELECT count(*) FROM alerting.alert_rule r WHERE r.enabled);
   unfed record;
-  fed boolean := true;
+  odd record;
+  good boolean := true;
 BEGIN
   topic := 'rules';
   -- No reading of that kind comes from anywhere. (CONTAINER_DOWN goes by silence, too.)
@@ -24,12 +25,24 @@ BEGIN
     status := 'error';
     detail := format('%s enabled rules have condition %s, but no metrics table maps what it needs.', unfed.rules, unfed.condition);
     hint := 'SELECT alerting.attach_metrics(''...'', ...); with the column or expression that holds it.';
-    fed := false;
+    good := false;
+    RETURN NEXT;
+  END LOOP;
+  FOR odd IN
+    SELECT t.problem, t.hint, count(*) AS rules, min(r.id) AS example
+      FROM alerting.alert_rule r, LATERAL alerting.odd_threshold(r.condition, r.threshold) t
+     WHERE r.enabled AND t.problem IS NOT NULL GROUP BY 1, 2 ORDER BY 3 DESC, 1 LIMIT 3
+  LOOP
+    object := odd.example;
+    status := 'warning';
+    detail := format('%s enabled rules, such as this one: %s.', odd.rules, odd.problem);
+    hint := odd.hint;
+    good := false;
     RETURN NEXT;
   END LOOP;
   IF enabled = 0 THEN
     RETURN QUERY SELECT 'rules', NULL, 'warning', 'There is no enabled rule.', 'SELECT alerting.create_rule(organization, name, condition, ...);';
-  ELSIF fed THEN
+  ELSIF good THEN
     RETURN QUERY SELECT 'rules', NULL, 'ok', format('%s enabled; %s alerts are FIRING.', enabled,
                         (SELECT count(*) FROM alerting.alert a WHERE a.status = 'FIRING')), NULL;
   END IF;
@@ -44,6 +57,7 @@ DECLARE
   active bigint := (SELECT count(*) FROM alerting.webhook w WHERE w.is_active);
   w record;
   found_some int := 0;
+  untold bigint;
 BEGIN
   topic := 'webhooks';
   FOR w IN
@@ -91,7 +105,10 @@ BEGIN
   ELSIF active = 0 THEN
     RETURN QUERY SELECT 'webhooks', NULL, 'warning', 'There is no active webhook: nobody is told of alerts.', 'SELECT alerting.create_webhook(organization, url, secret => alerting.generate_secret());';
   ELSIF found_some = 0 THEN
-    RETURN QUERY SELECT 'webhooks', NULL, 'ok', format('%s active, and all that is due was delivered.', active), NULL;
+    untold := (SELECT count(DISTINCT r.organization_id) FROM alerting.alert_rule r
+                WHERE r.enabled AND NOT EXISTS (SELECT FROM alerting.webhook x WHERE x.organization_id = r.organization_id AND x.is_active));
+    RETURN QUERY SELECT 'webhooks', NULL, 'ok', format('%s active, and all that is due was delivered.', active)
+                        || CASE WHEN untold > 0 THEN format(' %s organizations have rules, but no active webhook.', untold) ELSE '' END, NULL;
   END IF;
 END
 $function$;

@@ -132,6 +132,7 @@ BEGIN
     RAISE EXCEPTION 'a rule about restarts has a window, but no "for"'
       USING ERRCODE = 'feature_not_supported', HINT = 'Leave "for" out: it fires as soon as there were so many restarts in the window.';
   END IF;
+  PERFORM alerting.require_organization(organization);
   RAISE NOTICE 'alerting: imported as: %',
     CASE meaning.condition
       WHEN 'RESTART_LOOP' THEN format('more than %s restarts within %s min', meaning.threshold, meaning.minutes)

@@ -210,6 +210,32 @@ std::optional<Binding> LoadBinding() {
   return binding;
 }
 
+namespace {
+
+// As alerting.require_binding() does.
+[[noreturn]] void ThrowNotAttached() {
+  pg::Throw([] {
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("alerting is not attached to any tables"),
+                    errhint("Call alerting.attach(organizations => '...', containers => '...') "
+                            "first.")));
+  });
+}
+
+}  // namespace
+
+Oid RequireTables() {
+  const Oid owner = TablesOwner();
+  if (!OidIsValid(owner)) ThrowNotAttached();
+  return owner;
+}
+
+Binding RequireBinding() {
+  std::optional<Binding> binding = LoadBinding();
+  if (!binding) ThrowNotAttached();
+  return *std::move(binding);
+}
+
 void AdoptLayout() {
   const Oid owner = TablesOwner();
   if (!OidIsValid(owner) || !OidIsValid(OwnTable("host_binding"))) return;

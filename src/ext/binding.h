@@ -67,6 +67,10 @@ extern const char kIsCopySql[];  // $1: this database's OID, $2: the system iden
 
 // nullopt: there is no binding (yet).
 std::optional<Binding> LoadBinding();
+// As TablesOwner() and LoadBinding(), for functions that users call: an error that says what to do
+// while there is nothing.
+Oid RequireTables();
+Binding RequireBinding();
 // A name as the catalogs have it, of one that is quoted as PostgreSQL quotes it.
 std::string Unquoted(const std::string& quoted);
 // Whether the table has a column of this name, quoted as PostgreSQL quotes it; not when it is "".

@@ -36,14 +36,30 @@ struct FiringAlert {
   double value = 0;
 };
 
-std::string ParseKey(KeyKind kind, const std::string& text) {
+[[noreturn]] void ThrowNoContainer(const Binding& binding, const std::string& key) {
+  pg::Throw([&] {
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                    errmsg("container \"%s\" does not exist", key.c_str()),
+                    errdetail("Table %s has no such key.", binding.containers.c_str())));
+  });
+}
+
+// The key that a text means, or an error: the transaction ends in either case of one, so that no
+// savepoint is needed.
+std::string ParseKey(const Binding& binding, const std::string& text) {
+  const KeyKind kind = binding.key_kind;
   if (kind == KeyKind::kText) return text;
-  const pg::Rows rows =
-      pg::Execute(std::string("SELECT $1::") + KeyTypeName(kind), pg::Params().Text(text));
-  bool is_null = false;
-  const Datum value = rows.Value(0, 0, &is_null);
-  KeyBytes key;
-  return std::string(pg::Call([&] { return KeyFromDatum(kind, value, &key); }));
+  try {
+    const pg::Rows rows =
+        pg::Execute(std::string("SELECT $1::") + KeyTypeName(kind), pg::Params().Text(text));
+    bool is_null = false;
+    const Datum value = rows.Value(0, 0, &is_null);
+    KeyBytes key;
+    return std::string(pg::Call([&] { return KeyFromDatum(kind, value, &key); }));
+  } catch (const pg::Error& error) {
+    if (ERRCODE_TO_CATEGORY(error.sqlstate()) != ERRCODE_DATA_EXCEPTION) throw;
+  }
+  ThrowNoContainer(binding, text);
 }
 
 std::optional<FiringAlert> FindAlert(const Binding& binding, const std::string& rule,
@@ -356,15 +372,9 @@ Datum Explain(FunctionCallInfo fcinfo) {
     const pg::SpiConnection connection;
     const Binding binding = RequireBinding();
     const Rule rule = RequireRule(rule_id);
-    const std::string key = ParseKey(binding.key_kind, container);
+    const std::string key = ParseKey(binding, container);
     const auto found = ContainerDirectory(binding).Find({key});
-    if (found.empty()) {
-      pg::Throw([&] {
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                        errmsg("container \"%s\" does not exist", container.c_str()),
-                        errdetail("Table %s has no such key.", binding.containers.c_str())));
-      });
-    }
+    if (found.empty()) ThrowNoContainer(binding, container);
     const Micros now = GetCurrentTimestamp();
     EvaluatorView evaluator = LookAtEvaluator(binding, now);
     std::vector<std::string> hints;

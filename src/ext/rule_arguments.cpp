@@ -27,18 +27,6 @@ std::string TextArgument(FunctionCallInfo fcinfo, int index, const char* name) {
   return text;
 }
 
-Binding RequireBinding() {
-  std::optional<Binding> binding = LoadBinding();
-  if (!binding) {
-    pg::Throw([] {
-      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("alerting is not attached to the tables of this database"),
-                      errhint("Call alerting.attach() and alerting.attach_metrics() first.")));
-    });
-  }
-  return std::move(*binding);
-}
-
 Rule RequireRule(const std::string& id) {
   std::vector<Rule> rules = LoadRules();
   const auto found =

@@ -13,7 +13,6 @@ namespace alerting::ext {
 // Argument number `index` (from 0) as text, whatever its declared type. An error when it is NULL.
 std::string TextArgument(FunctionCallInfo fcinfo, int index, const char* name);
 
-Binding RequireBinding();
 Rule RequireRule(const std::string& id);
 // An error unless the organizations table has this key (as text).
 void RequireOrganization(const Binding& binding, const std::string& organization);

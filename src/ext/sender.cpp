@@ -32,11 +32,6 @@ bool IsOverdue(const PendingDelivery& delivery, const std::vector<Micros>& sched
   return AddTime(delivery.due, RemainingPauses(schedule, delivery.attempts)) <= now;
 }
 
-AddressPolicy PolicyOf(const std::string& networks) {
-  std::string ignored;  // the setting's check hook refuses what does not parse
-  return AddressPolicy::Parse(networks, &ignored).value_or(AddressPolicy());
-}
-
 std::string SettingText(const char* value) { return value == nullptr ? "" : value; }
 
 // Each transaction takes some 100 kB and gives them back: unless they stay with the process, the
@@ -65,7 +60,7 @@ Sender::Sender(pg::DatabaseSlot* slot)
       random_(static_cast<unsigned>(GetCurrentTimestamp()) ^ static_cast<unsigned>(MyProcPid)) {
   KeepFreedMemory();
   net::ClientOptions options;
-  options.policy = PolicyOf(networks_);
+  options.policy = AllowedNetworks();
   options.tls = tls_ = TlsSettings();
   std::string problem;
   client_ = net::ThreadedClient::Create(std::move(options), &problem);
@@ -116,7 +111,7 @@ void Sender::ApplySettings() {
   std::string networks = SettingText(pg::guc_allowed_networks);
   if (networks == networks_) return;
   networks_ = std::move(networks);
-  client_->SetPolicy(PolicyOf(networks_));
+  client_->SetPolicy(AllowedNetworks());
 }
 
 Micros Sender::Step() {

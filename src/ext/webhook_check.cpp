@@ -12,8 +12,8 @@
 #include "core/request_header.h"
 #include "core/url.h"
 #include "ext/signature.h"
+#include "ext/webhook_request.h"
 #include "pg/guard.h"
-#include "pg/guc.h"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(alerting_check_webhook);
@@ -76,26 +76,20 @@ std::string TextOf(Datum value) {
   });
 }
 
-AddressPolicy CurrentPolicy() {
-  std::string ignored;
-  const char* networks = pg::guc_allowed_networks;
-  return AddressPolicy::Parse(networks == nullptr ? "" : networks, &ignored)
-      .value_or(AddressPolicy());
-}
-
 void CheckAddress(const Url& url, const IpAddress& address, const AddressPolicy& policy) {
-  constexpr char kHint[] = "A superuser may list the network in alerting.allowed_networks.";
+  const std::string text = FormatIpAddress(address);
+  const std::string add =
+      "a superuser may add " + text + " to alerting.allowed_networks (ALTER SYSTEM, reload).";
   const std::string kind(policy.Refusal(address));
   if (!kind.empty()) {
+    const char* article = strchr("Iu", kind[0]) != nullptr ? " is an " : " is a ";
     Refuse("URL leads to a network that webhooks must not reach",
-           FormatIpAddress(address) + (strchr("Iu", kind[0]) ? " is an " : " is a ") + kind +
-               " address.",
-           kHint);
+           text + article + kind + " address.", ("If it shall be reached, " + add).c_str());
   }
   if (!url.https && !policy.IsListed(address)) {
     Refuse("URL is plain http to a network that is not listed",
            "Plain http goes only to networks in alerting.allowed_networks.",
-           "Use https, or have a superuser list the network.");
+           ("Use https, or " + add).c_str());
   }
 }
 
@@ -106,7 +100,7 @@ void CheckUrl(const std::string& text) {
     Refuse(error, "", "Give an absolute URL such as https://hooks.example.com/alerts.");
   }
   // Other names are judged when a request has looked them up: they may change at any time.
-  const AddressPolicy policy = CurrentPolicy();
+  const AddressPolicy policy = AllowedNetworks();
   if (url->address) {
     CheckAddress(*url, *url->address, policy);
   } else if (url->IsLocalhost()) {

@@ -13,7 +13,6 @@
 #include "ext/transaction_buffer.h"
 #include "ext/webhook_request.h"
 #include "net/webhook_client.h"
-#include "pg/guc.h"
 #include "pg/spi.h"
 #include "pg/transaction.h"
 
@@ -34,19 +33,6 @@ namespace alerting::ext {
 
 namespace {
 
-Oid RequireTables() {
-  const Oid owner = TablesOwner();
-  if (!OidIsValid(owner)) {
-    pg::Throw([&] {
-      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("alerting is not attached to any tables"),
-                      errhint("Call alerting.attach() with your organizations and containers "
-                              "tables first.")));
-    });
-  }
-  return owner;
-}
-
 std::string RequireText(FunctionCallInfo fcinfo, const char* name) {
   if (PG_ARGISNULL(0)) {
     pg::Throw([&] {
@@ -58,10 +44,12 @@ std::string RequireText(FunctionCallInfo fcinfo, const char* name) {
   return value;
 }
 
+// `what`: a table of alerting, and what a row of it is called.
 [[noreturn]] void ThrowMissing(const char* what, const std::string& id) {
   pg::Throw([&] {
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                    errmsg("%s \"%s\" does not exist", what, id.c_str())));
+                    errmsg("%s \"%s\" does not exist", what, id.c_str()),
+                    errhint("The ids are in alerting.%s.", what)));
   });
 }
 
@@ -91,11 +79,9 @@ Ping PreparePing(Oid owner, const std::string& webhook_id) {
 
 net::Response Send(net::Request request) {
   net::ClientOptions options;
-  std::string problem;
-  const char* networks = pg::guc_allowed_networks;
-  options.policy =
-      AddressPolicy::Parse(networks == nullptr ? "" : networks, &problem).value_or(AddressPolicy());
+  options.policy = AllowedNetworks();
   options.tls = TlsSettings();
+  std::string problem;
   const std::unique_ptr<net::WebhookClient> client =
       net::WebhookClient::Create(std::move(options), &problem);
   if (client == nullptr) {
@@ -147,9 +133,8 @@ void RecordPing(Oid owner, const std::string& delivery_id, const std::string& we
       " INSERT INTO alerting.delivery_attempt"
       "  (delivery_id, at, status_code, error, duration_ms, response, dns_ms, connect_ms, tls_ms,"
       "   wait_ms)"
-      " SELECT delivery.id, $5, nullif($6, 0), nullif($7, ''), $8, $9, $10[1], $10[2], $10[3], "
-      "$10[4]"
-      "  FROM delivery",
+      " SELECT delivery.id, $5, nullif($6, 0), nullif($7, ''), $8, $9,"
+      "  $10[1], $10[2], $10[3], $10[4] FROM delivery",
       params);
 }
 

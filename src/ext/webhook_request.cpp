@@ -60,6 +60,13 @@ net::Request MakeWebhookRequest(const std::string& url, const std::vector<std::s
   return request;
 }
 
+AddressPolicy AllowedNetworks() {
+  std::string ignored;  // the setting's check hook refuses what does not parse
+  const char* networks = pg::guc_allowed_networks;
+  return AddressPolicy::Parse(networks == nullptr ? "" : networks, &ignored)
+      .value_or(AddressPolicy());
+}
+
 net::TlsFiles TlsSettings() {
   const auto text = [](const char* value) { return std::string(value == nullptr ? "" : value); };
   return {text(pg::guc_ca_file), text(pg::guc_client_certificate_file),

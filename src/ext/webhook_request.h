@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/address_policy.h"
 #include "core/time.h"
 #include "ext/delivery_store.h"
 #include "net/webhook_client.h"
@@ -27,6 +28,8 @@ std::optional<std::vector<std::string>> HeaderLines(std::string_view text);
 
 Phases PhasesOf(const net::Timings& timings);
 
+// alerting.allowed_networks, as a policy.
+AddressPolicy AllowedNetworks();
 // alerting.ca_file, client_certificate_file, client_key_file.
 net::TlsFiles TlsSettings();
 

@@ -69,15 +69,6 @@ DatabaseSlot* RequireSlot() {
   return SlotOfDatabase();
 }
 
-void RequireBinding() {
-  if (LoadBinding()) return;
-  pg::Throw([] {
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("alerting is not attached to the tables of this database"),
-                    errhint("Call alerting.attach() and alerting.attach_metrics() first.")));
-  });
-}
-
 Micros IntervalMicros(const Interval* interval) {
   constexpr Micros kDay = 24 * kHour;
   return AddTime(interval->time,
@@ -112,7 +103,7 @@ Datum Flush(FunctionCallInfo fcinfo) {
     // Its rollback gives back the locks: the evaluator may be about to alter those tables.
     const pg::Subtransaction savepoint;
     const pg::SpiConnection connection;
-    RequireBinding();
+    (void)RequireBinding();
   }
   const Micros timeout = PG_ARGISNULL(0) ? 10 * kSecond : IntervalMicros(PG_GETARG_INTERVAL_P(0));
   const bool deliveries = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
@@ -233,7 +224,7 @@ Datum Stop() {
 Datum Resume() {
   (void)RequireSlot();
   const pg::SpiConnection connection;
-  RequireBinding();
+  (void)RequireBinding();
   if (!IsCopy()) {
     pg::Call([] { ereport(NOTICE, (errmsg("deliveries of this database are not held"))); });
     return Datum{0};

@@ -54,6 +54,7 @@ found('preload', qr/^warning .*restart.*shared_preload_libraries/, 'not preloade
 
 # A host where all is well.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'alerting'");
+found('preload', qr/^warning shared_preload_libraries names alerting, but.* Restart the server/, 'not restarted', '', database => 'bare');
 $node->restart;
 $node->safe_psql('postgres', 'CREATE DATABASE host');
 $node->safe_psql('host', q{
@@ -64,6 +65,7 @@ $node->safe_psql('host', q{
 	INSERT INTO containers VALUES (10, 1, 'web'), (11, 1, 'db');
 	SET client_min_messages = warning;
 	CREATE EXTENSION alerting});
+found('samples', qr/^warning No row .* has been seen yet\. .*alerting\.metric_source.*this database/, 'none');
 rule($node, 'host', 1, 'CPU_USAGE', 80, 0, name => 'cpu');
 my $webhook = $node->safe_psql('host', sprintf "SELECT alerting.create_webhook(1, '%s', retry_schedule => '{1 h}')", $receiver->url('/ok/'));
 $node->safe_psql('host', 'INSERT INTO container_metrics VALUES (10, now(), 95), (11, now(), 5)');
@@ -220,8 +222,17 @@ found('rules', qr/^warning There is no enabled rule/, 'none', 'UPDATE alerting.a
 found('rules', qr/^error 1 enabled rules have condition $_, but/m, "$_ without a mapping",
 	"SELECT alerting.create_rule(1, 'unfed', '$_', 80, 10)") for qw(MEMORY_USAGE RESTART_LOOP);
 found('rules', qr/^error 1 enabled rules have condition CPU_USAGE/, 'CPU_USAGE without a mapping', 'DELETE FROM alerting.metric_source');
+found('rules', qr/^odd warning 1 enabled rules, such as this one: threshold 0\.8 is a percentage.* share of 1, the threshold is 80\.$/, 'a share for a percentage',
+	q{INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('odd', 1, 'cpu', 'CPU_USAGE', 0.8)});
 
 # Webhooks, as they fail.
+like($node->safe_psql('host', q{
+	BEGIN;
+	INSERT INTO organizations VALUES (2, 'Hooli'), (3, 'Pied Piper');
+	INSERT INTO alerting.alert_rule (organization_id, name, condition) VALUES (2, 'down', 'CONTAINER_DOWN'), (2, 'down', 'CONTAINER_DOWN');
+	INSERT INTO alerting.webhook (organization_id, url, is_active) VALUES (2, 'https://example.com/', false);
+	SELECT status, detail FROM alerting.doctor() WHERE topic = 'webhooks';
+	ROLLBACK}), qr/^ok\|1 active, and all that is due was delivered\. 1 organizations have rules, but no active webhook\.$/, 'webhooks: organizations without');
 found('webhooks', qr/^warning There is no active webhook/, 'none', 'UPDATE alerting.webhook SET is_active = false');
 found('webhooks', qr/^$webhook warning \S+ is switched off, 1 deliveries wait.*is_active = true/, 'switched off', qq{
 	UPDATE alerting.webhook SET is_active = false;

@@ -65,6 +65,19 @@ for my $case (
 	is($mapped, $expected, $columns);
 }
 
+# A key is not cut to the length of its type, which would make it another one's.
+$node->safe_psql('postgres', 'CREATE DATABASE codes');
+(undef, undef, my $cut) = $node->psql('codes', q{
+	SET client_min_messages = warning;
+	CREATE TABLE organizations (id varchar(4) PRIMARY KEY);
+	CREATE TABLE containers (id char(4) PRIMARY KEY, organization_id varchar(4) REFERENCES organizations);
+	INSERT INTO organizations VALUES ('acme');
+	CREATE EXTENSION alerting;
+	SELECT alerting.create_rule('acme2', 'cpu', 'CPU_USAGE', 90)});
+like($cut, qr/ERROR:  value too long for type character varying\(4\)/, 'a key that is too long');
+is($node->safe_psql('codes', q{SET client_min_messages = warning;
+	SELECT alerting.create_rule('acme', 'cpu', 'CPU_USAGE', 90) <> '', alerting.create_webhook('acme', 'https://example.com/') <> ''}), 't|t', 'and one that is not');
+
 # A guess that is wrong is worse than none; '' is an answer, and nothing is told of it.
 my (undef, $out, $err) = $node->psql($database, q{
 	CREATE TABLE asked (service_id int PRIMARY KEY, at timestamptz, cpu_cores int, mem_ratio real, up bool);
@@ -112,6 +125,6 @@ like($sessions[1]->query_safe('SELECT count(*) FROM alerting.metric_source WHERE
 	'the second one changes nothing');
 $_->quit for @sessions;
 
-clean_log_ok($node, qr/cannot tell (?:the time|which container) |no metric of table/);
+clean_log_ok($node, qr/value too long|cannot tell (?:the time|which container) |no metric of table/);
 $node->stop;
 done_testing();
