@@ -11,8 +11,8 @@ my $node = new_node('roles');
 my $receiver = start_receiver('roles');
 fixture($node, 'host');
 my @blocks = slurp_file('docs/roles.md') =~ /^```sql\n(.*?)^```/msg;
-is(scalar @blocks, 5, 'the page has five recipes');
-my $tenants = splice @blocks, 3, 1;
+is(scalar @blocks, 6, 'the page has six recipes');
+my $tenants = splice @blocks, 4, 1;
 like($tenants, qr/ROW LEVEL SECURITY/, 'one of them is row security');
 $node->safe_psql('host', $_) for @blocks;
 $node->safe_psql('host', 'CREATE ROLE agent LOGIN; GRANT INSERT ON container_metrics TO agent');
@@ -38,6 +38,11 @@ sub refused
 is(as('alerting_application', q{INSERT INTO alerting.alert_rule (organization_id, name, condition, threshold) VALUES (1, 'cpu', 'CPU_USAGE', 80) RETURNING name, no_data}), 'cpu|keep', 'a rule');
 is(as('alerting_application', qq{INSERT INTO alerting.webhook (id, organization_id, url, secret) VALUES ('hook', 1, '$url', alerting.generate_secret()) RETURNING is_active}), 't', 'a webhook');
 is(as('alerting_application', q{UPDATE alerting.alert_rule SET threshold = 90 RETURNING threshold}), 90, 'changes it');
+for my $make (q{create_rule(1, 'made', 'MEMORY_USAGE', 0.9)}, q{create_webhook(1, 'https://example.com/', is_active => false)})
+{
+	is(as('alerting_application', "BEGIN; SELECT alerting.$make <> ''; ROLLBACK"), 't', "calls $make");
+	like(as('alerting_application', 'SELECT alerting.' . $make =~ s/1/99/r), qr/^insert or update .* violates foreign key/, 'and is told what is wrong');
+}
 is(as('alerting_application', q{SELECT delivered FROM alerting.test_webhook('hook')}), 't', 'tests a webhook');
 
 # An agent only inserts.
