@@ -127,6 +127,10 @@ BEGIN
                  ELSE format('Beside public addresses, webhooks reach %s.', networks) END;
   hint := CASE WHEN status = 'warning' THEN 'Whoever may create a webhook reaches every address of your network: list only what is needed.' END;
   RETURN NEXT;
+  IF (SELECT s.source IN ('client', 'user', 'database user', 'session') FROM pg_settings s WHERE s.name = 'alerting.allowed_networks') THEN
+    RETURN QUERY SELECT 'networks', NULL, 'error', 'alerting.allowed_networks is set for this role or session alone: the sender does not see it.',
+                        format('ALTER SYSTEM SET alerting.allowed_networks = %L; SELECT pg_reload_conf();', networks);
+  END IF;
 
   topic := 'certificates';
   object := nullif(ca_file, '');

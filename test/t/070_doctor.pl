@@ -266,6 +266,8 @@ $node->safe_psql('host', q{DELETE FROM alerting.webhook WHERE id IN ('failing', 
 
 # The way out.
 found('networks', qr/^warning .*reach 0\.0\.0\.0\/0.*list only what is needed/, 'all open', q{SET LOCAL alerting.allowed_networks = '0.0.0.0/0'});
+found('networks', qr/^error alerting\.allowed_networks is set for this role or session alone.*ALTER SYSTEM SET alerting\.allowed_networks = '10\.0\.0\.0\/8';/m, 'of a session',
+	q{SET LOCAL alerting.allowed_networks = '10.0.0.0/8'});
 my $folder = $node->basedir;
 append_to_file("$folder/empty.pem", "nothing\n");
 for my $case ([ "$folder/none.pem", qr/ error alerting\.ca_file cannot be read/ ], [ "$folder/empty.pem", qr/ error alerting\.ca_file holds no certificate.*PEM/ ])
