@@ -5,10 +5,9 @@ package AlertingTest;
 use strict;
 use warnings FATAL => 'all';
 use Exporter 'import';
-use IPC::Run qw(start pump timeout);
-use JSON::PP qw(decode_json);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use ReceiverTest;
 use Test::More;
 
 our @EXPORT = qw(alerts clean_log_ok events fixture flush_ok minutes new_node nobody rule sample start_receiver webhook);
@@ -139,61 +138,5 @@ sub events
 		         substr(p -> 'alert' ->> 'startedAt', 12, 8), substr(p -> 'alert' ->> 'resolvedAt', 12, 8), p -> 'alert' ->> 'resolveReason')
 		  FROM alerting.delivery d, LATERAL (SELECT d.payload -> 'data' AS p) x ORDER BY d.seq});
 }
-
-# A receiver of webhooks on loopback. Its `requests` are what has come: hashes with path, headers,
-# body and, decoded, json.
-sub start_receiver
-{
-	my ($name) = @_;
-	my $log = "$PostgreSQL::Test::Utils::tmp_check/receiver_$name.log";
-	my ($out, $err) = ('', '');
-	my $run = start([ 'python3', 'test/receiver/receiver.py', '--log', $log ],
-		'<', \undef, '>', \$out, '2>', \$err, timeout($PostgreSQL::Test::Utils::timeout_default));
-	pump $run until $out =~ /^ready (\d+)$/m;
-	my ($port) = $out =~ /^ready (\d+)$/m;
-	return bless { run => $run, port => $port, log => $log }, 'AlertingTest::Receiver';
-}
-
-package AlertingTest::Receiver;
-
-sub url
-{
-	my ($self, $path) = @_;
-	return "http://127.0.0.1:$self->{port}" . ($path // '/ok');
-}
-
-sub requests
-{
-	my ($self) = @_;
-	return () unless -e $self->{log};
-	my @requests = map { JSON::PP::decode_json($_) } split /\n/, PostgreSQL::Test::Utils::slurp_file($self->{log});
-	for my $request (@requests)
-	{
-		$request->{json} = JSON::PP::decode_json($request->{body}) if $request->{body} =~ /^\{/;
-	}
-	return @requests;
-}
-
-# "event container started reason" of each request to a path, by the alerts' beginning: only events
-# of one alert arrive in order.
-sub events
-{
-	my ($self, $path) = @_;
-	return join "\n", map {
-		my $data = $_->{json}{data};
-		join ' ', $_->{json}{type} =~ s/^alert\.//r, "$data->{container}{name}($data->{container}{id})",
-		  substr($data->{alert}{startedAt}, 11, 8), $data->{alert}{resolveReason} // ()
-	} sort { $a->{json}{data}{alert}{startedAt} cmp $b->{json}{data}{alert}{startedAt} } grep { $_->{path} eq $path } $self->requests;
-}
-
-sub stop
-{
-	my ($self) = @_;
-	$self->{run}->kill_kill if $self->{run};
-	$self->{run} = undef;
-	return;
-}
-
-sub DESTROY { local ($@, $?); $_[0]->stop; return; }
 
 1;

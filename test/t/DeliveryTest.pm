@@ -8,11 +8,10 @@ use Digest::SHA qw(hmac_sha256_base64);
 use Encode qw(encode);
 use Exporter 'import';
 use FindBin;
-use IPC::Run qw(start pump timeout);
-use JSON::PP ();
 use MIME::Base64 qw(decode_base64);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use ReceiverTest;
 use Test::More;
 use Time::HiRes qw(usleep);
 
@@ -120,49 +119,5 @@ sub header
 	my ($found) = grep { lc $_->[0] eq lc $name } @{ $request->{headers} };
 	return $found ? $found->[1] : undef;
 }
-
-# A receiver of webhooks (test/receiver/receiver.py); arguments are more options of it.
-sub start_receiver
-{
-	my ($name, @options) = @_;
-	my $log = "$PostgreSQL::Test::Utils::tmp_check/receiver_${name}_$$.log";
-	unlink $log;
-	my ($out, $err) = ('', '');
-	my $run = start([ 'python3', "$FindBin::RealBin/../receiver/receiver.py", '--log', $log, @options ],
-		'<', \undef, '>', \$out, '2>', \$err, timeout(10 * $PostgreSQL::Test::Utils::timeout_default));
-	pump $run until $out =~ /^ready (\d+)$/m;
-	my ($port) = $out =~ /^ready (\d+)$/m;
-	return bless { run => $run, port => $port, log => $log }, 'DeliveryTest::Receiver';
-}
-
-package DeliveryTest::Receiver;
-
-sub port { return $_[0]{port} }
-
-sub url
-{
-	my ($self, $path, $scheme) = @_;
-	return ($scheme // 'http') . "://127.0.0.1:$self->{port}" . ($path // '/ok');
-}
-
-# What has come: hashes with at, method, path, headers, body and raw (its bytes); `path` picks.
-sub requests
-{
-	my ($self, $path) = @_;
-	return () unless -e $self->{log};
-	my @requests = map { JSON::PP::decode_json($_) } split /\n/, PostgreSQL::Test::Utils::slurp_file($self->{log});
-	$_->{raw} = MIME::Base64::decode_base64($_->{body_base64}) for @requests;
-	return defined $path ? grep { $_->{path} eq $path } @requests : @requests;
-}
-
-sub stop
-{
-	my ($self) = @_;
-	$self->{run}->kill_kill if $self->{run};
-	$self->{run} = undef;
-	return;
-}
-
-sub DESTROY { local ($@, $?); $_[0]->stop; return; }
 
 1;
