@@ -144,6 +144,15 @@ SELECT a.arguments, advice(a.arguments) FROM unnest(ARRAY[$$2, 'cpu', 'CPU_USAGE
   $$1, 'loop', 'RESTART_LOOP', -1, 5$$, $$1, 'cpu', 'CPU_USAGE', 80, no_data => 'maybe'$$, $$1, 'bad', 'CPU_USAGE', 80$$]) AS a(arguments);
 DROP FUNCTION advice(text);
 
+-- A row that cannot be read is left out, also where an error of the user's own is to end the session.
+SET client_min_messages = error;
+SELECT count(*) > 0 AS attached FROM alerting.attach_metrics('readings', cpu => '100 / (100 / m.cpu)');
+INSERT INTO boxes VALUES (1, 1);
+SET exit_on_error = on;
+INSERT INTO readings VALUES (1, now(), 0);
+SELECT count(*) AS rows, current_setting('exit_on_error') AS exit_on_error FROM readings;
+RESET exit_on_error;
+
 SET client_min_messages = warning;
 DROP EXTENSION alerting CASCADE;
 DROP SCHEMA alerting CASCADE;

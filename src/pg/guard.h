@@ -47,10 +47,14 @@ struct ErrorState {
   sigjmp_buf* exception_stack = PG_exception_stack;
   ErrorContextCallback* context_stack = error_context_stack;
   MemoryContext memory_context = CurrentMemoryContext;
+  // Under the setting exit_on_error an error ends the session where it is raised. Inside a Call it
+  // may be one that is handled; Entry raises what is not.
+  bool exit_on_error = std::exchange(ExitOnAnyError, false);
 
   void Restore() const {
     PG_exception_stack = exception_stack;
     error_context_stack = context_stack;
+    if (exit_on_error) ExitOnAnyError = true;
   }
 };
 
@@ -122,7 +126,14 @@ auto Entry(F&& function) -> std::invoke_result_t<F> {
   } catch (...) {
     strlcpy(message, "unknown exception", sizeof(message));
   }
-  if (postgres_error != nullptr) ReThrowError(postgres_error);
+  if (postgres_error != nullptr) {
+    if (ExitOnAnyError) {
+      // Unlike the other one, this asks whether the session is to end.
+      error_context_stack = nullptr;  // has been asked
+      ThrowErrorData(postgres_error);
+    }
+    ReThrowError(postgres_error);
+  }
   if (out_of_memory) {
     ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("alerting: out of memory")));
   }

@@ -220,6 +220,7 @@ void ApplyWorkerSettings() {
     Override("default_transaction_read_only", "off");
     Override("default_transaction_deferrable", "off");
     Override("session_replication_role", "origin");
+    Override("exit_on_error", "off");
     Override("synchronous_commit", "on");
     Override("row_security", "on");
     Override("jit", "off");
