@@ -131,6 +131,14 @@ void RethrowCancel(pg::Error& error) {
   }
 }
 
+// What cannot be read at the moment, because a table is locked, say, is read from the table later.
+bool CanBeReadLater(pg::Error& error, const CaptureSource* source) {
+  RethrowCancel(error);
+  if (!error.IsPassing()) return false;
+  LeaveSourceToReplay(source->id());
+  return true;
+}
+
 void WarnOfRow(CaptureSource* source, Relation relation, int sqlstate) {
   if (!source->MayWarn()) return;
   pg::Call([&] {
@@ -146,15 +154,16 @@ void WarnOfRow(CaptureSource* source, Relation relation, int sqlstate) {
   });
 }
 
-// In a savepoint of its own, so that only a row that fails is missing.
-void CaptureRowAlone(const TriggerData* trigger_data, CaptureSource* source, TupleTableSlot* slot) {
+// In a savepoint of its own, so that only a row that fails is missing. False: all are read later.
+bool CaptureRowAlone(const TriggerData* trigger_data, CaptureSource* source, TupleTableSlot* slot) {
   try {
     CaptureRow(source, slot);
   } catch (pg::Error& error) {
-    RethrowCancel(error);
+    if (CanBeReadLater(error, source)) return false;
     CountSkipped(1);
     WarnOfRow(source, trigger_data->tg_relation, error.sqlstate());
   }
+  return true;
 }
 
 void CaptureRowByRow(const TriggerData* trigger_data, CaptureSource* source) {
@@ -164,8 +173,8 @@ void CaptureRowByRow(const TriggerData* trigger_data, CaptureSource* source) {
     return MakeSingleTupleTableSlot(RelationGetDescr(trigger_data->tg_relation),
                                     &TTSOpsMinimalTuple);
   });
-  while (pg::Call([&] { return tuplestore_gettupleslot(rows, true, false, slot); })) {
-    CaptureRowAlone(trigger_data, source, slot);
+  while (pg::Call([&] { return tuplestore_gettupleslot(rows, true, false, slot); }) &&
+         CaptureRowAlone(trigger_data, source, slot)) {
   }
   pg::Call([&] { ExecDropSingleTupleTableSlot(slot); });
 }
@@ -173,15 +182,16 @@ void CaptureRowByRow(const TriggerData* trigger_data, CaptureSource* source) {
 }  // namespace
 
 void CaptureByExpressions(TriggerData* trigger_data, CaptureSource* source) {
+  if (IsSourceLeftToReplay(source->id())) return;
   if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
-    CaptureRowAlone(trigger_data, source, NewRow(trigger_data));
+    (void)CaptureRowAlone(trigger_data, source, NewRow(trigger_data));
     return;
   }
   try {
     CaptureTransitionTable(trigger_data, source);
     return;
   } catch (pg::Error& error) {
-    RethrowCancel(error);
+    if (CanBeReadLater(error, source)) return;
   }
   CaptureRowByRow(trigger_data, source);
 }

@@ -3,6 +3,7 @@
 
 #include <unordered_map>
 
+#include "ext/transaction_buffer.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -59,6 +60,11 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
   projection_.Clear();
   columns_ = nullptr;
   is_direct_ = writer_.Build(mapping, RelationGetDescr(relation));
+  if (!is_direct_ && IsSourceLeftToReplay(id_)) {
+    valid_ = false;
+    broken_ = true;
+    return;
+  }
   if (is_direct_) {
     pg::Call([&] {
       MakeSlot(RelationGetDescr(relation));
@@ -76,6 +82,12 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
   } catch (const pg::Error& error) {
     if (error.sqlstate() == ERRCODE_QUERY_CANCELED) throw;
     broken_ = true;
+    if (error.IsPassing()) {
+      // The next transaction tries again.
+      valid_ = false;
+      LeaveSourceToReplay(id_);
+      return;
+    }
     const std::string table = RelationGetRelationName(relation);
     const std::string problem = error.what();
     pg::Call([&] {

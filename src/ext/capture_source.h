@@ -23,7 +23,8 @@ inline TupleTableSlot* NewRow(const TriggerData* trigger_data) {
 class CaptureSource {
  public:
   // The source of the trigger that fires; remade when it is stale. nullptr when its mapping does
-  // not fit the table any more (warned of once per change).
+  // not fit the table any more (warned of once per change), or cannot be seen to at the moment (its
+  // rows are left to a replay).
   static CaptureSource* For(const TriggerData* trigger_data) {
     // Mostly the same trigger again.
     CaptureSource* source = last_;

@@ -125,7 +125,8 @@ Micros Evaluator::Step() {
   }
   if (world_->states.has_changes()) next = std::min(next, state_saved_at_ + save_interval_);
   if (!to_replay_.empty()) next = std::min(next, replay_at_);
-  if (std::none_of(outbox_.begin(), outbox_.end(),
+  if (held_up_.empty() &&
+      std::none_of(outbox_.begin(), outbox_.end(),
                    [](const OutgoingTransition& outgoing) { return outgoing.failures > 0; })) {
     problem_.clear();
   }

@@ -92,7 +92,8 @@ class Evaluator final : public pg::WorkerTask {
 
   // evaluator_replay.cpp
   void Replay(Micros now);
-  void ReplaySources(Micros now, const Source** broken);
+  void ReplaySources(Micros now, const Source** failed, bool* is_held_up);
+  void HoldUp(const Source& source, const pg::Error& error);
   ReadRange RangeToReplay(const Source& source, Micros from, Micros now) const;
   void WarnOfSource(const Source& source, const pg::Error& error);
 
@@ -111,8 +112,8 @@ class Evaluator final : public pg::WorkerTask {
   std::deque<OutgoingTransition> outbox_;
   std::vector<ContainerCorrection> corrections_;
   bool reload_ = false;
-  std::string problem_;       // why alerts could not be written, "" when they were
-  std::string told_;          // of those, what this pass over the outbox has logged
+  std::string problem_;  // why alerts could not be written or rows not be read, "" when they were
+  std::string told_;     // of those, what this pass over the outbox has logged
   std::string reloaded_for_;  // the problem that has led to the last reload
   int lock_waits_ = 0;        // in vain, in this pass over the outbox
   bool forget_all_ = false;   // with reload_: the containers in memory are gone, their state counts
@@ -133,6 +134,12 @@ class Evaluator final : public pg::WorkerTask {
   std::vector<pg::ReplayMark> marks_;
   std::unordered_map<uint32_t, Micros> to_replay_;  // sources, and from which time on
   Micros replay_at_ = kNoTime;                      // not before
+  // Sources that cannot be read at the moment: until when, and how often that has been so.
+  struct HeldUp {
+    Micros until;
+    int times;
+  };
+  std::unordered_map<uint32_t, HeldUp> held_up_;
 
   std::vector<pg::ReplayMark> prepared_;  // rows that prepared transactions may bring
   std::string prepared_list_;             // those seen last, if prepared_known_

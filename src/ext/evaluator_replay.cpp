@@ -13,37 +13,72 @@ namespace {
 
 constexpr Micros kFutureLimit = 5 * kMinute;
 constexpr Micros kLockedPause = kSecond / 2;
+constexpr Micros kLongestPause = kMinute;
 
 }  // namespace
 
-// Reads the tables that have rows to be read. One that somebody has locked is tried again later,
-// one whose mapping does not fit any more waits for a new mapping; neither delays the others.
+// Reads the tables that have rows to be read. One that somebody has locked, or whose mapping reads
+// what is locked, is tried again later, one whose mapping does not fit any more waits for a new
+// mapping; neither delays the others.
 void Evaluator::Replay(Micros now) {
   for (;;) {
-    const Source* broken = nullptr;
+    const Source* failed = nullptr;
+    bool is_held_up = false;
     try {
-      ReplaySources(now, &broken);
+      ReplaySources(now, &failed, &is_held_up);
       return;
     } catch (const pg::Error& error) {
-      if (broken == nullptr) throw;
-      WarnOfSource(*broken, error);
-      to_replay_.erase(broken->mapping.id);
+      if (failed == nullptr) throw;
+      if (is_held_up) {
+        HoldUp(*failed, error);
+        continue;
+      }
+      WarnOfSource(*failed, error);
+      to_replay_.erase(failed->mapping.id);
+      held_up_.erase(failed->mapping.id);
     }
   }
 }
 
-// Throws with *broken set when the error is that source's alone.
-void Evaluator::ReplaySources(Micros now, const Source** broken) {
+void Evaluator::HoldUp(const Source& source, const pg::Error& error) {
+  HeldUp* held_up = &held_up_.try_emplace(source.mapping.id, HeldUp{kNoTime, 0}).first->second;
+  const bool locked = error.sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE;
+  // To wait for a lock in vain takes as long as half a pause.
+  const Micros pause = locked ? kLockedPause << std::min(held_up->times, 3)
+                              : std::min(kLongestPause, kSecond << std::min(held_up->times, 6));
+  held_up->until = GetCurrentTimestamp() + pause;
+  problem_ = error.what();
+  if (held_up->times++ > 0 || locked) return;
+  const std::string problem = problem_;
+  pg::Call([&] {
+    ereport(LOG, (errcode(error.sqlstate()),
+                  errmsg("alerting: table %s cannot be read at the moment: %s",
+                         source.label.c_str(), problem.c_str()),
+                  errdetail("It is tried again; other tables are not affected.")));
+  });
+}
+
+// Throws with *failed set when the error is that source's alone; *is_held_up when it will pass.
+void Evaluator::ReplaySources(Micros now, const Source** failed, bool* is_held_up) {
   ExtensionTransaction transaction(slot_, "reading metrics");
   std::vector<HistoryInput> inputs;
+  Micros next = kNever;
   for (const Source& source : world_->binding.sources) {
     const auto mark = to_replay_.find(source.mapping.id);
     if (mark == to_replay_.end()) continue;
-    if (pg::Call([&] { return ConditionalLockRelationOid(source.relation, AccessShareLock); })) {
+    const auto held_up = held_up_.find(source.mapping.id);
+    if (held_up != held_up_.end() && held_up->second.until > now) {
+      next = std::min(next, held_up->second.until);
+    } else if (pg::Call(
+                   [&] { return ConditionalLockRelationOid(source.relation, AccessShareLock); })) {
       inputs.push_back({&source, RangeToReplay(source, mark->second, now)});
     } else {
-      replay_at_ = now + kLockedPause;
+      next = std::min(next, now + kLockedPause);
     }
+  }
+  if (inputs.empty()) {
+    replay_at_ = next;
+    return;
   }
   HistoryReader reader(std::move(inputs), world_->engine,
                        [&](const std::vector<std::string_view>& keys) { AddUnknown(keys); });
@@ -60,7 +95,9 @@ void Evaluator::ReplaySources(Micros now, const Source** broken) {
     }
   } catch (...) {
     for (const SourceHistory& history : reader.sources()) {
-      if (history.is_broken()) *broken = &history.source();
+      if (!history.is_broken() && !history.is_held_up()) continue;
+      *failed = &history.source();
+      *is_held_up = history.is_held_up();
     }
     throw;
   }
@@ -70,7 +107,9 @@ void Evaluator::ReplaySources(Micros now, const Source** broken) {
     pg_atomic_fetch_add_u64(&slot_->skipped, static_cast<int64>(history.failed()));
     pg_atomic_fetch_add_u64(&slot_->replays_done, 1);
     to_replay_.erase(history.source().mapping.id);
+    held_up_.erase(history.source().mapping.id);
   }
+  replay_at_ = next;
 }
 
 ReadRange Evaluator::RangeToReplay(const Source& source, Micros from, Micros now) const {

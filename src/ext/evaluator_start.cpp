@@ -22,6 +22,7 @@ void Evaluator::Load() {
   judged_bytes_ = 0;
   marks_.clear();
   to_replay_.clear();
+  held_up_.clear();
   rules_stale_ = containers_stale_ = false;
   world_.reset();
   published_ = {};

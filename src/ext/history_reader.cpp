@@ -100,7 +100,9 @@ void SourceHistory::Fetch() {
     }
     savepoint.Release();
   } catch (pg::Error& error) {
-    if (error.sqlstate() == ERRCODE_QUERY_CANCELED) throw;
+    // In slices there is less to sort, which needs room.
+    is_held_up_ = error.IsPassing() && !error.IsForLackOfRoom();
+    if (is_held_up_) throw;
     // What cannot even be planned fails for every row.
     is_broken_ = portal_ == nullptr && IsAboutNames(error);
     if (is_broken_) throw;
@@ -159,8 +161,8 @@ void SourceHistory::ReadSlice() {
   try {
     failed_ += ReadSource(*input_.source, slice, [&](auto samples) { Add(samples); });
   } catch (const pg::Error& error) {
-    is_broken_ =
-        ERRCODE_TO_CATEGORY(error.sqlstate()) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
+    is_held_up_ = error.IsPassing();
+    is_broken_ = IsAboutNames(error);
     throw;
   }
   // Rows that were read before a failing one come twice, which changes nothing once they are

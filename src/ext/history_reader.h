@@ -50,6 +50,8 @@ class SourceHistory {
   uint64_t unknown() const { return unknown_; }
   // The error that Peek() has thrown is that of the mapping or of the table as a whole.
   bool is_broken() const { return is_broken_; }
+  // It is trouble of the moment, that of somebody's lock on a table that the mapping reads, say.
+  bool is_held_up() const { return is_held_up_; }
 
  private:
   void Open();
@@ -77,6 +79,7 @@ class SourceHistory {
   uint64_t failed_ = 0;
   uint64_t unknown_ = 0;
   bool is_broken_ = false;
+  bool is_held_up_ = false;
   std::string problem_;
 };
 

@@ -117,7 +117,7 @@ class RowReader {
       try {
         TakeRow(table, row);
       } catch (pg::Error& error) {
-        if (error.sqlstate() == ERRCODE_QUERY_CANCELED) throw pg::Error(std::move(error));
+        if (error.IsPassing()) throw pg::Error(std::move(error));
         ++failed_;
       }
     }
@@ -256,7 +256,8 @@ uint64_t ReadSource(const Source& source, const ReadRange& range, const SampleSi
     savepoint.Release();
     return 0;
   } catch (pg::Error& error) {
-    if (sink_failed || error.sqlstate() == ERRCODE_QUERY_CANCELED) {
+    // Row by row nothing is sorted, which needs room.
+    if (sink_failed || (error.IsPassing() && !error.IsForLackOfRoom())) {
       throw pg::Error(std::move(error));
     }
   }

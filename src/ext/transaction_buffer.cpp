@@ -359,6 +359,17 @@ void CloseSampleSpace(const SampleSpace& space) noexcept {
   if (space.next != nullptr) buffer.used = static_cast<size_t>(space.next - buffer.data);
 }
 
+void LeaveSourceToReplay(uint32_t source) noexcept {
+  if (buffer.slot != nullptr) Mark(source, kNoTime);
+}
+
+bool IsSourceLeftToReplay(uint32_t source) noexcept {
+  return std::any_of(buffer.marks, buffer.marks + buffer.mark_count,
+                     [&](const pg::ReplayMark& mark) {
+                       return (mark.source == source || mark.source == 0) && mark.from == kNoTime;
+                     });
+}
+
 void CountSkipped(uint64_t rows) noexcept {
   if (buffer.slot != nullptr && rows > 0) {
     pg_atomic_fetch_add_u64(&buffer.slot->skipped, static_cast<int64>(rows));

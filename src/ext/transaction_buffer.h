@@ -41,6 +41,10 @@ struct SampleSpace {
 void OpenSampleSpace(SampleSpace* space) noexcept;
 void CloseSampleSpace(const SampleSpace& space) noexcept;
 
+// All rows of the source that this transaction writes, before and after, are read from the table.
+void LeaveSourceToReplay(uint32_t source) noexcept;
+bool IsSourceLeftToReplay(uint32_t source) noexcept;
+
 // Counts rows that cannot be samples.
 void CountSkipped(uint64_t rows) noexcept;
 

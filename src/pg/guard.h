@@ -33,6 +33,20 @@ class Error final : public std::exception {
     return data_ != nullptr && data_->message != nullptr ? data_->message : "unknown error";
   }
   int sqlstate() const noexcept { return data_ != nullptr ? data_->sqlerrcode : 0; }
+  // Trouble of the moment and not of what was done: somebody's lock, a deadlock, lack of memory or
+  // of room on a disk, a shutdown. The same will do later.
+  bool IsPassing() const noexcept {
+    switch (ERRCODE_TO_CATEGORY(sqlstate())) {
+      case MAKE_SQLSTATE('4', '0', '0', '0', '0'):
+      case MAKE_SQLSTATE('5', '7', '0', '0', '0'):
+        return true;
+      default:
+        return sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE || IsForLackOfRoom();
+    }
+  }
+  bool IsForLackOfRoom() const noexcept {
+    return ERRCODE_TO_CATEGORY(sqlstate()) == ERRCODE_INSUFFICIENT_RESOURCES;
+  }
   const ErrorData* data() const noexcept { return data_; }
   // For the boundary back into PostgreSQL: the caller owns the ErrorData from now on.
   ErrorData* Release() noexcept { return std::exchange(data_, nullptr); }
