@@ -30,6 +30,7 @@ bool Evaluator::TakeInput(Micros now) {
   if (!drained_.empty()) {
     ALERTING_FREEZE_POINT("drained");
     JudgeChunks();
+    if (reload_) return false;  // the rest is found in the tables, and looked through by Load()
     drained_.clear();
     judged_bytes_ = 0;
     return false;
@@ -116,6 +117,9 @@ void Evaluator::JudgeChunks() {
           break;
       }
     }
+    // What follows may be of tables that this binding does not know, or has not read yet: judged
+    // now, it would overtake their older rows.
+    if (reload_) return;
     renumbered = renumbered || !deleted_containers.empty() || !changed_containers.empty();
     if (!deleted_containers.empty()) ForgetContainers(deleted_containers);
     if (!changed_containers.empty()) RefreshContainers(changed_containers);

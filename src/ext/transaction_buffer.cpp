@@ -166,8 +166,12 @@ void LeaveMarks(DatabaseSlot* slot) noexcept {
 }
 
 bool AppendToQueue(DatabaseSlot* slot) noexcept {
-  // Once rows have been left to a replay, later ones may not overtake them through the queue.
-  if (slot->replay_count > 0 || slot->replay_all) return false;
+  // Once rows, rules or a binding have been left to be read, later rows may not overtake them
+  // through the queue.
+  if (slot->replay_count > 0 || slot->replay_all || slot->rules_changed ||
+      slot->containers_changed || slot->binding_changed) {
+    return false;
+  }
   ByteRing* ring = pg::MappedQueue(slot);
   if (ring == nullptr) return false;
   ChunkHeader header;
