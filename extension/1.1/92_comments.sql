@@ -23,7 +23,7 @@ COMMENT ON FUNCTION alerting.create_webhook(bigint, text, text, interval[], bool
 COMMENT ON FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolean, jsonb, int, int) IS 'As create_webhook(text, ...), for organizations with uuid keys';
 
 COMMENT ON FUNCTION alerting.flush(interval, boolean) IS
-'Waits until everything that was committed before is evaluated and, with deliveries, every webhook of it is delivered or parked. True when done, false when the time ran out. Its statement''s snapshot is held meanwhile, as any query''s: give no time of hours';
+'Waits until everything that was committed before is evaluated and, with deliveries, every webhook of it is delivered or parked. True when done, false (with a NOTICE) when the time ran out. Its statement''s snapshot is held meanwhile, as any query''s: give no time of hours';
 COMMENT ON FUNCTION alerting.status() IS
 'Workers, queue, lag and counters of this database, in one row. state: running, starting, stopped (by stop()), disabled (alerting.enabled), deliveries held (a copy: resume()), not attached, outdated (the extension and the library differ in version) or standby; problem: why a worker''s last step failed; lag: how far the evaluator is behind the newest commit; replay_pending: rows that had no room in the queue are read from their tables. Counters, since the workers first started: samples, among them late and backfill, which are not judged; skipped: rows that could not be read; unknown: rows of no known container; transitions: alerts that fired or were resolved';
 COMMENT ON FUNCTION alerting.doctor() IS

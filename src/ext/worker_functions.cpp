@@ -109,10 +109,18 @@ Datum Flush(FunctionCallInfo fcinfo) {
   const bool deliveries = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
   const Micros deadline = AddTime(GetCurrentTimestamp(), timeout);
   const uint64_t ticket = pg_atomic_add_fetch_u64(&slot->flush_requested, 1);
-  bool done = WaitFor(slot, &slot->flush_done, ticket, pg::kEvaluator, deadline);
-  if (done && deliveries) {
+  const bool evaluated = WaitFor(slot, &slot->flush_done, ticket, pg::kEvaluator, deadline);
+  bool done = evaluated;
+  if (evaluated && deliveries) {
     const uint64_t sender_ticket = pg_atomic_add_fetch_u64(&slot->sender_flush_requested, 1);
     done = WaitFor(slot, &slot->sender_flush_done, sender_ticket, pg::kSender, deadline);
+  }
+  if (!done) {
+    pg::Call([&] {
+      ereport(NOTICE, (errmsg(evaluated ? "not every webhook is delivered or given up yet"
+                                        : "not everything is evaluated yet"),
+                       errhint("Ask alerting.doctor() what holds it up.")));
+    });
   }
   return BoolGetDatum(done);
 }

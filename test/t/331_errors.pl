@@ -29,6 +29,8 @@ flush($node, 'postgres');
 sql($node, 'postgres', "INSERT INTO trouble VALUES (150, '23514'); INSERT INTO container_metrics SELECT n, at(1), 95, 5, true, 0 FROM generate_series(100, 299) n");
 ok(wait_for_alerts($node, 'postgres', 'FIRING', 199), 'one bad row: the others are written');
 is(sql($node, 'postgres', "SELECT alerting.flush('100ms')"), 'f', 'one bad row: flush() tells');
+(undef, undef, my $told) = $node->psql('postgres', "SELECT alerting.flush('100ms')");
+like($told, qr/NOTICE:  not everything is evaluated yet\nHINT:  Ask alerting\.doctor\(\)/, 'one bad row: and whom to ask');
 is(sql($node, 'postgres', 'SELECT problem FROM alerting.status()'), 'trouble', 'one bad row: status() tells');
 sql($node, 'postgres', 'INSERT INTO container_metrics SELECT n, at(2), 5, 5, true, 0 FROM generate_series(100, 299) n');
 ok(wait_for_alerts($node, 'postgres', 'RESOLVED', 199), 'one bad row: the others go on');
