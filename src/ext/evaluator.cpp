@@ -54,12 +54,12 @@ void TellOutdated(pg::DatabaseSlot* slot, const std::string& version) {
 // to try the others without it. A full disk, a locked table or a shutdown is everybody's trouble.
 bool IsAboutRows(int sqlstate) {
   switch (ERRCODE_TO_CATEGORY(sqlstate)) {
-    case MAKE_SQLSTATE('2', '5', '0', '0', '0'):
-    case MAKE_SQLSTATE('4', '0', '0', '0', '0'):
+    case ERRCODE_INVALID_TRANSACTION_STATE:
+    case ERRCODE_TRANSACTION_ROLLBACK:
     case ERRCODE_INSUFFICIENT_RESOURCES:
-    case MAKE_SQLSTATE('5', '5', '0', '0', '0'):
-    case MAKE_SQLSTATE('5', '7', '0', '0', '0'):
-    case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
+    case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+    case ERRCODE_OPERATOR_INTERVENTION:
+    case ERRCODE_SYSTEM_ERROR:
       return false;
     default:
       return true;

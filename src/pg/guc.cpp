@@ -23,7 +23,7 @@ extern "C" bool CheckAllowedNetworks(char** value, void** /*extra*/, GucSource /
   try {
     std::string problem;
     if (AddressPolicy::Parse(*value == nullptr ? "" : *value, &problem)) return true;
-    GUC_check_errdetail("%s", problem.c_str());
+    GUC_check_errdetail("%s.", problem.c_str());
     GUC_check_errhint(
         "Give networks as address/bits, separated by commas, such as "
         "\"10.0.0.0/8, fd00::/8\".");
