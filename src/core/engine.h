@@ -3,7 +3,7 @@
 //
 // Two clocks: sample times decide; wall-clock times (`arrival`, `now`) only say how long ago a
 // container's last sample arrived, so that deadlines pass for containers that send nothing more
-// (docs/design.md, "The clock never runs ahead of the data").
+// (docs/design.md, "What a rule means").
 #ifndef ALERTING_CORE_ENGINE_H_
 #define ALERTING_CORE_ENGINE_H_
 
@@ -32,8 +32,7 @@ struct SourceSettings {
 struct Transition {
   enum class Kind : uint8_t { kFire, kResolve };
   Kind kind = Kind::kFire;
-  uint64_t alert =
-      0;  // the engine's number of the alert; fire and resolve of one incident share it
+  uint64_t alert = 0;  // the engine's number of it, shared by fire and resolve of one incident
   ContainerRef container = kNoContainer;
   std::string container_key;
   std::string rule_id;

@@ -63,7 +63,8 @@ struct StreamView {
 struct Engine::State {
   explicit State(Micros start);
 
-  // --- judge.cpp: samples ----------------------------------------------------------------------
+  // --- judge.cpp: samples
+
   // One sample of a transaction, ready to be judged.
   struct Item {
     uint32_t container;
@@ -93,8 +94,8 @@ struct Engine::State {
   void SetSource(uint32_t id, const SourceSettings& settings);
 
   // --- rule_state.cpp: what a reading or the clock does to the rules of a container
-  // --------------- Judges a new or corrected reading of a stream. `run_broken`: a gap ended what
-  // was pending.
+
+  // Judges a new or corrected reading of a stream. `run_broken`: a gap ended what was pending.
   void JudgeStream(uint32_t number, Container& container, int stream, Micros at, double value,
                    bool run_broken, bool is_correction);
   void JudgeState(uint32_t number, Container& container, uint32_t* link, Micros at, double value,
@@ -122,7 +123,7 @@ struct Engine::State {
   void MarkChanged(uint32_t number, Container& container);
 
   // --- deadlines.cpp: the clock
-  // --------------------------------------------------------------------
+
   StreamView View(const Container& container, Condition condition) const;
   int NewestStream(const Container& container) const;  // -1 when none was ever read
   std::array<Micros, 3> Newness(const Container& container, int stream) const;
@@ -145,7 +146,7 @@ struct Engine::State {
   void Advance(Micros now);
 
   // --- rule_changes.cpp
-  // -----------------------------------------------------------------------------
+
   void SetRules(std::vector<Rule> rules, Micros now);
   void CloseOldStates(uint32_t number, Container& container, Micros now);
   void JudgeChanges(uint32_t number, Container& container,
@@ -166,7 +167,7 @@ struct Engine::State {
   void Remove(uint32_t number);
 
   // --- restore.cpp
-  // ----------------------------------------------------------------------------------
+
   SavedContainer Snapshot(const Container& container) const;
   void Take(uint32_t number, Container& container, const SavedContainer& saved);
   uint64_t RestoreAlert(uint32_t number, std::string_view rule_id, Micros started_at,

@@ -1,4 +1,5 @@
-// Where C++ and PostgreSQL's errors meet, in both directions (docs/design.md, "Errors").
+// Where C++ and PostgreSQL's errors meet, in both directions (docs/design.md, "Errors between
+// C++ and PostgreSQL").
 //
 //   Call(lambda)   runs PostgreSQL code that may ereport(ERROR); a longjmp becomes a pg::Error.
 //                  The lambda holds trivially destructible locals only and throws nothing.
