@@ -148,13 +148,17 @@ std::unordered_map<std::string, std::string> ContainerDirectory::OrganizationNam
     const auto found = organization_lookup_->Find(binding_.organizations_oid, organizations[0]);
     if (found && std::all_of(found->begin(), found->end(),
                              [](const pg::KeyedRow& row) { return row.values[0].is_key; })) {
-      for (const pg::KeyedRow& row : *found) names[organizations[0]] = row.values[0].text;
+      for (const pg::KeyedRow& row : *found) {
+        if (!row.values[0].is_null) names[organizations[0]] = row.values[0].text;
+      }
       return names;
     }
   }
   const pg::Rows rows =
       organization_names_->RunLists(organizations.size(), pg::Params().TextArray(organizations));
-  for (uint64_t row = 0; row < rows.size(); ++row) names[rows.Text(row, 0)] = rows.Text(row, 1);
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    if (auto name = rows.OptionalText(row, 1)) names[rows.Text(row, 0)] = *std::move(name);
+  }
   return names;
 }
 

@@ -32,7 +32,7 @@ class ContainerDirectory {
   std::unordered_map<std::string, ContainerInfo> FindAndLock(const std::vector<std::string>& keys);
   // The keys of all that exist, as text.
   std::vector<std::string> AllKeyTexts() const;
-  // Names of organizations by key as text.
+  // Names of organizations by key as text; those whose name is NULL are not in it.
   std::unordered_map<std::string, std::string> OrganizationNames(
       const std::vector<std::string>& organizations);
 

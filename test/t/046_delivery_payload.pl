@@ -50,6 +50,18 @@ is($by_id{14}{data}{container}{name}, q{'; drop table --}, 'quotes');
 is($by_id{14}{data}{organization}{name}, "\\ \" \x{2028} </script> \x{1f6a8}", 'an organization');
 is($by_id{14}{data}{rule}{name}, "Gr\x{f6}\x{df}e \"80 %\"\n\\", 'a rule');
 is(header($_, 'webhook-signature'), signature($_, 'key'), 'the signature is over the bytes that came') for $receiver->requests('/names');
+
+# One alert's names are looked up in another way than those of several organizations.
+$node->safe_psql('postgres', q{UPDATE organizations SET name = NULL;
+	INSERT INTO containers VALUES (16, 1, NULL), (17, 1, 'x'), (21, 2, 'y'); SELECT alerting.create_webhook(2, '} . $receiver->url('/nameless') . q{');
+	INSERT INTO container_metrics VALUES (16, '2026-03-02 10:00Z', 97)});
+flush_ok('postgres');
+$node->safe_psql('postgres', q{INSERT INTO container_metrics SELECT i, '2026-03-02 10:00Z', 97 FROM unnest(ARRAY[17, 21]) i});
+flush_ok('postgres');
+for my $event ((grep { $_->{data}{container}{id} =~ /^1[67]$/ } events('/names')), events('/nameless'))
+{
+	ok(exists $event->{data}{organization}{name} && !defined $event->{data}{organization}{name}, "$event->{data}{container}{id}: no name of the organization");
+}
 my ($out, $err);
 $node->psql('postgres', q{INSERT INTO alerting.delivery (webhook_id, event, payload) VALUES ('names', 'ping', '{"name": "\ud83d"}')}, stderr => \$err);
 like($err, qr/Unicode (?:low|high) surrogate/, 'a lone surrogate is refused where it is written');
