@@ -71,7 +71,7 @@ Ping PreparePing(Oid owner, const std::string& webhook_id) {
       " alerting.rfc3339(now()), 'data', jsonb_build_object('webhook',"
       " jsonb_build_object('id', w.id))), CASE WHEN w.headers IS NOT NULL THEN (SELECT"
       " string_agg(h.key || ': ' || h.value, E'\\n') FROM jsonb_each_text(w.headers) AS h) END"
-      " FROM alerting.webhook w WHERE w.id = $1",
+      " FROM alerting.webhook w WHERE w.id = $1 FOR KEY SHARE OF w",
       params);
   if (rows.size() == 0) ThrowMissing("webhook", webhook_id);
   return {rows.Text(0, 0), rows.OptionalText(0, 1), rows.Text(0, 3), rows.Text(0, 2)};
@@ -156,6 +156,8 @@ Datum MakeRow(FunctionCallInfo fcinfo, const PingResult& result) {
 Datum TestWebhook(FunctionCallInfo fcinfo) {
   const std::string webhook_id = RequireText(fcinfo, "id");
   const Oid owner = RequireTables();
+  // What is to be written after the request must not be found impossible only then.
+  pg::Call([] { PreventCommandIfReadOnly("alerting.test_webhook()"); });
   const Ping ping = PreparePing(owner, webhook_id);
   const std::string delivery_id = NewCuid();
   const Micros started = GetCurrentTimestamp();

@@ -160,6 +160,11 @@ is($node->safe_psql('postgres', "SELECT d.event, d.status, d.attempts, a.status_
 	'ping|DELIVERED|1|200', 'and in the delivery log');
 is($node->safe_psql('postgres', "SELECT delivered, status_code, error FROM alerting.test_webhook('$id_of{'/status/500'}')"),
 	'f|500|HTTP 500', 'a failing one shows why');
+# What could not be written down afterwards is refused before anything is sent.
+webhook($node, 'unsent', $receiver->url('/unsent'));
+$node->psql('postgres', q{BEGIN READ ONLY; SELECT alerting.test_webhook('unsent')}, stderr => \$err);
+like($err, qr/cannot execute alerting\.test_webhook\(\) in a read-only transaction/, 'test_webhook in a read-only transaction');
+is(scalar $receiver->requests('/unsent'), 0, 'sends nothing');
 webhook($node, 'hang', $receiver->url('/hang'));
 $node->append_conf('postgresql.conf', "alerting.delivery_timeout = '500ms'\n");
 $node->reload;
