@@ -6,6 +6,8 @@
 namespace alerting::net {
 namespace {
 
+constexpr char kHeadTooLarge[] = "response head is larger than 32 kB";
+
 bool StartsWithIgnoringCase(std::string_view text, std::string_view lower_prefix) {
   if (text.size() < lower_prefix.size()) return false;
   for (size_t i = 0; i < lower_prefix.size(); ++i) {
@@ -146,7 +148,7 @@ std::string WebhookClient::Transfer::DescribeTimeout() const {
 }
 
 std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
-  if (head.too_large()) return "response head is larger than 32 kB";
+  if (head.too_large()) return kHeadTooLarge;
   // A public address that failed is the cause of the failure; the refused one beside it is not.
   if (!refusal.empty() && !attempted) return refusal;
   long system_error = 0;
@@ -186,7 +188,12 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
     case CURLE_ABORTED_BY_CALLBACK:
       return refusal.empty() ? "request was aborted" : refusal;
     case CURLE_OUT_OF_MEMORY:
-      return "out of memory";
+#if LIBCURL_VERSION_NUM >= 0x080600
+    case CURLE_TOO_LARGE:
+#endif
+      // So libcurl calls a single line of more than 100 kB.
+      return TimeOf(easy.get(), CURLINFO_STARTTRANSFER_TIME_T) > 0 ? kHeadTooLarge
+                                                                   : "out of memory";
     case CURLE_OK:
     case CURLE_PARTIAL_FILE:
       return "response has no complete head";
@@ -212,6 +219,24 @@ Timings WebhookClient::Transfer::MeasureTimings() const {
   timings.wait = sent > 0 ? phase(sent, first) : 0.0;
   timings.total = Milliseconds(TimeOf(handle, CURLINFO_TOTAL_TIME_T));
   return timings;
+}
+
+std::optional<Waited> WebhookClient::Transfer::WaitedForAnswer() const {
+  CURL* handle = easy.get();
+  const curl_off_t sent = TimeOf(handle, CURLINFO_PRETRANSFER_TIME_T);
+  const char* ip = nullptr;
+  long port = 0, local_port = 0;
+  curl_easy_getinfo(handle, CURLINFO_PRIMARY_IP, &ip);
+  curl_easy_getinfo(handle, CURLINFO_PRIMARY_PORT, &port);
+  curl_easy_getinfo(handle, CURLINFO_LOCAL_PORT, &local_port);
+  if (sent == 0 || head.started() || ip == nullptr || local_port == 0) return std::nullopt;
+  const std::optional<IpAddress> address = ParseIpAddress(ip);
+  if (!address) return std::nullopt;
+  constexpr curl_off_t kLongEnough = 100'000;  // to tell something
+  const curl_off_t waited = TimeOf(handle, CURLINFO_TOTAL_TIME_T) - sent;
+  if (waited < kLongEnough) return std::nullopt;
+  return Waited{{{*address, static_cast<int>(port)}, static_cast<int>(local_port)},
+                static_cast<long>(waited / 1000)};
 }
 
 }  // namespace alerting::net

@@ -4,12 +4,14 @@
 #define ALERTING_NET_TRANSFER_H_
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/address_policy.h"
 #include "net/curl_handle.h"
+#include "net/socket_peer.h"
 #include "net/webhook_client.h"
 
 namespace alerting::net {
@@ -30,6 +32,12 @@ class ResponseHead {
   int status_ = 0;
   bool complete_ = false;
   std::string retry_after_;
+};
+
+// For how long a request that has been sent got nothing, and where.
+struct Waited {
+  SocketEnds ends;
+  long milliseconds = 0;
 };
 
 struct WebhookClient::Transfer {
@@ -55,6 +63,8 @@ struct WebhookClient::Transfer {
   void NoteRefusal(std::string reason);
   std::string DescribeFailure(CURLcode code) const;
   Timings MeasureTimings() const;
+  // nullopt: it was not sent, or is being answered.
+  std::optional<Waited> WaitedForAnswer() const;
 
  private:
   std::string DescribeTimeout() const;

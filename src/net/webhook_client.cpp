@@ -1,40 +1,19 @@
 #include "net/webhook_client.h"
 
-#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "core/url.h"
+#include "net/socket_peer.h"
 #include "net/transfer.h"
 
 namespace alerting::net {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// The address that libcurl is about to connect to; nullopt for a family that is neither IPv4 nor 6.
-std::optional<IpAddress> AddressOf(const curl_sockaddr& address) {
-  if (address.family == AF_INET && address.addrlen >= sizeof(sockaddr_in)) {
-    sockaddr_in in;
-    std::memcpy(&in, &address.addr, sizeof(in));
-    std::array<uint8_t, 4> octets;
-    std::memcpy(octets.data(), &in.sin_addr, octets.size());
-    return IpAddress::FromV4(octets);
-  }
-  if (address.family == AF_INET6 && address.addrlen >= sizeof(sockaddr_in6)) {
-    sockaddr_in6 in;
-    // curl_sockaddr ends in a plain sockaddr, but libcurl keeps room for the longest address in it.
-    std::memcpy(&in, static_cast<const void*>(&address.addr), sizeof(in));
-    std::array<uint8_t, 16> octets;
-    std::memcpy(octets.data(), &in.sin6_addr, octets.size());
-    return IpAddress::FromV6(octets);
-  }
-  return std::nullopt;
-}
 
 // False: out of memory.
 bool Append(HeaderList* list, const char* line) {
@@ -236,7 +215,9 @@ void WebhookClient::OnReady() {
     const epoll_event& event = events[static_cast<size_t>(i)];
     if (const auto found = sockets_.find(event.data.fd);
         found != sockets_.end() && found->second.idle) {
-      // Closed by the peer, most likely, which libcurl finds out when it needs the connection.
+      // Closed by the peer, most likely, which libcurl finds out when it needs the connection. But
+      // some of its versions take what came unasked for the answer to the next request.
+      if (found->second.http1) shutdown(found->first, SHUT_RDWR);
       Unwatch(found->first);
       found->second.events = 0;
       continue;
@@ -275,10 +256,26 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   response.body = transfer->body;  // whose room is kept
   response.cut_off = transfer->body_bytes > kMaxBodyBytes;
   response.timings = transfer->MeasureTimings();
+  if (code == CURLE_OPERATION_TIMEDOUT) ShutSilent(*transfer);
   curl_multi_remove_handle(multi_.get(), handle);
   response.request = std::move(transfer->request);
   finished_.push_back(std::move(response));
   idle_.push_back(std::move(transfer));
+}
+
+// A connection whose other end has gone without a word would swallow each retry, too: libcurl goes
+// on using one of HTTP/2 after a timeout, and the idle ones to the same peer. It closes what is
+// shut, and sends what was under way there over another connection.
+void WebhookClient::ShutSilent(const Transfer& transfer) {
+  const std::optional<Waited> waited = transfer.WaitedForAnswer();
+  if (!waited) return;
+  for (const auto& [fd, state] : sockets_) {
+    const std::optional<SocketEnds> ends = EndsOf(fd);
+    if (!ends || ends->peer != waited->ends.peer) continue;
+    if (!state.idle && ends->local_port != waited->ends.local_port) continue;
+    // What a TLS handshake or a window's update sends comes at the beginning.
+    if (SilentMs(fd) >= waited->milliseconds / 2) shutdown(fd, SHUT_RDWR);
+  }
 }
 
 std::vector<Response> WebhookClient::TakeFinished() { return std::exchange(finished_, {}); }
@@ -298,6 +295,9 @@ int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* 
   if (what == CURL_POLL_REMOVE) {
     if (kept != nullptr) {
       kept->idle = true;
+      long version = CURL_HTTP_VERSION_NONE;
+      curl_easy_getinfo(handle, CURLINFO_HTTP_VERSION, &version);
+      kept->http1 = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
     } else {
       self->Unwatch(socket);
     }
@@ -345,7 +345,8 @@ curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
                                           curl_sockaddr* address) noexcept {
   auto* self = static_cast<Transfer*>(transfer);
   try {
-    const std::optional<IpAddress> peer = AddressOf(*address);
+    // curl_sockaddr ends in a plain sockaddr, but libcurl keeps room for the longest address in it.
+    const std::optional<IpAddress> peer = AddressOf(&address->addr, address->addrlen);
     std::string refusal = peer ? self->Refusal(*peer) : "refused network: no IP address";
     if (!refusal.empty()) {
       self->NoteRefusal(std::move(refusal));

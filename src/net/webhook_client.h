@@ -4,7 +4,8 @@
 //
 // Invariants: a connection is made, and a kept one used, only after AddressPolicy allowed the
 // peer's address (so no DNS answer can lead elsewhere); plain http goes to listed networks only; a
-// response costs bounded memory; no URL, header or body appears in an error.
+// response costs bounded memory; no URL, header or body appears in an error; a connection over
+// which nothing came while a request waited in vain is not used again.
 #ifndef ALERTING_NET_WEBHOOK_CLIENT_H_
 #define ALERTING_NET_WEBHOOK_CLIENT_H_
 
@@ -115,6 +116,7 @@ class WebhookClient {
   bool Watch(int fd, uint32_t events) noexcept;
   void Unwatch(int fd) noexcept;
   void Finish(CURL* handle, CURLcode code);
+  void ShutSilent(const Transfer& transfer);
 
   static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client, void*) noexcept;
   static int OnCloseSocket(void* client, curl_socket_t socket) noexcept;
@@ -133,6 +135,7 @@ class WebhookClient {
   struct Socket {
     uint32_t events = 0;  // that epoll waits for; 0: it does not know the socket
     bool idle = true;     // libcurl does not wait for it
+    bool http1 = false;   // its last answer was of HTTP/1: nothing may come unasked
   };
   std::unordered_map<curl_socket_t, Socket> sockets_;
   std::vector<HeaderList> resolve_;  // the last one counts; handles may still know the others

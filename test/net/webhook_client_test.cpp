@@ -118,6 +118,14 @@ TEST_F(WebhookClientTest, AKeptConnectionThatThePeerClosesWakesTheCallerOnce) {
   EXPECT_EQ(Fetch(receiver_->Url("/ok")).status, 200);
 }
 
+TEST_F(WebhookClientTest, WhatCameUnaskedIsNoAnswer) {
+  EXPECT_EQ(Fetch(receiver_->Url("/twice")).status, 200);
+  pollfd wait{client_->PollDescriptor(), POLLIN, 0};
+  ASSERT_EQ(poll(&wait, 1, 10'000), 1);
+  client_->OnReady();
+  EXPECT_EQ(Fetch(receiver_->Url("/twice")).status, 500);
+}
+
 TEST_F(WebhookClientTest, NamesTheCauseOfEachFailure) {
   struct Case {
     std::string url;
@@ -130,6 +138,7 @@ TEST_F(WebhookClientTest, NamesTheCauseOfEachFailure) {
            Case{receiver_->Url("/close"), "endpoint closed the connection without a response"},
            Case{receiver_->Url("/garbage"), "response is not HTTP"},
            Case{receiver_->Url("/endless-headers"), "response head is larger than 32 kB"},
+           Case{receiver_->Url("/long-header"), "response head is larger than 32 kB"},
            Case{receiver_->Url("/continue"), "timeout after "},
            Case{receiver_->Url("/drip"), "timeout after "},
            Case{receiver_->Url("/hang"), "timeout after "},
@@ -269,6 +278,15 @@ TEST_F(WebhookClientTest, AHeaderCannotBeginAnother) {
   EXPECT_EQ(Drain()[1].error, "request could not be prepared");
 }
 
+// As when the machine behind a connection has gone, and nobody is left to say so.
+TEST_F(WebhookClientTest, ASilentConnectionIsNotUsedAgain) {
+  const std::string url = receiver_->Url("/deaf/4");
+  for (const uint64_t tag : {1, 2, 3, 4}) Start(tag, url);
+  for (const auto& [tag, response] : Drain()) EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(Fetch(url, 400).status, 0);
+  EXPECT_EQ(Fetch(url, 400).status, 200) << "none of the three others is tried";
+}
+
 TEST_F(WebhookClientTest, SlowEndpointsDelayNobody) {
   for (uint64_t tag = 100; tag < 200; ++tag) Start(tag, receiver_->Url("/hang"), 1500);
   const auto begin = std::chrono::steady_clock::now();
@@ -382,6 +400,20 @@ TEST_F(WebhookTlsTest, ShowsItsCertificateToWhoAsksForOne) {
     client_->SetTlsFiles({good + ".pem", "", ""});
     EXPECT_TRUE(refused(Fetch(url))) << version;
   }
+}
+
+// libcurl goes on using a connection of HTTP/2 after a timeout.
+TEST_F(WebhookTlsTest, ASilentHttp2ConnectionIsNotUsedAgain) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "2"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  EXPECT_EQ(Fetch(url).status, 200);
+  EXPECT_EQ(Fetch(url).timings.connect, 0);
+  EXPECT_EQ(Fetch(url, 400).status, 0);
+  const Response response = Fetch(url);
+  EXPECT_EQ(response.status, 200) << response.error;
+  EXPECT_GT(response.timings.connect, 0);
 }
 
 TEST_F(WebhookTlsTest, RefusesOldProtocols) {

@@ -14,9 +14,12 @@ The first line of standard output says "ready PORT". Behaviours, by the path's f
   /gone                      410
   /reset                     resets the connection; /close: closes it without an answer
   /continue                  100 Continue for ever
+  /long-header               a header of 400 kB
+  /twice                     200, and soon another one that nobody asked for; 500 from then on
   /gzipbomb                  a small body that would be 200 MB when decompressed
   /garbage                   no HTTP at all; /binary: a body of bytes that are no UTF-8, with NUL
   /body/N                    200 with N bytes of body
+  /deaf/N                    answers N requests; then none on any connection that is open at that time
 
 Behaviours may be changed while running: PUT /control {"path": "/x", "behaviour": "/status/500"} makes
 /x behave like /status/500.
@@ -35,6 +38,8 @@ import sys
 import time
 import warnings
 
+import http2
+
 MAX_BODY = 64 << 20
 
 
@@ -44,16 +49,22 @@ def gzip_bomb():
 
 
 class Receiver:
-    def __init__(self, log):
+    def __init__(self, log, http2_answers=0):
         self.log = log
+        self.http2_answers = http2_answers
         self.counts = {}
         self.aliases = {}
         self.connections = 0
+        self.deaf_until = 0
 
     async def handle(self, reader, writer):
         self.connections += 1
-        connection = self.connections
+        connection = writer.number = self.connections
+        tls = writer.get_extra_info("ssl_object")
         try:
+            if tls and tls.selected_alpn_protocol() == "h2":
+                await http2.serve(reader, writer, lambda: self.is_deaf(connection, self.http2_answers),
+                                  lambda body: self.record("POST", "/", [], body, connection))
             while await self.handle_one(reader, writer, connection):
                 pass
         except (ConnectionError, EOFError, ValueError, asyncio.LimitOverrunError, ssl.SSLError):
@@ -169,6 +180,16 @@ class Receiver:
             await writer.drain()
             await asyncio.sleep(0.01)
 
+    async def do_long_header(self, writer, _arguments, _count, _query):
+        return await self.answer(writer, 200, ["X-Long: " + "y" * 400_000])
+
+    async def do_twice(self, writer, _arguments, count, _query):
+        if count > 1:
+            return await self.answer(writer, 500)
+        await self.answer(writer, 200)
+        await asyncio.sleep(0.1)
+        return await self.answer(writer, 200)
+
     async def do_redirect(self, writer, arguments, _count, query):
         location = query.partition("to=")[2] or "/redirected"
         status = int(arguments[0]) if arguments else 302
@@ -193,6 +214,17 @@ class Receiver:
 
     async def do_binary(self, writer, _arguments, _count, _query):
         return await self.answer(writer, 500, body=bytes(range(256)) * 8)
+
+    def is_deaf(self, connection, answers):
+        self.counts["deaf"] = count = self.counts.get("deaf", 0) + 1
+        if count == answers + 1:
+            self.deaf_until = self.connections
+        return connection <= self.deaf_until
+
+    async def do_deaf(self, writer, arguments, _count, _query):
+        if self.is_deaf(writer.number, int(arguments[0])):
+            await asyncio.sleep(3600)
+        return await self.answer(writer, 200)
 
     async def do_body(self, writer, arguments, _count, _query):
         return await self.answer(writer, 200, body=b"b" * int(arguments[0]))
@@ -219,6 +251,7 @@ async def main():
     parser.add_argument("--tls-cert", help="serve TLS with this certificate chain (PEM)")
     parser.add_argument("--tls-key", help="its key (PEM)")
     parser.add_argument("--tls-client-ca", help="ask for client certificates of this authority (PEM), and refuse others")
+    parser.add_argument("--http2", type=int, metavar="N", help="speak HTTP/2 over TLS: like /deaf/N, whatever the path")
     parser.add_argument("--tls-max", choices=["1.1", "1.2", "1.3"], help="newest TLS version to speak")
     options = parser.parse_args()
 
@@ -229,6 +262,8 @@ async def main():
         if options.tls_client_ca:
             tls.load_verify_locations(options.tls_client_ca)
             tls.verify_mode = ssl.CERT_REQUIRED
+        if options.http2 is not None:
+            tls.set_alpn_protocols(["h2"])
         warnings.simplefilter("ignore", DeprecationWarning)
         if options.tls_max:
             tls.maximum_version = {"1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2,
@@ -238,7 +273,7 @@ async def main():
             tls.minimum_version = ssl.TLSVersion.TLSv1
             tls.maximum_version = ssl.TLSVersion.TLSv1_1
     log = sys.stderr if options.log == "-" else open(options.log, "a", encoding="utf-8")
-    receiver = Receiver(log)
+    receiver = Receiver(log, options.http2)
     server = await asyncio.start_server(
         receiver.handle, options.host, options.port, ssl=tls, backlog=1024, limit=1 << 20)
     print("ready", server.sockets[0].getsockname()[1], flush=True)

@@ -1,0 +1,59 @@
+// Implements net/socket_peer.h.
+#include "net/socket_peer.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cstring>
+
+namespace alerting::net {
+namespace {
+
+// Of a sockaddr_in or sockaddr_in6, which have it at the same place.
+int PortOf(const sockaddr_storage& address) {
+  sockaddr_in in;
+  std::memcpy(&in, &address, sizeof(in));
+  return ntohs(in.sin_port);
+}
+
+}  // namespace
+
+std::optional<IpAddress> AddressOf(const sockaddr* address, size_t size) {
+  const auto* bytes = reinterpret_cast<const char*>(address);
+  if (address->sa_family == AF_INET && size >= sizeof(sockaddr_in)) {
+    std::array<uint8_t, 4> octets;
+    std::memcpy(octets.data(), bytes + offsetof(sockaddr_in, sin_addr), octets.size());
+    return IpAddress::FromV4(octets);
+  }
+  if (address->sa_family == AF_INET6 && size >= sizeof(sockaddr_in6)) {
+    std::array<uint8_t, 16> octets;
+    std::memcpy(octets.data(), bytes + offsetof(sockaddr_in6, sin6_addr), octets.size());
+    return IpAddress::FromV6(octets);
+  }
+  return std::nullopt;
+}
+
+std::optional<SocketEnds> EndsOf(int fd) {
+  sockaddr_storage peer{}, local{};
+  auto* generic_peer = reinterpret_cast<sockaddr*>(&peer);
+  auto* generic_local = reinterpret_cast<sockaddr*>(&local);
+  socklen_t peer_size = sizeof(peer), local_size = sizeof(local);
+  if (getpeername(fd, generic_peer, &peer_size) != 0 ||
+      getsockname(fd, generic_local, &local_size) != 0) {
+    return std::nullopt;
+  }
+  const std::optional<IpAddress> address = AddressOf(generic_peer, peer_size);
+  if (!address) return std::nullopt;
+  return SocketEnds{{*address, PortOf(peer)}, PortOf(local)};
+}
+
+long SilentMs(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
+  return static_cast<long>(info.tcpi_last_data_recv);
+}
+
+}  // namespace alerting::net
