@@ -27,6 +27,9 @@ class CircuitBreaker {
   // The probe ended without telling anything about the endpoint (it was never sent).
   void ForgetProbe() { probing_ = false; }
 
+  // The clock was put back by so much.
+  void PutBack(Micros by) { next_probe_ = SubtractTime(next_probe_, by); }
+
   bool is_open() const { return open_; }
   // When the next probe may start; kNoTime when closed, kNever while a probe is under way.
   Micros NextProbe() const;

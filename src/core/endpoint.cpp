@@ -52,6 +52,11 @@ void Endpoint::Cancel(const Ticket& ticket) {
 
 void Endpoint::Suspend(Micros next_probe) { breaker_ = CircuitBreaker::Opened(next_probe); }
 
+void Endpoint::PutBack(Micros by) {
+  breaker_.PutBack(by);
+  for (Micros& started : started_) started = SubtractTime(started, by);
+}
+
 void Endpoint::Forgive() {
   breaker_ = CircuitBreaker();
   proven_ = false;

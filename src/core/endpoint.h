@@ -38,6 +38,9 @@ class Endpoint {
   // Starts with an open breaker: the endpoint failed before this process looked at it.
   void Suspend(Micros next_probe);
 
+  // The clock was put back by so much; tickets have to be, too.
+  void PutBack(Micros by);
+
   // Answered promptly and well the last time, and makes nobody wait now.
   bool IsProven(Micros now) const;
   int in_flight() const { return static_cast<int>(started_.size()); }

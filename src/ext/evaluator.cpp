@@ -96,6 +96,7 @@ Micros Evaluator::Step() {
   // Read before the queue: whatever was committed before the request is seen below.
   const uint64_t ticket = pg_atomic_read_u64(&slot_->flush_requested);
   Micros now = GetCurrentTimestamp();
+  FollowClock(now);
   bool drained = false;
   if (reload_) Load();
   const bool takes_input = outbox_.size() < kOutboxLimit;
@@ -132,6 +133,14 @@ Micros Evaluator::Step() {
   }
   if (drained && outbox_.empty() && to_replay_.empty()) AnswerFlush(ticket);
   return takes_input && !drained ? now : next;
+}
+
+void Evaluator::FollowClock(Micros now) {
+  const Micros by = clock_.PutBackBy(now);
+  if (by == 0) return;
+  PutBack({&state_saved_at_, &refreshed_at_, &replay_at_}, by);
+  for (OutgoingTransition& outgoing : outbox_) PutBack({&outgoing.retry_at}, by);
+  for (auto& [source, held_up] : held_up_) PutBack({&held_up.until}, by);
 }
 
 void Evaluator::CollectTransitions() {

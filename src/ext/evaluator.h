@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/byte_ring.h"
+#include "core/clock_steps.h"
 #include "ext/alert_store.h"
 #include "ext/handover_writer.h"
 #include "ext/source_reader.h"
@@ -54,6 +55,7 @@ class Evaluator final : public pg::WorkerTask {
   };
 
   // evaluator.cpp
+  void FollowClock(Micros now);
   void CollectTransitions();
   void WriteOutbox(Micros now);
   void WriteBatch(std::vector<OutgoingTransition*> batch);
@@ -124,6 +126,7 @@ class Evaluator final : public pg::WorkerTask {
   std::unordered_set<uint64_t> forgotten_;
   std::unordered_map<uint32_t, std::unordered_map<std::string, Micros>> rows_of_forgotten_;
 
+  ClockSteps clock_;
   Micros state_saved_at_ = kNoTime;
   Micros save_interval_ = 0;
   Micros refreshed_at_ = kNoTime;

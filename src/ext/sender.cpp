@@ -114,7 +114,24 @@ void Sender::ApplySettings() {
   client_->SetPolicy(AllowedNetworks());
 }
 
+// What the tables say of times is read anew; a probe's time is written there.
+void Sender::FollowClock() {
+  const Micros by = clock_.PutBackBy(GetCurrentTimestamp());
+  if (by == 0) return;
+  PutBack({&not_before_, &look_not_before_, &next_look_, &next_cleanup_, &next_flush_check_,
+           &oldest_outcome_at_},
+          by);
+  for (StuckOutcome& stuck : stuck_) PutBack({&stuck.retry_at}, by);
+  for (auto& [id, next_check] : next_failing_check_) PutBack({&next_check}, by);
+  for (auto& [tag, attempt] : in_flight_) PutBack({&attempt.ticket.started_at}, by);
+  for (Queues* queues : {&queues_, &idle_}) {
+    for (auto& [id, queue] : *queues) queue->endpoint.PutBack(by);
+  }
+  look_ = true;
+}
+
 Micros Sender::Step() {
+  FollowClock();
   ApplySettings();
   Serve();
   Micros now = GetCurrentTimestamp();

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/byte_ring.h"
+#include "core/clock_steps.h"
 #include "core/fair_turns.h"
 #include "core/handover.h"
 #include "ext/delivery_store.h"
@@ -78,6 +79,7 @@ class Sender final : public pg::WorkerTask {
 
   // sender.cpp: requests
   void ApplySettings();
+  void FollowClock();
   void Serve();
   void StartReady();
   // Requests under way at endpoints that have not proven themselves, by organization and in all.
@@ -172,6 +174,7 @@ class Sender final : public pg::WorkerTask {
   Micros next_flush_check_ = kNoTime;
   bool flush_check_due_ = false;  // one was put off to that time
 
+  ClockSteps clock_;
   uint64_t wakes_seen_ = 0;
   uint64_t fetches_ = 0;
   bool look_ = true;  // look at all webhooks in the next transaction

@@ -2,6 +2,7 @@
 #include "pg/worker.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <new>
@@ -127,24 +128,25 @@ class Loop {
     ++errors_;
     if (errors_ % kErrorsBeforeReload == 0) *loaded = false;
     const long pause = std::min(kMaxPauseMs, 250L << std::min(errors_, 10));
-    const Micros until = GetCurrentTimestamp() + pause * kMillisecond;
     if (paces_itself_) {
-      Wait(until);
+      Wait(GetCurrentTimestamp() + pause * kMillisecond);
     } else {
-      Pause(until);
+      Pause(std::chrono::milliseconds(pause));
     }
   }
 
   // Waits although others wake the worker: what has failed would fail again for each of them. Only
   // an explicit request to go on ends the pause.
-  void Pause(Micros until) {
+  void Pause(std::chrono::milliseconds pause) {
+    using Clock = std::chrono::steady_clock;
     const uint32 asked = slot_->asked;
-    Micros left;
-    while ((left = SubtractTime(until, GetCurrentTimestamp())) > 0 && slot_->asked == asked &&
-           !MustStop(slot_)) {
+    const Clock::time_point until = Clock::now() + pause;
+    for (;;) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+      if (left.count() <= 0 || slot_->asked != asked || MustStop(slot_)) return;
       Call([&] {
         (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-                        static_cast<long>(left / 1000 + 1), WaitEventName());
+                        static_cast<long>(left.count()), WaitEventName());
         ResetLatch(MyLatch);
         HandleInterrupts();
       });

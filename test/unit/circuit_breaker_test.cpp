@@ -23,6 +23,14 @@ TEST(CircuitBreakerTest, OpensAfterTenFailuresInARow) {
   EXPECT_EQ(breaker.NextProbe(), 10 * kSecond);
 }
 
+TEST(CircuitBreakerTest, AClockPutBackTakesTheProbeWithIt) {
+  CircuitBreaker breaker;
+  Fail(&breaker, 10, kHour);
+  breaker.PutBack(kHour);
+  EXPECT_FALSE(breaker.Allows(10 * kSecond - 1));
+  EXPECT_TRUE(breaker.Allows(10 * kSecond));
+}
+
 TEST(CircuitBreakerTest, OneProbeAtATime) {
   CircuitBreaker breaker;
   Fail(&breaker, 10, 0);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/clock_steps.h"
+
 #include <vector>
 
 namespace alerting {
@@ -12,6 +14,17 @@ constexpr int kMost = 16;
 void Succeed(Endpoint* endpoint, Micros now) {
   const Endpoint::Ticket ticket = endpoint->Start(now);
   endpoint->Finish(ticket, true, now + kMillisecond);
+}
+
+TEST(EndpointTest, AClockPutBackTakesItsRequestsWithIt) {
+  Endpoint endpoint;
+  Endpoint::Ticket ticket = endpoint.Start(kHour);
+  endpoint.PutBack(kHour);
+  PutBack({&ticket.started_at}, kHour);
+  EXPECT_EQ(ticket.started_at, 0);
+  endpoint.Finish(ticket, true, kMillisecond);
+  EXPECT_EQ(endpoint.in_flight(), 0);
+  EXPECT_TRUE(endpoint.IsProven(kMillisecond));
 }
 
 TEST(EndpointTest, OneRequestUntilItHasAnswered) {

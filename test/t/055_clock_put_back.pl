@@ -1,0 +1,60 @@
+# The clock of the machine is put back while the server runs: what comes from then on is judged and sent as ever.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use DeliveryTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $folder = PostgreSQL::Test::Utils::tempdir();
+my $library = "$folder/shifted_clock.so";
+plan skip_all => 'no C compiler' if system('cc', '-shared', '-fPIC', '-O1', '-o', $library, "$FindBin::RealBin/../clock/shifted_clock.c") != 0;
+plan skip_all => 'the server has a library preloaded' if $ENV{LD_PRELOAD};
+
+sub shift_clock
+{
+	my ($seconds) = @_;
+	open(my $file, '+<', "$folder/shift") or die $!;
+	syswrite($file, pack('q', $seconds)) == 8 or die $!;
+	close $file;
+	return;
+}
+append_to_file("$folder/shift", pack('q', 0));
+my $node;
+{
+	local $ENV{LD_PRELOAD} = $library;
+	local $ENV{SHIFTED_CLOCK} = "$folder/shift";
+	$node = new_node('clock');
+}
+my $receiver = start_receiver('clock');
+webhook($node, 'ok', $receiver->url('/ok'));
+webhook($node, 'failing', $receiver->url('/status/500'), retry_schedule => q{array_fill('1 second'::interval, '{30}')});
+$node->safe_psql('postgres', q{
+	CREATE TABLE container_metrics (container_id int, at timestamptz, cpu_percent float8);
+	SELECT alerting.attach_metrics('container_metrics', max_age => NULL);
+	INSERT INTO containers SELECT i, 1, 'c' || i FROM generate_series(100, 110) i;
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 80)});
+
+my $container = 100;
+for my $step (0, -3600, -90000, -90005)
+{
+	shift_clock($step);
+	$node->safe_psql('postgres', "INSERT INTO container_metrics VALUES ($container, now(), 99)");
+	$container++;
+	deliver($node, 'ok');
+	ok($node->poll_query_until('postgres', qq{SELECT count(*) = $container - 100 FROM alerting.delivery
+		WHERE webhook_id = 'ok' AND alert_id IS NOT NULL AND status = 'DELIVERED'}), "$step s: an alert arrives");
+	ok($node->poll_query_until('postgres', qq{SELECT count(*) = $container - 100 FROM alerting.delivery
+		WHERE webhook_id = 'ok' AND alert_id IS NULL AND status = 'DELIVERED'}), "$step s: so does what a user puts into the outbox");
+}
+
+# An endpoint that is spared is probed again, not when the clock is there once more.
+deliver($node, 'failing', count => 12);
+ok($node->poll_query_until('postgres', q{SELECT probe_at IS NOT NULL FROM alerting.webhook WHERE id = 'failing'}), 'an endpoint is spared');
+shift_clock(-200000);
+ok($node->poll_query_until('postgres', q{SELECT probe_at < now() + interval '6 minutes' FROM alerting.webhook WHERE id = 'failing'}), 'its probe is put back with the clock');
+
+$receiver->stop;
+$node->stop('fast');
+done_testing();
