@@ -81,7 +81,9 @@ std::string FailureText(const net::Response& response) {
   if (IsSuccess(response)) return {};
   if (response.status == 0) return response.error;
   std::string text = "HTTP " + std::to_string(response.status);
-  if (response.status >= 300 && response.status < 400) text += " (redirects are not followed)";
+  constexpr int kNotModified = 304;
+  if (response.status >= 300 && response.status < 400 && response.status != kNotModified)
+    text += " (redirects are not followed)";
   return text;
 }
 
