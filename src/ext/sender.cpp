@@ -32,6 +32,11 @@ bool IsOverdue(const PendingDelivery& delivery, const std::vector<Micros>& sched
   return AddTime(delivery.due, RemainingPauses(schedule, delivery.attempts)) <= now;
 }
 
+// The server needs descriptors for its files, too.
+int MostRequests() {
+  return std::min(pg::guc_max_concurrent_deliveries, std::max(max_safe_fds / 2, 1));
+}
+
 std::string SettingText(const char* value) { return value == nullptr ? "" : value; }
 
 // Each transaction takes some 100 kB and gives them back: unless they stay with the process, the
@@ -81,11 +86,11 @@ Sender::Sender(pg::DatabaseSlot* slot)
     }
   });
   handover_ = pg::OpenHandover(slot_);
-  // Sockets are descriptors that the server's file cache must leave room for.
-  constexpr int kOfTheClient = 4;
-  for (int i = 0; i < pg::guc_max_concurrent_deliveries + kOfTheClient; ++i) {
-    pg::Call([] { ReserveExternalFD(); });
-  }
+  // Sockets are descriptors that the server's file cache must leave room for. Of more than a third
+  // of them it would not let the worker have another one to wait with (AcquireExternalFD).
+  constexpr int kOfTheClient = 4, kLeft = 8;
+  const int reserved = std::min(MostRequests() + kOfTheClient, max_safe_fds / 3 - kLeft);
+  for (int i = 0; i < reserved; ++i) pg::Call([] { ReserveExternalFD(); });
 }
 
 Sender::~Sender() { client_of_process = nullptr; }
@@ -94,7 +99,7 @@ void Sender::Load() { look_ = true; }
 
 // `wanted`: webhook.max_concurrent, 0 for none.
 int Sender::MostPerWebhook(int wanted) const {
-  const int most = pg::guc_max_concurrent_deliveries;
+  const int most = MostRequests();
   return wanted > 0 ? std::min(wanted, most) : std::clamp(most / 8, 1, kMostPerWebhook);
 }
 
@@ -103,8 +108,7 @@ void Sender::ApplySettings() {
     tls_ = tls;
     client_->SetTlsFiles(std::move(tls));
   }
-  if (std::exchange(most_requests_, pg::guc_max_concurrent_deliveries) !=
-      pg::guc_max_concurrent_deliveries) {
+  if (const int most = MostRequests(); std::exchange(most_requests_, most) != most) {
     client_->SetMaxConnections(most_requests_);
     for (auto& [id, queue] : queues_) queue->most = MostPerWebhook(queue->wanted);
   }
@@ -173,7 +177,7 @@ bool Sender::MayStart(const WebhookQueue& queue, Micros now, Unproven* unproven)
   if (!queue.rate.Allows(now) || queue.endpoint.Room(now, queue.most) == 0) return false;
   if (queue.endpoint.IsProven(now)) return true;
   int& of_organization = unproven->by_organization[queue.organization];
-  const int share = std::max(pg::guc_max_concurrent_deliveries * 3 / 4, 1);
+  const int share = std::max(MostRequests() * 3 / 4, 1);
   if (of_organization >= share - unproven->all) return false;
   ++of_organization;
   ++unproven->all;
@@ -184,7 +188,7 @@ void Sender::StartReady() {
   HandOverRequests();  // which an error kept from it
   if (held_ || turns_.empty()) return;
   const Micros now = GetCurrentTimestamp();
-  const auto most = static_cast<size_t>(pg::guc_max_concurrent_deliveries);
+  const auto most = static_cast<size_t>(MostRequests());
   Unproven unproven = CountUnproven(now);
   std::vector<WebhookQueue*> waiting;
   while (!turns_.empty() && in_flight_.size() < most) {

@@ -128,6 +128,14 @@ my @order = map { header($_, 'webhook-id') } $receiver->requests('/late');
 is($node->safe_psql('postgres', "SELECT string_agg(d.event, ' ' ORDER BY array_position('{" . join(',', @order) . "}', d.id)) FROM alerting.delivery d WHERE d.alert_id = 'l1'"),
 	'alert.firing alert.resolved', 'and comes before its RESOLVED');
 
+# --- more requests than the server may have files open ----------------------------------------------------
+$node->append_conf('postgresql.conf', "alerting.max_concurrent_deliveries = 1000\nmax_files_per_process = 200\n");
+$node->restart;
+webhook($node, 'files', $receiver->url('/files'));
+$node->safe_psql('postgres', q{SELECT alerting.start()});
+deliver($node, 'files', count => 500);
+is(wait_settled($node, 'files'), join("\n", ('DELIVERED 1 200') x 500), 'the sender sends as many at a time as it can');
+
 $receiver->stop;
 $node->stop('fast');
 done_testing();
