@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 #include "core/url.h"
 #include "net/socket_peer.h"
@@ -28,6 +29,8 @@ bool Append(HeaderList* list, const char* line) {
 
 std::unique_ptr<WebhookClient> WebhookClient::Create(ClientOptions options, std::string* error) {
   const SignalBlock block;
+  // The keys that libcurl would write there open what it sends: signatures, users' headers.
+  unsetenv("SSLKEYLOGFILE");
   if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
     *error = "libcurl could not be initialized";
     return nullptr;

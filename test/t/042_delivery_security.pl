@@ -8,6 +8,10 @@ use DeliveryTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# What the server's environment says to other programs leads no request elsewhere, and writes no keys down.
+my $session_keys = PostgreSQL::Test::Utils::tempdir() . '/session_keys';
+$ENV{$_} = 'http://127.0.0.1:1/' for qw(http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY);
+$ENV{SSLKEYLOGFILE} = $session_keys;
 my $node = new_node('security', allowed => '', conf => ["alerting.delivery_timeout = '5s'", "shared_preload_libraries = 'pg_stat_statements'", "pg_stat_statements.track = 'all'"]);
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
 my $receiver = start_receiver('security');
@@ -132,6 +136,8 @@ ok(wait_until(sub { $node->safe_psql('postgres', q{SELECT delivered FROM alertin
 $node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('selfsigned')});
 like(wait_settled($node, 'selfsigned'), qr/^DELIVERED 1 200$/m, 'the sender takes it, too');
 like(join(' ', map { header($_, 'webhook-id') // '' } $tls->requests), qr/\S/, 'over TLS');
+
+ok(!-e $session_keys, 'the keys of TLS sessions are written nowhere');
 
 # An endpoint that asks for a certificate: the server's, by setting.
 my $demanding = start_receiver('demanding', '--tls-cert', "$base.pem", '--tls-key', "$base.key", '--tls-client-ca', "$base.pem");
