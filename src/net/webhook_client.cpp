@@ -268,7 +268,7 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
 
 // A connection whose other end has gone without a word would swallow each retry, too: libcurl goes
 // on using one of HTTP/2 after a timeout, and the idle ones to the same peer. It closes what is
-// shut, and sends what was under way there over another connection.
+// shut; what else was under way there fails now instead of by its own timeout.
 void WebhookClient::ShutSilent(const Transfer& transfer) {
   const std::optional<Waited> waited = transfer.WaitedForAnswer();
   if (!waited) return;
