@@ -113,12 +113,12 @@ Micros Evaluator::Step() {
     RefreshAllContainers();
   }
   now = GetCurrentTimestamp();
-  world_->engine.Advance(now);
+  world_->engine.Advance(judged_until_);
   CollectTransitions();
   WriteOutbox(now);
   ApplyCorrections();
   CollectTransitions();
-  next = std::min(next, world_->engine.NextDeadline());
+  if (takes_input) next = std::min(next, world_->engine.NextDeadline());
   SaveState(now, false);
   PublishCounters();
   for (const OutgoingTransition& outgoing : outbox_) {
@@ -356,12 +356,11 @@ void Evaluator::Settle(const Batch& batch, const std::vector<WriteResult>& resul
 }
 
 void Evaluator::ApplyCorrections() {
-  const Micros now = GetCurrentTimestamp();
   for (const ContainerCorrection& correction : corrections_) {
     const ContainerRef container = world_->engine.Find(correction.key);
     if (container == kNoContainer) continue;
     if (correction.exists) {
-      world_->engine.SetOrganization(container, correction.organization, now);
+      world_->engine.SetOrganization(container, correction.organization, judged_until_);
     } else {
       world_->states.MarkChanged(container);
       world_->engine.Remove(container);

@@ -127,6 +127,10 @@ class Evaluator final : public pg::WorkerTask {
   std::unordered_map<uint32_t, std::unordered_map<std::string, Micros>> rows_of_forgotten_;
 
   ClockSteps clock_;
+  // By the wall clock: all that was committed until then has been judged, and deadlines may pass.
+  // It stands at the last commit taken from the queue as long as more waits there, so that nobody
+  // is taken for silent whose next sample has come.
+  Micros judged_until_ = kNoTime;
   Micros state_saved_at_ = kNoTime;
   Micros save_interval_ = 0;
   Micros refreshed_at_ = kNoTime;

@@ -35,6 +35,7 @@ bool Evaluator::TakeInput(Micros now) {
     judged_bytes_ = 0;
     return false;
   }
+  judged_until_ = now;
   return !TakeMarks(now);
 }
 
@@ -120,6 +121,8 @@ void Evaluator::JudgeChunks() {
     // What follows may be of tables that this binding does not know, or has not read yet: judged
     // now, it would overtake their older rows.
     if (reload_) return;
+    judged_until_ = header.committed_at;
+    world_->engine.Advance(judged_until_);
     renumbered = renumbered || !deleted_containers.empty() || !changed_containers.empty();
     if (!deleted_containers.empty()) ForgetContainers(deleted_containers);
     if (!changed_containers.empty()) RefreshContainers(changed_containers);
@@ -207,7 +210,7 @@ void Evaluator::ReloadRules() {
   ExtensionTransaction transaction(slot_, "loading rules");
   std::vector<Rule> rules = LoadRules();
   transaction.Commit();
-  world_->engine.SetRules(std::move(rules), GetCurrentTimestamp());
+  world_->engine.SetRules(std::move(rules), judged_until_);
 }
 
 // Their alerts went with their rows. Some may have been made again, under the same key: those are
@@ -245,7 +248,6 @@ void Evaluator::RefreshContainers(const std::vector<std::string>& keys) {
   }
   world_->alerts.DeleteOrphans(gone);
   transaction.Commit();
-  const Micros now = GetCurrentTimestamp();
   for (const std::string& key : known) {
     const ContainerRef container = world_->engine.Find(key);
     if (container == kNoContainer) continue;
@@ -254,7 +256,8 @@ void Evaluator::RefreshContainers(const std::vector<std::string>& keys) {
       world_->states.MarkChanged(container);
       world_->engine.Remove(container);
     } else {
-      world_->engine.SetOrganization(container, info->second.organization.value_or(""), now);
+      world_->engine.SetOrganization(container, info->second.organization.value_or(""),
+                                     judged_until_);
     }
   }
 }

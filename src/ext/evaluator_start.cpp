@@ -58,7 +58,7 @@ void Evaluator::Load() {
     pg::WakeLauncher();
   }
   world_->states.MarkAllChanged();
-  state_saved_at_ = started;
+  judged_until_ = state_saved_at_ = started;
   save_interval_ = 0;
   refreshed_at_ = started;
   ALERTING_FREEZE_POINT("loaded");
