@@ -142,16 +142,13 @@ void Engine::State::PassSilenceOf(uint32_t number, Container& container, uint32_
   const Terms& terms = rules.terms(state.rule);
   if (terms.no_data == NoData::kKeep) return;
   if (terms.no_data == NoData::kResolve) {
-    if (state.phase == Phase::kOk) return;
+    // What a correction would fire from then on, silence would end at once.
+    if (state.phase == Phase::kOk && state.turned_at < view.silent_from) return;
     MarkChanged(number, container);
-    if (state.phase == Phase::kFiring) {
-      Resolve(number, link, view.silent_from, 0, ResolveReason::kNoData);
-    } else {
-      EndState(container, link);
-    }
+    EndBySilence(number, link, view.silent_from);
     return;
   }
-  if (state.by_silence) return;
+  if (state.phase == Phase::kFiring && state.by_silence) return;
   MarkChanged(number, container);
   if (state.phase == Phase::kFiring) {
     state.by_silence = true;

@@ -117,6 +117,8 @@ struct Engine::State {
   // Makes a state OK. It is kept while readings from before its last transition may come, that is
   // as long as the metric's last reading is older.
   void EndState(const Container& container, uint32_t* link);
+  // Silence ends the run or the alert.
+  void EndBySilence(uint32_t number, uint32_t* link, Micros at);
   // Takes the state that `link` refers to out of its list; `link` then refers to the next one.
   void Drop(uint32_t* link);
   uint32_t FindState(const Container& container, uint32_t rule) const;

@@ -172,7 +172,7 @@ void Engine::State::JudgePendingAnew(uint32_t number, Container& container, uint
   }
   if (silent) {
     if (terms.no_data == NoData::kFire) FireBySilence(number, container, state, view);
-    if (terms.no_data == NoData::kResolve) EndState(container, link);
+    if (terms.no_data == NoData::kResolve) EndBySilence(number, link, view.silent_from);
     return;
   }
   if (!is_down && SubtractTime(time, state.since) >= terms.duration) {
@@ -189,8 +189,7 @@ void Engine::State::JudgeFiringAnew(uint32_t number, Container& container, uint3
   if (state.by_silence || view.IsSilent(now)) {
     if (terms.no_data == NoData::kResolve) {
       const bool has_begin = view.has && view.silent_from != kNever;
-      Resolve(number, link, has_begin ? view.silent_from : state.turned_at, 0,
-              ResolveReason::kNoData);
+      EndBySilence(number, link, has_begin ? view.silent_from : state.turned_at);
       return;
     }
     if (terms.no_data == NoData::kFire) state.by_silence = true;

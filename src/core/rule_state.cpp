@@ -30,9 +30,8 @@ void Engine::State::JudgeStream(uint32_t number, Container& container, int strea
     if (state.condition == condition) {
       rules.Mark(state.rule);
       const bool judged_before = state.from_alert && at < state.turned_at;
-      // A correction neither ends a silence nor undoes what the clock resolved since.
-      const bool by_clock = state.by_silence || state.phase == Phase::kOk;
-      if (!judged_before && !(is_correction && by_clock)) {
+      // A correction neither ends a silence nor undoes what silence ended.
+      if (!judged_before && !(is_correction && state.by_silence)) {
         JudgeState(number, container, link, at, value, run_broken);
       }
     }
@@ -114,6 +113,7 @@ RuleState& Engine::State::StartRun(Container& container, uint32_t rule, uint32_t
   state.rule = rule;
   state.condition = rules.terms(rule).condition;
   state.phase = Phase::kPending;
+  state.by_silence = false;
   state.since = since;
   state.peak = figure;
   return state;
@@ -166,6 +166,16 @@ void Engine::State::EndState(const Container& container, uint32_t* link) {
   state.phase = Phase::kOk;
   state.alert = 0;
   state.by_silence = false;
+}
+
+void Engine::State::EndBySilence(uint32_t number, uint32_t* link, Micros at) {
+  const uint32_t place = *link;
+  if (states[place].phase == Phase::kFiring) {
+    Resolve(number, link, at, 0, ResolveReason::kNoData);
+  } else {
+    EndState(containers[number], link);
+  }
+  if (*link == place) states[place].by_silence = true;
 }
 
 void Engine::State::Drop(uint32_t* link) {

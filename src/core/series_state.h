@@ -73,7 +73,8 @@ struct RuleState {
   uint32_t next = kNil;
   Condition condition = Condition::kCpuUsage;
   Phase phase = Phase::kPending;
-  bool by_silence = false;   // fires because nothing came
+  bool by_silence =
+      false;  // fires because nothing came; kOk: ended for that, and nothing came since
   bool unconfirmed = false;  // saved as firing, not (yet) confirmed by RestoreAlert
   // Restored from its alert alone: readings before turned_at were judged in an earlier life.
   bool from_alert = false;

@@ -311,7 +311,7 @@ void Oracle::JudgeNewReading(const std::string& key, Container& container, const
   const bool counts_restarts = rule.condition == Condition::kRestartLoop;
   const double value = CurrentValue(container, rule, as_at);
   const bool breach = Breaches(rule, counts_restarts ? value : reading.value);
-  pair.by_silence = false;
+  pair.by_silence = pair.ended_by_silence = false;
   if (!breach) {
     if (pair.phase == Phase::kFiring) {
       Resolve(key, rule, pair, as_at, value, ResolveReason::kRecovered);
@@ -344,7 +344,9 @@ void Oracle::JudgeCorrection(const std::string& key, Container& container, const
   Pair& pair = container.pairs[rule.id];
   const Reading reading = StreamOf(container, rule.condition).readings.back();
   if (pair.phase == Phase::kFiring && pair.by_silence) return;
-  if (pair.phase == Phase::kOk && pair.last_transition > reading.at) return;
+  if (pair.phase == Phase::kOk && pair.ended_by_silence && pair.last_transition > reading.at) {
+    return;
+  }
   const Micros as_at = std::max(reading.at, pair.last_transition);
   const double value = CurrentValue(container, rule, as_at);
   const bool counts_restarts = rule.condition == Condition::kRestartLoop;

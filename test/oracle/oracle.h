@@ -68,6 +68,7 @@ struct Pair {
   Micros since = kNoTime;            // of the run
   Micros fired_at = kNoTime;         // kFiring
   bool by_silence = false;           // kFiring: because nothing more came
+  bool ended_by_silence = false;     // kOk: because nothing more came, and nothing did since
   Micros last_transition = kNoTime;  // nothing of this pair is judged as of an earlier time
   double peak = 0;                   // highest value of the run
 };

@@ -37,10 +37,12 @@ void Oracle::PassSilence(const std::string& key, Container& container, const Rul
     case NoData::kKeep:
       break;
     case NoData::kResolve:
+      if (pair.phase == Phase::kOk && pair.last_transition < silent_at) break;
       if (pair.phase == Phase::kFiring) {
         Resolve(key, rule, pair, at, kNoValue, ResolveReason::kNoData);
       }
       Drop(pair);
+      pair.ended_by_silence = true;
       break;
     case NoData::kFire: {
       if (pair.phase == Phase::kFiring) {

@@ -152,6 +152,7 @@ void Oracle::JudgeEditedRule(const std::string& key, Container& container, const
   }
   if (silent && rule.no_data == NoData::kResolve) {
     Drop(pair);
+    pair.ended_by_silence = breach;
     return;
   }
   if (!breach) Drop(pair);

@@ -94,12 +94,48 @@ TEST(SettledCases, CorrectionDoesNotPutSilenceOff) {
   EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +300 value 20.000000"}));
 }
 
-TEST(SettledCases, CorrectionBeforeWhatTheClockEndedIsNotJudged) {
+TEST(SettledCases, CorrectionBeforeWhatSilenceEndedIsNotJudged) {
   Scene scene;
   scene.SetRule("r", kCpuUsage, 50, 0, NoData::kResolve).Cpu(0, 90).Advance(300);
   scene.Transaction({{.at = Scene::Time(0), .cpu = 95}}).Advance(400);
   EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
                                   "resolve r on c started +0 fired +0 resolved +300 no data"}));
+}
+
+TEST(SettledCases, CorrectionOfWhatCameAfterTheClockEndedItIsJudgedAtThatMoment) {
+  // As if the right value had come at once: what is down now must not wait for another sample.
+  Scene down;
+  down.SetRule("r", kDown, 0, 60).Running(0, false).Advance(60).Running(59, true);
+  down.Transaction({{.at = Scene::Time(59), .running = false}}).Advance(200);
+  EXPECT_EQ(Events(down),
+            (Lines{"fire r on c started +0 fired +60 value nan",
+                   "resolve r on c started +0 fired +60 resolved +60 recovered value nan",
+                   "fire r on c started +60 fired +120 value nan"}));
+  Scene silent;
+  silent.SetRule("r", kCpuUsage, 50, 0, NoData::kResolve).Cpu(0, 90).Advance(300).Cpu(250, 10);
+  silent.Transaction({{.at = Scene::Time(250), .cpu = 90}});
+  EXPECT_EQ(Events(silent), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                   "resolve r on c started +0 fired +0 resolved +300 no data",
+                                   "fire r on c started +300 fired +300 value 90.000000"}));
+  Scene loop;
+  loop.SetRule("r", kLoop, 3, 600).Restarts(0, 0).Restarts(60, 4).Restarts(500, 4).Advance(700);
+  loop.Transaction({{.at = Scene::Time(500), .restarts = 8}});
+  EXPECT_EQ(Events(loop),
+            (Lines{"fire r on c started +60 fired +60 value 4.000000",
+                   "resolve r on c started +60 fired +60 resolved +660 recovered value 0.000000",
+                   "fire r on c started +660 fired +660 value 4.000000"}));
+}
+
+TEST(SettledCases, CorrectionOfWhatEndedJustBeforeASilenceFiresNothing) {
+  // The window ends as the silence begins: the two restarts that the corrected reading leaves in
+  // the next one would fire at 100 and be resolved at once.
+  Scene scene;
+  scene.Source(1, 100).SetRule("r", kLoop, 1, 120, NoData::kResolve);
+  scene.Restarts(-80, 2).Restarts(-20, 3).Restarts(0, 4).Advance(100);
+  scene.Transaction({{.at = Scene::Time(0), .restarts = 2}}).Advance(400);
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +0 fired +0 value 2.000000",
+                   "resolve r on c started +0 fired +0 resolved +100 recovered value 1.000000"}));
 }
 
 TEST(SettledCases, CorrectionUnderSilenceFiresAndSilenceResolvesIt) {
