@@ -5,6 +5,7 @@
 // enough), so it is read with that owner's rights and never with those of alerting's tables.
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "ext/binding.h"
 #include "ext/source_mapping.h"
@@ -49,12 +50,44 @@ std::optional<ContainersTable> FindContainersTable() {
                          HasColumn(table, name) ? name : "", rows.OidValue(0, 4)};
 }
 
+// A question asked for each row of a view, or for each of the alerts that a host's end deletes: its
+// plan is kept while the question stays the same.
+class Question {
+ public:
+  pg::Rows Ask(const std::string& sql, const pg::Params& params) {
+    const bool is_same = kept_ != nullptr && kept_->sql() == sql;
+    // What is read runs other people's code, which may ask here again, even under another binding.
+    if (!is_same && asking_ > 0) return pg::ReadOnly(sql, params);
+    if (!is_same) {
+      delete std::exchange(kept_, nullptr);
+      kept_ = new pg::Statement(sql);
+    }
+    const Asking asking(&asking_);
+    return kept_->RunReadOnly(params);
+  }
+
+ private:
+  class Asking {
+   public:
+    explicit Asking(int* depth) : depth_(depth) { ++*depth_; }
+    ~Asking() { --*depth_; }
+    Asking(const Asking&) = delete;
+    Asking& operator=(const Asking&) = delete;
+
+   private:
+    int* depth_;
+  };
+
+  pg::Statement* kept_ = nullptr;
+  int asking_ = 0;
+};
+
 // The rows of this key, by the calling statement's snapshot: `what` is a select list over alias c.
 pg::Rows FindContainer(const ContainersTable& host, const std::string& what,
-                       const std::string& container) {
-  return pg::ReadOnly("SELECT " + what + " FROM " + host.table + " c WHERE c." + host.key +
-                          " = $1::" + host.key_type,
-                      pg::Params().Text(container));
+                       const std::string& container, Question* question) {
+  return question->Ask("SELECT " + what + " FROM " + host.table + " c WHERE c." + host.key +
+                           " = $1::" + host.key_type,
+                       pg::Params().Text(container));
 }
 
 Datum ContainerExists(FunctionCallInfo fcinfo) {
@@ -65,7 +98,8 @@ Datum ContainerExists(FunctionCallInfo fcinfo) {
   const std::optional<ContainersTable> host = FindContainersTable();
   if (!host) PG_RETURN_NULL();
   const pg::UserScope user(host->owner, true);
-  PG_RETURN_BOOL(FindContainer(*host, "", container).size() > 0);
+  static constinit Question question;
+  PG_RETURN_BOOL(FindContainer(*host, "", container, &question).size() > 0);
 }
 
 Datum ContainerName(FunctionCallInfo fcinfo) {
@@ -81,7 +115,9 @@ Datum ContainerName(FunctionCallInfo fcinfo) {
   if (pg::Call([&] { return has_privs_of_role(GetUserId(), host->owner); })) {
     user.emplace(host->owner, true);
   }
-  const pg::Rows rows = FindContainer(*host, "c." + host->name + "::pg_catalog.text", container);
+  static constinit Question question;
+  const pg::Rows rows =
+      FindContainer(*host, "c." + host->name + "::pg_catalog.text", container, &question);
   if (rows.size() == 0 || rows.IsNull(0, 0)) PG_RETURN_NULL();
   const std::string name = rows.Text(0, 0);
   return pg::Call([&] {

@@ -33,14 +33,15 @@ View ViewBytes(const SPITupleTable* table, uint64_t row, int column) {
 
 // A plan that is kept may have been made while the tables were small or empty, and goes on while
 // they grow: in the workers it goes by index scans and nested loops. (Sessions of users keep their
-// settings: what is disabled makes a plan dear, and a dear one is compiled.) The variables are set
-// by themselves: as settings they would cost as much as a statement.
+// settings unless `in_sessions`.) What is disabled makes a plan dear, and a dear one would be
+// compiled. The variables are set by themselves: as settings they would cost as much as a
+// statement.
 class IndexPlans {
  public:
-  IndexPlans() {
+  explicit IndexPlans(bool in_sessions = false) {
     for (size_t i = 0; i < std::size(kSettings); ++i) {
       saved_[i] = *kSettings[i];
-      if (MyBackendType == B_BG_WORKER) *kSettings[i] = false;
+      if (in_sessions || MyBackendType == B_BG_WORKER) *kSettings[i] = false;
     }
   }
   ~IndexPlans() {
@@ -51,7 +52,7 @@ class IndexPlans {
 
  private:
   static constexpr bool* kSettings[] = {&enable_seqscan, &enable_bitmapscan, &enable_hashjoin,
-                                        &enable_mergejoin};
+                                        &enable_mergejoin, &jit_enabled};
   bool saved_[std::size(kSettings)];
 };
 
@@ -305,11 +306,11 @@ SPIPlanPtr Statement::Prepare(const std::vector<Oid>& types, int options) const 
   });
 }
 
-Rows Statement::Execute(SPIPlanPtr plan, const Params& params) {
+Rows Statement::Execute(SPIPlanPtr plan, const Params& params, bool read_only) {
   Rows rows;
   Call([&] {
     const int result = SPI_execute_plan(plan, const_cast<Datum*>(params.values().data()),
-                                        params.nulls().data(), false, 0);
+                                        params.nulls().data(), read_only, 0);
     if (result < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(result));
   });
   rows.table_ = SPI_tuptable;
@@ -326,6 +327,21 @@ Rows Statement::Run(const Params& params) {
   const SettingsScope settings;
   const IndexPlans plans;
   return Execute(Plan(params.types()), params);
+}
+
+// What runs meanwhile may be a user's function, whose plans are not to be bent: the settings are
+// in force while this plan is made, or found to be valid still, and no longer.
+Rows Statement::RunReadOnly(const Params& params) {
+  const SettingsScope settings;
+  SPIPlanPtr plan = Plan(params.types());
+  {
+    const IndexPlans plans(true);
+    Call([&] {
+      CachedPlan* made = SPI_plan_get_cached_plan(plan);
+      if (made != nullptr) ReleaseCachedPlan(made, CurrentResourceOwner);
+    });
+  }
+  return Execute(plan, params, true);
 }
 
 Rows Statement::RunLists(size_t size, const Params& params) {

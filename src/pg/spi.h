@@ -104,6 +104,9 @@ class Statement {
   Statement& operator=(const Statement&) = delete;
 
   Rows Run(const Params& params = {});
+  // By the snapshot of the statement that called us, in any session: the plan, which may have been
+  // made while the tables were small, goes by index wherever one is there.
+  Rows RunReadOnly(const Params& params);
   // For parameters that are lists of `size` entries: for long ones a plan is made each time, which
   // may hash and sort them.
   Rows RunLists(size_t size, const Params& params);
@@ -113,7 +116,7 @@ class Statement {
 
  private:
   SPIPlanPtr Prepare(const std::vector<Oid>& types, int options) const;
-  static Rows Execute(SPIPlanPtr plan, const Params& params);
+  static Rows Execute(SPIPlanPtr plan, const Params& params, bool read_only = false);
 
   std::string sql_;
   SPIPlanPtr plan_ = nullptr;

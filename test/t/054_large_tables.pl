@@ -42,6 +42,15 @@ sub rows_read
 	return $read =~ /^read (\d+)$/m ? $1 : die $read;
 }
 
+# Plans that a statement makes, with those of the functions and triggers that it calls.
+sub plans_made
+{
+	my ($statement) = @_;
+	my $told;
+	$node->psql('postgres', "SET client_min_messages = log; SET log_planner_stats = on; BEGIN; $statement; ROLLBACK", on_error_die => 1, stderr => \$told);
+	return scalar(() = $told =~ /PLANNER STATISTICS/g);
+}
+
 cmp_ok(rows_read(q{SELECT * FROM alerting.webhook_health WHERE webhook_id = 'hook 1001'}), '<', 10 * $each, 'webhook_health of one webhook');
 cmp_ok(rows_read('SELECT * FROM alerting.webhook_health'), '<', 10 * $deliveries, 'webhook_health of all');
 cmp_ok(rows_read('SELECT * FROM alerting.doctor_webhooks()'), '<', 10 * $deliveries, 'doctor() about webhooks');
@@ -54,6 +63,15 @@ cmp_ok(rows_read($delete_others), '<', 20 * $each, 'alerts that one was told of 
 cmp_ok(rows_read('DELETE FROM alerting.alert'), '<', 10 * ($told + $alerts), 'alerts that many were told of are deleted');
 is(sql("BEGIN; DELETE FROM alerting.alert; SELECT count(*), count(DISTINCT (alert_id, webhook_id)) FROM alerting.delivery
 	WHERE event = 'alert.resolved'; ROLLBACK"), "$told|$told", 'and each webhook is told of each end');
+# One plan tells the names, and whether they are there, of all containers.
+cmp_ok(plans_made('SELECT count(container_name) FROM alerting.active_alert'), '<', 20, 'plans that active_alert makes');
+cmp_ok(plans_made('DELETE FROM alerting.alert'), '<', $alerts / 2, 'plans that deleting alerts makes');
+cmp_ok(plans_made('DELETE FROM containers WHERE id > 1000'), '<', $alerts / 2, 'plans that deleting containers makes');
+# It is made while there are few and goes on while they become many.
+is(sql(q{BEGIN; DELETE FROM alerting.alert; DELETE FROM containers; INSERT INTO containers VALUES (1, 1, 'first'); SELECT alerting.container_name('1');
+	INSERT INTO containers SELECT i, 1, 'container ' || i FROM generate_series(2, 20000) i;
+	SELECT count(alerting.container_name(i::text)) FROM generate_series(1, 100) i;
+	SELECT seq_tup_read + idx_tup_fetch < 50000 FROM pg_stat_xact_user_tables WHERE relname = 'containers'; ROLLBACK}), "first\n100\nt", 'names go by index');
 
 my $receiver = start_receiver('large');
 webhook($node, 'sound', $receiver->url('/'));
