@@ -16,21 +16,27 @@ namespace {
 
 constexpr char kChannel[] = "alerting";
 
-// In TopTransactionContext, as the list is.
-struct Notice {
+// The payloads in their order, and where those of each savepoint level begin: what is above a level
+// belongs to it, so that a savepoint's end costs the same however many wait. In
+// TopTransactionContext.
+struct Level {
   int nest_level;
-  char* payload;
+  int start;
 };
 
 constinit List* notices = NIL;
+constinit List* levels = NIL;
 
 // PostgreSQL code.
 void AddNotice(const text* payload) {
   MemoryContext outer = MemoryContextSwitchTo(TopTransactionContext);
-  Notice* notice = static_cast<Notice*>(palloc(sizeof(Notice)));
-  notice->nest_level = GetCurrentTransactionNestLevel();
-  notice->payload = text_to_cstring(payload);
-  notices = lappend(notices, notice);
+  const int nest_level = GetCurrentTransactionNestLevel();
+  if (levels == NIL || static_cast<Level*>(llast(levels))->nest_level < nest_level) {
+    Level* level = static_cast<Level*>(palloc(sizeof(Level)));
+    *level = {nest_level, list_length(notices)};
+    levels = lappend(levels, level);
+  }
+  notices = lappend(notices, text_to_cstring(payload));
   MemoryContextSwitchTo(outer);
 }
 
@@ -39,26 +45,29 @@ extern "C" void OnTransaction(XactEvent event, void* /*argument*/) {
   if (event == XACT_EVENT_PRE_COMMIT) {
     ListCell* cell;
     foreach (cell, notices) {
-      Async_Notify(kChannel, static_cast<Notice*>(lfirst(cell))->payload);
+      Async_Notify(kChannel, static_cast<const char*>(lfirst(cell)));
     }
   } else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
              event == XACT_EVENT_PREPARE) {
-    notices = NIL;
+    notices = levels = NIL;
   }
 }
 
 extern "C" void OnSubtransaction(SubXactEvent event, SubTransactionId /*mine*/,
                                  SubTransactionId /*parent*/, void* /*argument*/) {
-  if (notices == NIL) return;
+  if (levels == NIL) return;
   const int nest_level = GetCurrentTransactionNestLevel();
-  ListCell* cell;
-  foreach (cell, notices) {
-    Notice* notice = static_cast<Notice*>(lfirst(cell));
-    if (notice->nest_level < nest_level) continue;
-    if (event == SUBXACT_EVENT_ABORT_SUB) {
-      notices = foreach_delete_current(notices, cell);
-    } else if (event == SUBXACT_EVENT_COMMIT_SUB) {
-      notice->nest_level = nest_level - 1;
+  Level* top = static_cast<Level*>(llast(levels));
+  if (top->nest_level < nest_level) return;
+  if (event == SUBXACT_EVENT_ABORT_SUB) {
+    notices = list_truncate(notices, top->start);
+    levels = list_delete_last(levels);
+  } else if (event == SUBXACT_EVENT_COMMIT_SUB) {
+    top->nest_level = nest_level - 1;
+    const int below = list_length(levels) - 2;
+    // Merged into the level below if that has notices of its own.
+    if (below >= 0 && static_cast<Level*>(list_nth(levels, below))->nest_level == nest_level - 1) {
+      levels = list_delete_last(levels);
     }
   }
 }

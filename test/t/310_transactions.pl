@@ -157,7 +157,7 @@ sql($node, 'postgres', 'UPDATE alerting.alert_rule SET enabled = true; UPDATE co
 # A deletion is notified when it commits; a transaction that did it can be prepared.
 my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN alerting');
-sql($node, 'postgres', 'INSERT INTO containers VALUES (70, 1), (71, 1), (72, 1); SELECT s(n, 1, 95) FROM generate_series(70, 72) n');
+sql($node, 'postgres', 'INSERT INTO containers SELECT n, 1 FROM generate_series(70, 89) n; SELECT s(n, 1, 95) FROM generate_series(70, 89) n');
 flush($node, 'postgres');
 $listener->query('SELECT 1');
 sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 70; SAVEPOINT a; DELETE FROM containers WHERE id = 71; ROLLBACK TO a; COMMIT");
@@ -165,6 +165,16 @@ sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 71; ROLLBACK");
 sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 72; PREPARE TRANSACTION 'a'; COMMIT PREPARED 'a'");
 my $told = $listener->query('SELECT 1');
 is(join(' ', sort $told =~ /"event": "(alert\.\w+)".*?"containerId": "(\d+)"/g), '70 alert.resolved', 'a deletion is notified at its commit');
+# Deletions in levels of savepoints: those which are notified, in their order.
+for my $case (
+	[ 'D80; SAVEPOINT a; D81; SAVEPOINT b; D82; RELEASE b; D83; SAVEPOINT c; D84; ROLLBACK TO c; D85; RELEASE a; D86; COMMIT', '80 81 82 83 85 86' ],
+	[ 'SAVEPOINT a; SAVEPOINT b; SAVEPOINT c; D87; RELEASE c; RELEASE b; ROLLBACK TO a; D88; SAVEPOINT b; D89; ROLLBACK TO b; COMMIT', '88' ])
+{
+	my ($transaction, $expected) = @$case;
+	(my $statements = $transaction) =~ s/D(\d+)/DELETE FROM containers WHERE id = $1/g;
+	sql($node, 'postgres', "BEGIN; $statements");
+	is(join(' ', $listener->query('SELECT 1') =~ /"containerId": "(\d+)"/g), $expected, "notified: $transaction");
+}
 is(alerts($node, 'postgres', 'container_id BETWEEN 70 AND 72'), 'cpu 71 FIRING 1>1', 'a transaction that deletes can be prepared');
 $listener->quit;
 
