@@ -1,6 +1,8 @@
 // Implements ext/binding.h.
 #include "ext/binding.h"
 
+#include <algorithm>
+
 #include "pg/spi.h"
 #include "pg/transaction.h"
 
@@ -120,11 +122,12 @@ uint8_t Source::readings() const {
   return bits;
 }
 
+// Sources are in the order of their numbers.
 const Source* Binding::FindSource(uint32_t id) const {
-  for (const Source& source : sources) {
-    if (source.mapping.id == id) return &source;
-  }
-  return nullptr;
+  const auto found = std::lower_bound(
+      sources.begin(), sources.end(), id,
+      [](const Source& source, uint32_t wanted) { return source.mapping.id < wanted; });
+  return found != sources.end() && found->mapping.id == id ? &*found : nullptr;
 }
 
 namespace {

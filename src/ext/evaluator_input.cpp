@@ -19,6 +19,17 @@ constexpr size_t kBytesAtOnce = 512 * 1024;
 
 bool IsUsable(const ContainerInfo& info) { return info.organization.has_value(); }
 
+// Rows that a transaction wrote before it deleted their container: so many of the first samples.
+void LeaveOutDeleted(const std::unordered_map<std::string_view, size_t>& deleted,
+                     std::vector<Sample>* samples) {
+  size_t kept = 0;
+  for (size_t i = 0; i < samples->size(); ++i) {
+    const auto found = deleted.find((*samples)[i].container);
+    if (found == deleted.end() || i >= found->second) (*samples)[kept++] = (*samples)[i];
+  }
+  samples->resize(kept);
+}
+
 }  // namespace
 
 // Takes what waits in the queue, or a part of it, and what had no room there. False when there may
@@ -85,6 +96,7 @@ void Evaluator::JudgeChunks() {
     bool rules_changed = false;
     std::vector<std::string> changed_containers;
     std::vector<std::string_view> deleted_containers;
+    std::unordered_map<std::string_view, size_t> samples_before_deletion;
     samples.clear();
     containers.clear();
     MessageReader reader(messages);
@@ -109,9 +121,7 @@ void Evaluator::JudgeChunks() {
           break;
         case MessageKind::kContainerDeleted:
           deleted_containers.push_back(message.sample.container);
-          std::erase_if(samples, [&](const Sample& sample) {
-            return sample.container == message.sample.container;
-          });
+          samples_before_deletion[message.sample.container] = samples.size();
           break;
         case MessageKind::kContainersTruncated:
           reload_ = forget_all_ = true;
@@ -121,6 +131,7 @@ void Evaluator::JudgeChunks() {
     // What follows may be of tables that this binding does not know, or has not read yet: judged
     // now, it would overtake their older rows.
     if (reload_) return;
+    if (!samples_before_deletion.empty()) LeaveOutDeleted(samples_before_deletion, &samples);
     judged_until_ = header.committed_at;
     world_->engine.Advance(judged_until_);
     renumbered = renumbered || !deleted_containers.empty() || !changed_containers.empty();

@@ -2,6 +2,7 @@
 #include "ext/history_reader.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "pg/transaction.h"
 
@@ -180,28 +181,35 @@ void SourceHistory::ReadSlice() {
 HistoryReader::HistoryReader(std::vector<HistoryInput> inputs, const Engine& engine, Adopt adopt)
     : adopt_(std::move(adopt)) {
   sources_.reserve(inputs.size());
-  for (HistoryInput& input : inputs) sources_.emplace_back(std::move(input), engine, adopt_);
+  for (HistoryInput& input : inputs) {
+    waiting_.push_back(sources_.size());
+    sources_.emplace_back(std::move(input), engine, adopt_);
+  }
+}
+
+void HistoryReader::TakeTurn(size_t source) {
+  const HistoryRow* row = sources_[source].Peek();
+  if (row == nullptr) return;
+  turns_.emplace_back(row->sample.at, source);
+  std::push_heap(turns_.begin(), turns_.end(), std::greater<>());
 }
 
 bool HistoryReader::Next(std::vector<Sample>* samples, std::vector<ContainerRef>* containers) {
   samples->clear();
   containers->clear();
   for (;;) {
-    SourceHistory* earliest = nullptr;
-    const HistoryRow* row = nullptr;
-    for (SourceHistory& source : sources_) {
-      const HistoryRow* candidate = source.Peek();
-      if (candidate == nullptr) continue;
-      if (row == nullptr || candidate->sample.at < row->sample.at) {
-        row = candidate;
-        earliest = &source;
-      }
-    }
-    if (row == nullptr) break;
-    if (samples->size() >= kBatchRows && row->sample.at != samples->back().at) break;
+    for (const size_t source : waiting_) TakeTurn(source);
+    waiting_.clear();
+    if (turns_.empty()) break;
+    const auto [at, source] = turns_.front();
+    if (samples->size() >= kBatchRows && at != samples->back().at) break;
+    std::pop_heap(turns_.begin(), turns_.end(), std::greater<>());
+    turns_.pop_back();
+    const HistoryRow* row = sources_[source].Peek();
     samples->push_back(row->sample);
     containers->push_back(row->container);
-    earliest->Pop();
+    sources_[source].Pop();
+    waiting_.push_back(source);
   }
   return !samples->empty();
 }

@@ -97,8 +97,14 @@ class HistoryReader {
   const std::vector<SourceHistory>& sources() const { return sources_; }
 
  private:
+  // The next row's time of a source, by its number.
+  using Turn = std::pair<Micros, size_t>;
+  void TakeTurn(size_t source);
+
   const Adopt adopt_;
   std::vector<SourceHistory> sources_;
+  std::vector<Turn> turns_;      // a heap, the earliest at the front
+  std::vector<size_t> waiting_;  // sources that are to look for their next row
 };
 
 }  // namespace alerting::ext
