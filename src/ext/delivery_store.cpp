@@ -54,16 +54,17 @@ const char DeliveryStore::kFindPendingSql[] =
     "    AND d.id NOT IN (SELECT unnest($1::text[]))"
     "   ORDER BY d.next_attempt_at, d.seq LIMIT 1) f ON true";
 
-// Claims are told apart by hash: an array's <> ALL would compare each row with each claim. An
-// alert's other deliveries are asked for by BETWEEN, and by what is not PENDING: so they can be
-// found by no index but the one of both columns. By the others a plan would read all that a webhook
-// has, and while the table is empty all of them cost the same.
+// Claims are told apart by hash: an array's <> ALL would compare each row with each claim. What an
+// alert's other deliveries are asked for leaves one index to find them by, that of alert and
+// webhook: no other gives the order of alert_id, which a plain "=" would make needless. By the
+// others a plan would read all that a webhook has, and while the table is empty all of them cost
+// the same. (A comparison of rows would do that too, but read all that comes after in the alert.)
 const char DeliveryStore::kFetchSql[] =
     "SELECT d.id, d.webhook_id, CASE WHEN d.next_attempt_at <= $6 THEN d.payload END,"
     "  d.attempts, d.next_attempt_at, f.next_attempt_at, d.seq,"
-    "  d.event = 'alert.firing' AND EXISTS (SELECT FROM alerting.delivery o"
-    "    WHERE (o.alert_id, o.webhook_id) BETWEEN (d.alert_id, d.webhook_id)"
-    "      AND (d.alert_id, d.webhook_id) AND o.event = 'alert.resolved'), d.place"
+    "  d.event = 'alert.firing' AND (SELECT true FROM alerting.delivery o"
+    "    WHERE o.alert_id = ANY (ARRAY[d.alert_id]) AND o.webhook_id = d.webhook_id"
+    "    AND o.event = 'alert.resolved' ORDER BY o.alert_id LIMIT 1), d.place"
     " FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::int8[])"
     "   AS r (webhook_id, room, from_time, from_seq)"
     " CROSS JOIN LATERAL (SELECT d.*, d.ctid AS place FROM alerting.delivery d"
@@ -72,10 +73,9 @@ const char DeliveryStore::kFetchSql[] =
     "    AND d.id NOT IN (SELECT unnest($5::text[]))"
     "   ORDER BY d.next_attempt_at, d.seq LIMIT r.room + 1) d"
     " LEFT JOIN LATERAL (SELECT f.next_attempt_at FROM alerting.delivery f"
-    "   WHERE d.event = 'alert.resolved' AND (f.alert_id, f.webhook_id)"
-    "     BETWEEN (d.alert_id, d.webhook_id) AND (d.alert_id, d.webhook_id)"
-    "    AND f.event = 'alert.firing' AND f.status NOT IN ('DELIVERED', 'FAILED')"
-    "   LIMIT 1) f ON true";
+    "   WHERE d.event = 'alert.resolved' AND f.alert_id = ANY (ARRAY[d.alert_id])"
+    "    AND f.webhook_id = d.webhook_id AND f.event = 'alert.firing'"
+    "    AND f.status NOT IN ('DELIVERED', 'FAILED') ORDER BY f.alert_id LIMIT 1) f ON true";
 
 // In the order of the index of what is pending, so that no plan goes by the index of all.
 const char DeliveryStore::kIsFlushedSql[] =
