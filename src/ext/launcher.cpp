@@ -254,19 +254,11 @@ class Launcher {
       BackgroundWorkerHandle* handle;
     };
     const Result result = pg::Call([&] {
-      BackgroundWorker worker;
-      MemSet(&worker, 0, sizeof(worker));
-      worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-      worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-      worker.bgw_restart_time = BGW_NEVER_RESTART;
+      BackgroundWorker worker = pg::Registration(
+          type, kind == pg::kEvaluator ? "alerting_evaluator_main" : "alerting_sender_main");
       worker.bgw_main_arg = ObjectIdGetDatum(database);
       worker.bgw_notify_pid = MyProcPid;
-      strlcpy(worker.bgw_library_name, "alerting", BGW_MAXLEN);
-      strlcpy(worker.bgw_function_name,
-              kind == pg::kEvaluator ? "alerting_evaluator_main" : "alerting_sender_main",
-              BGW_MAXLEN);
       snprintf(worker.bgw_name, BGW_MAXLEN, "%s (database %u)", type, database);
-      strlcpy(worker.bgw_type, type, BGW_MAXLEN);
       MemoryContext outer = MemoryContextSwitchTo(TopMemoryContext);
       BackgroundWorkerHandle* handle = nullptr;
       (void)RegisterDynamicBackgroundWorker(&worker, &handle);

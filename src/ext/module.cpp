@@ -22,19 +22,6 @@ extern "C" void RequestSharedMemory() {
   RequestAddinShmemSpace(pg::SharedRootSize());
 }
 
-void RegisterLauncherAtBoot() {
-  BackgroundWorker worker;
-  MemSet(&worker, 0, sizeof(worker));
-  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-  worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-  worker.bgw_restart_time = pg::kLauncherRestartSeconds;
-  strlcpy(worker.bgw_library_name, "alerting", BGW_MAXLEN);
-  strlcpy(worker.bgw_function_name, "alerting_launcher_main", BGW_MAXLEN);
-  strlcpy(worker.bgw_name, "alerting launcher", BGW_MAXLEN);
-  strlcpy(worker.bgw_type, "alerting launcher", BGW_MAXLEN);
-  RegisterBackgroundWorker(&worker);
-}
-
 }  // namespace
 
 }  // namespace alerting::ext
@@ -46,7 +33,8 @@ void _PG_init(void) {
   if (process_shared_preload_libraries_in_progress) {
     ext::previous_shmem_request = shmem_request_hook;
     shmem_request_hook = ext::RequestSharedMemory;
-    ext::RegisterLauncherAtBoot();
+    BackgroundWorker launcher = pg::LauncherRegistration();
+    RegisterBackgroundWorker(&launcher);
   }
   ext::RegisterTransactionCallbacks();
   ext::RegisterNoticeCallbacks();

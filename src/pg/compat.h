@@ -159,9 +159,6 @@ inline Node* GenerationExpression(Relation relation, int column) {
 #endif
 }
 
-// Workers connect as the bootstrap superuser and run each statement as its tables' owner.
-inline constexpr uint32 kWorkerConnectFlags = 0;
-
 }  // namespace alerting::pg
 
 // transaction_timeout exists from 17 on, and its expiry is FATAL.

@@ -12,6 +12,7 @@ namespace {
 constexpr char kRootName[] = "alerting";
 constexpr char kTrancheName[] = "alerting";
 constexpr TimestampTz kLauncherRetryMicros = 5 * kSecond;
+constexpr int kLauncherRestartSeconds = 1;  // after a crash of it
 
 SharedRoot* root = nullptr;
 DatabaseSlot* my_slot = nullptr;
@@ -195,6 +196,25 @@ bool WorkerRuns(const DatabaseSlot* slot, WorkerKind kind) noexcept {
   return slot->workers[kind].pid != 0;
 }
 
+BackgroundWorker Registration(const char* type, const char* function) noexcept {
+  BackgroundWorker worker;
+  MemSet(&worker, 0, sizeof(worker));
+  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+  worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+  worker.bgw_restart_time = BGW_NEVER_RESTART;
+  strlcpy(worker.bgw_library_name, "alerting", BGW_MAXLEN);
+  strlcpy(worker.bgw_function_name, function, BGW_MAXLEN);
+  strlcpy(worker.bgw_name, type, BGW_MAXLEN);
+  strlcpy(worker.bgw_type, type, BGW_MAXLEN);
+  return worker;
+}
+
+BackgroundWorker LauncherRegistration() noexcept {
+  BackgroundWorker worker = Registration("alerting launcher", "alerting_launcher_main");
+  worker.bgw_restart_time = kLauncherRestartSeconds;
+  return worker;
+}
+
 bool EnsureLauncher() {
   SharedRoot* shared = Root();
   const TimestampTz now = GetCurrentTimestamp();
@@ -205,15 +225,7 @@ bool EnsureLauncher() {
   LWLockRelease(&shared->lock);
   if (!needed) return true;
 
-  BackgroundWorker worker;
-  MemSet(&worker, 0, sizeof(worker));
-  worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-  worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-  worker.bgw_restart_time = kLauncherRestartSeconds;
-  strlcpy(worker.bgw_library_name, "alerting", BGW_MAXLEN);
-  strlcpy(worker.bgw_function_name, "alerting_launcher_main", BGW_MAXLEN);
-  strlcpy(worker.bgw_name, "alerting launcher", BGW_MAXLEN);
-  strlcpy(worker.bgw_type, "alerting launcher", BGW_MAXLEN);
+  BackgroundWorker worker = LauncherRegistration();
   if (RegisterDynamicBackgroundWorker(&worker, nullptr)) {
     shared->launcher_failure_logged = false;
     return true;

@@ -16,7 +16,6 @@ namespace alerting::pg {
 
 inline constexpr int kMaxDatabases = 64;
 inline constexpr int kMaxReplays = 16;
-inline constexpr int kLauncherRestartSeconds = 1;
 inline constexpr int kProblemBytes = 192;
 inline constexpr int kMaxForgotten = 64;
 
@@ -134,6 +133,10 @@ void WakeForHandover(DatabaseSlot* slot) noexcept;
 void WakeLauncher() noexcept;
 bool WorkerRuns(const DatabaseSlot* slot, WorkerKind kind) noexcept;
 
+// How a background worker of alerting's is registered: by its type, under which it is shown, and
+// the function that it runs. It is not started again by itself; the launcher is.
+BackgroundWorker Registration(const char* type, const char* function) noexcept;
+BackgroundWorker LauncherRegistration() noexcept;
 // Starts the launcher if it is not there (at most one try per five seconds).
 // Returns false when no background worker slot is free.
 bool EnsureLauncher();

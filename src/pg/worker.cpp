@@ -210,8 +210,7 @@ Extension FindExtension() {
   return found;
 }
 
-}  // namespace
-
+// What a transaction of a worker does not heed, whatever the database's or a role's defaults.
 void ApplyWorkerSettings() {
   Call([&] {
     Override("search_path", "pg_catalog, pg_temp");
@@ -232,6 +231,20 @@ void ApplyWorkerSettings() {
   });
 }
 
+// DROP DATABASE, CREATE DATABASE ... TEMPLATE and ALTER DATABASE wait five seconds for the sessions
+// of the database to end, and ask autovacuum's workers to go (CountOtherDBBackends). Under the same
+// flag they ask ours, also where the backend has not loaded this library. The flag's only other
+// meaning suits us: whoever waits for a lock of ours until deadlock_timeout cancels our statement,
+// which is tried again.
+void YieldDatabaseAsAutovacuumDoes() {
+  LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
+  MyProc->statusFlags |= PROC_IS_AUTOVACUUM;
+  ProcGlobal->statusFlags[MyProc->pgxactoff] = MyProc->statusFlags;
+  LWLockRelease(ProcArrayLock);
+}
+
+}  // namespace
+
 std::optional<std::string> LockExtension() {
   static Oid known = InvalidOid;
   // It may have been dropped, or dropped and created again, before the lock was there.
@@ -245,24 +258,13 @@ std::optional<std::string> LockExtension() {
   }
 }
 
-// DROP DATABASE, CREATE DATABASE ... TEMPLATE and ALTER DATABASE wait five seconds for the sessions
-// of the database to end, and ask autovacuum's workers to go (CountOtherDBBackends). Under the same
-// flag they ask ours, also where the backend has not loaded this library. The flag's only other
-// meaning suits us: whoever waits for a lock of ours until deadlock_timeout cancels our statement,
-// which is tried again.
-void YieldDatabaseAsAutovacuumDoes() {
-  LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
-  MyProc->statusFlags |= PROC_IS_AUTOVACUUM;
-  ProcGlobal->statusFlags[MyProc->pgxactoff] = MyProc->statusFlags;
-  LWLockRelease(ProcArrayLock);
-}
-
 void RunWorker(WorkerKind kind, Oid database,
                const std::function<std::unique_ptr<WorkerTask>(DatabaseSlot*)>& make_task) {
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   pqsignal(SIGTERM, die);
   BackgroundWorkerUnblockSignals();
-  BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, kWorkerConnectFlags);
+  // As the bootstrap superuser; each statement then runs as its tables' owner.
+  BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
   YieldDatabaseAsAutovacuumDoes();
 
   ErrorContext context{kind, {}};

@@ -42,10 +42,6 @@ struct WorkerExit {};
 // extension's version, nullopt when it is not installed.
 std::optional<std::string> LockExtension();
 
-// Opens the per-transaction rules of workers (statement timeout off, lock_timeout below
-// deadlock_timeout).
-void ApplyWorkerSettings();
-
 }  // namespace alerting::pg
 
 #endif  // ALERTING_PG_WORKER_H_
