@@ -97,7 +97,7 @@ void SourceHistory::Fetch() {
       });
       done_ = SPI_processed == 0;
       fetched = SPI_tuptable;
-      DecodeFetched();
+      SamplesFromResult(input_.source->mapping, &keys_, &fetched_);
     }
     savepoint.Release();
   } catch (pg::Error& error) {
@@ -128,27 +128,6 @@ void SourceHistory::Fetch() {
   if (done_) return;
   while (complete_ > 0 && rows_[complete_ - 1].sample.at == rows_.back().sample.at) --complete_;
   if (complete_ > 0) slice_after_ = rows_[complete_ - 1].sample.at;
-}
-
-// The rows that SPI holds; text keys view the bytes there.
-void SourceHistory::DecodeFetched() {
-  const size_t count = SPI_processed;
-  fetched_.resize(count);
-  keys_.resize(count);
-  const SourceMapping& mapping = input_.source->mapping;
-  size_t used = 0;
-  pg::Call([&] {
-    for (size_t row = 0; row < count; ++row) {
-      Datum values[kSampleColumns];
-      bool nulls[kSampleColumns];
-      heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
-      if (SampleFromDatums(mapping.key_kind, mapping.id, values, nulls, &keys_[used],
-                           &fetched_[used])) {
-        ++used;
-      }
-    }
-  });
-  fetched_.resize(used);
 }
 
 void SourceHistory::ReadSlice() {

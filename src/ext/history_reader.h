@@ -56,7 +56,6 @@ class SourceHistory {
  private:
   void Open();
   void Fetch();
-  void DecodeFetched();
   void ReadSlice();
   void Add(std::span<const Sample> samples);
 

@@ -252,4 +252,25 @@ bool SampleFromDatums(KeyKind kind, uint32_t source, const Datum* values, const 
   return true;
 }
 
+void SamplesFromResult(const SourceMapping& mapping, std::vector<KeyBytes>* keys,
+                       std::vector<Sample>* samples) {
+  const size_t count = SPI_processed;
+  keys->resize(count);
+  samples->clear();
+  samples->resize(count);
+  size_t used = 0;
+  pg::Call([&] {
+    for (size_t row = 0; row < count; ++row) {
+      Datum values[kSampleColumns];
+      bool nulls[kSampleColumns];
+      heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+      if (SampleFromDatums(mapping.key_kind, mapping.id, values, nulls, &(*keys)[used],
+                           &(*samples)[used])) {
+        ++used;
+      }
+    }
+  });
+  samples->resize(used);
+}
+
 }  // namespace alerting::ext

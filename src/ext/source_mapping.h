@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/sample.h"
 #include "pg/guard.h"
@@ -55,6 +56,10 @@ struct KeyBytes {
 // views. kText keys view the datum itself.
 bool SampleFromDatums(KeyKind kind, uint32_t source, const Datum* values, const bool* nulls,
                       KeyBytes* key, Sample* sample);
+
+// The same of all rows that SPI holds, but for those that are none; text keys view the bytes there.
+void SamplesFromResult(const SourceMapping& mapping, std::vector<KeyBytes>* keys,
+                       std::vector<Sample>* samples);
 
 // The canonical bytes of a key value, and back to the text that PostgreSQL shows.
 std::string_view KeyFromDatum(KeyKind kind, Datum value, KeyBytes* key);

@@ -17,25 +17,7 @@ constexpr long kFetchRows = 5000;
 class Batch {
  public:
   // Takes the rows that SPI holds.
-  void TakeResult(const Source& source) {
-    const size_t count = SPI_processed;
-    samples_.clear();
-    samples_.resize(count);
-    keys_.resize(count);
-    size_t used = 0;
-    pg::Call([&] {
-      for (size_t row = 0; row < count; ++row) {
-        Datum values[kSampleColumns];
-        bool nulls[kSampleColumns];
-        heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
-        if (SampleFromDatums(source.mapping.key_kind, source.mapping.id, values, nulls,
-                             &keys_[used], &samples_[used])) {
-          ++used;
-        }
-      }
-    });
-    samples_.resize(used);
-  }
+  void TakeResult(const Source& source) { SamplesFromResult(source.mapping, &keys_, &samples_); }
   std::span<const Sample> samples() const { return samples_; }
 
  private:
