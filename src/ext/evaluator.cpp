@@ -200,7 +200,7 @@ void Evaluator::WriteOutbox(Micros now) {
     batch.push_back(&outgoing);
   }
   write();
-  std::erase_if(outbox_, [](const OutgoingTransition& outgoing) { return outgoing.failures < 0; });
+  std::erase_if(outbox_, [](const OutgoingTransition& outgoing) { return outgoing.settled; });
 }
 
 // Writes the batch in one transaction; on an error halves it until the transition that cannot be
@@ -235,7 +235,7 @@ void Evaluator::WriteBatch(Batch batch) {
   // What follows a transition that could not be written waits behind it.
   std::unordered_set<std::string> waiting;
   for (auto earlier = batch.begin(); earlier != middle; ++earlier) {
-    if ((*earlier)->failures >= 0) waiting.insert(PairOf((*earlier)->transition));
+    if (!(*earlier)->settled) waiting.insert(PairOf((*earlier)->transition));
   }
   Batch rest(middle, batch.end());
   std::erase_if(rest, [&](const OutgoingTransition* outgoing) {
@@ -334,12 +334,12 @@ std::vector<const OutgoingTransition*> Evaluator::Outgoing(
     const std::unordered_set<const OutgoingTransition*>& except) const {
   std::vector<const OutgoingTransition*> outgoing;
   for (const OutgoingTransition& transition : outbox_) {
-    if (transition.failures >= 0 && !except.contains(&transition)) outgoing.push_back(&transition);
+    if (!transition.settled && !except.contains(&transition)) outgoing.push_back(&transition);
   }
   return outgoing;
 }
 
-// After the commit: forgets what is written (failures < 0 marks it for removal), puts off the rest.
+// After the commit: marks what is to be forgotten, puts off the rest.
 void Evaluator::Settle(const Batch& batch, const std::vector<WriteResult>& results) {
   const Micros retry_at = GetCurrentTimestamp() + kLockedPause;
   for (size_t i = 0; i < batch.size(); ++i) {
@@ -350,7 +350,7 @@ void Evaluator::Settle(const Batch& batch, const std::vector<WriteResult>& resul
     // The id may be that of an alert that was FIRING before.
     const auto known = world_->alert_ids.find(batch[i]->transition.alert);
     if (known != world_->alert_ids.end()) known->second = batch[i]->alert_id;
-    batch[i]->failures = -1;
+    batch[i]->settled = true;
     if (results[i] == WriteResult::kWritten) pg_atomic_fetch_add_u64(&slot_->transitions, 1);
   }
 }

@@ -11,8 +11,9 @@ namespace alerting::ext {
 struct OutgoingTransition {
   Transition transition;
   std::string alert_id;
-  int failures = 0;
-  Micros retry_at = kNoTime;
+  int failures = 0;           // in a row
+  Micros retry_at = kNoTime;  // not before
+  bool settled = false;       // written, or of no use any more: to be forgotten
 };
 
 }  // namespace alerting::ext
