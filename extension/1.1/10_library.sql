@@ -53,3 +53,6 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_check_webhook';
 
 CREATE OR REPLACE FUNCTION alerting.on_drop_extension() RETURNS event_trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_on_drop_extension';
+
+CREATE OR REPLACE FUNCTION alerting.on_alter_table() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_on_alter_table';

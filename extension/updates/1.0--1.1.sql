@@ -6,3 +6,8 @@ DROP FUNCTION alerting.create_webhook(bigint, text, text, interval[], boolean);
 DROP FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolean);
 DROP FUNCTION alerting.create_webhook(text, text, text, interval[], boolean);
 DROP FUNCTION alerting.find_tables(text[]);
+
+CREATE FUNCTION alerting.on_alter_table() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_on_alter_table';
+CREATE EVENT TRIGGER alerting_partition_attached ON ddl_command_end
+  WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION alerting.on_alter_table();

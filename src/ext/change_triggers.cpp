@@ -19,6 +19,8 @@ PG_FUNCTION_INFO_V1(alerting_delivery_changed);
 PGDLLEXPORT Datum alerting_delivery_changed(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_on_drop_extension);
 PGDLLEXPORT Datum alerting_on_drop_extension(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_on_alter_table);
+PGDLLEXPORT Datum alerting_on_alter_table(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(alerting_exclude_workers);
 PGDLLEXPORT Datum alerting_exclude_workers(PG_FUNCTION_ARGS);
 }
@@ -198,14 +200,18 @@ Datum ExcludeWorkers() {
   return Datum{0};
 }
 
-Datum OnDropExtension(FunctionCallInfo fcinfo) {
+EventTriggerData* RequireEventTrigger(FunctionCallInfo fcinfo, const char* name) {
   if (!CALLED_AS_EVENT_TRIGGER(fcinfo)) {
     pg::Throw([&] {
       ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-                      errmsg("alerting.on_drop_extension() must be called as an event trigger")));
+                      errmsg("alerting.%s() must be called as an event trigger", name)));
     });
   }
-  const auto* data = reinterpret_cast<EventTriggerData*>(fcinfo->context);
+  return reinterpret_cast<EventTriggerData*>(fcinfo->context);
+}
+
+Datum OnDropExtension(FunctionCallInfo fcinfo) {
+  const auto* data = RequireEventTrigger(fcinfo, "on_drop_extension");
   if (!IsA(data->parsetree, DropStmt)) return PointerGetDatum(nullptr);
   const auto* drop = reinterpret_cast<DropStmt*>(data->parsetree);
   if (!NamesThisExtension(drop)) return PointerGetDatum(nullptr);
@@ -214,6 +220,50 @@ Datum OnDropExtension(FunctionCallInfo fcinfo) {
   Tell(MessageKind::kBindingChanged);
   WakeSenderAtCommit();
   ForgetStopAtCommit();
+  return PointerGetDatum(nullptr);
+}
+
+bool AttachesPartition(const AlterTableStmt* statement) {
+  ListCell* cell;
+  foreach (cell, statement->cmds) {
+    if (static_cast<AlterTableCmd*>(lfirst(cell))->subtype == AT_AttachPartition) return true;
+  }
+  return false;
+}
+
+struct AttachedSources {
+  uint32_t ids[4];
+  int count;
+};
+
+// By the capture triggers of the table. PostgreSQL code.
+AttachedSources SourcesOf(const RangeVar* name) {
+  constexpr char kCapture[] = "alerting_capture";
+  AttachedSources sources = {};
+  const Oid table = RangeVarGetRelid(name, NoLock, true);
+  if (!OidIsValid(table)) return sources;
+  Relation relation = relation_open(table, AccessShareLock);
+  const TriggerDesc* triggers = relation->trigdesc;
+  for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
+    const Trigger& trigger = triggers->triggers[i];
+    if (strncmp(trigger.tgname, kCapture, strlen(kCapture)) != 0 || trigger.tgnargs == 0) continue;
+    if (sources.count == static_cast<int>(lengthof(sources.ids))) break;
+    sources.ids[sources.count++] = static_cast<uint32_t>(strtoul(trigger.tgargs[0], nullptr, 10));
+  }
+  relation_close(relation, AccessShareLock);
+  return sources;
+}
+
+// The rows that a partition brings with it were inserted into another table, and no trigger of ours
+// saw them.
+Datum OnAlterTable(FunctionCallInfo fcinfo) {
+  const auto* data = RequireEventTrigger(fcinfo, "on_alter_table");
+  if (!IsA(data->parsetree, AlterTableStmt)) return PointerGetDatum(nullptr);
+  const auto* statement = reinterpret_cast<AlterTableStmt*>(data->parsetree);
+  if (!AttachesPartition(statement)) return PointerGetDatum(nullptr);
+  const AttachedSources sources = pg::Call([&] { return SourcesOf(statement->relation); });
+  if (sources.count == 0 || !OpenTransactionBuffer()) return PointerGetDatum(nullptr);
+  for (int i = 0; i < sources.count; ++i) MarkSource(sources.ids[i]);
   return PointerGetDatum(nullptr);
 }
 
@@ -235,6 +285,9 @@ Datum alerting_delivery_changed(PG_FUNCTION_ARGS) {
 }
 Datum alerting_on_drop_extension(PG_FUNCTION_ARGS) {
   return alerting::pg::Entry([&] { return alerting::ext::OnDropExtension(fcinfo); });
+}
+Datum alerting_on_alter_table(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::OnAlterTable(fcinfo); });
 }
 Datum alerting_exclude_workers(PG_FUNCTION_ARGS) {
   (void)fcinfo;

@@ -327,6 +327,12 @@ void RegisterTransactionCallbacks() {
 
 bool OpenTransactionBuffer() { return buffer.slot != nullptr || OpenSlot(); }
 
+void MarkSource(uint32_t source) noexcept {
+  (void)NoteLevel();
+  ReplaceSamplesByMarks();
+  Mark(source, kNoTime);
+}
+
 void AddMessage(const Message& message) noexcept {
   const bool level_known = NoteLevel();
   const size_t size = MessageSize(message);

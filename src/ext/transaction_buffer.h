@@ -22,6 +22,10 @@ bool OpenTransactionBuffer();
 // calls without a guard.
 void AddMessage(const Message& message) noexcept;
 
+// Rows of a source came by no statement that is seen: all are read that are not judged yet, and
+// those of this transaction with them, in order of time.
+void MarkSource(uint32_t source) noexcept;
+
 // By which a deleted container's key is remembered where there is no room for it.
 inline uint64_t KeyHash(std::string_view key) noexcept {
   return std::hash<std::string_view>{}(key);
