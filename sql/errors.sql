@@ -39,7 +39,7 @@ CREATE TABLE no_key (id int, org_id int);
 SELECT alerting.attach('orgs', 'no_key');
 CREATE TABLE two_keys (a int NOT NULL UNIQUE, b int NOT NULL UNIQUE, org_id int);
 SELECT alerting.attach('orgs', 'two_keys');
-CREATE TABLE odd_key (id numeric PRIMARY KEY, org_id int);
+CREATE TABLE odd_key (id float8 PRIMARY KEY, org_id int);
 SELECT alerting.attach('orgs', 'odd_key');
 -- attach: the organization.
 CREATE TABLE lonely (id int PRIMARY KEY, name text);

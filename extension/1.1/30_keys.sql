@@ -41,14 +41,45 @@ BEGIN
 END
 $function$;
 
--- How a key of this type is handled: 'text', 'uuid' or 'int8'; NULL when it is not supported.
+-- Of a domain the type beneath.
+CREATE OR REPLACE FUNCTION alerting.base_type(type regtype) RETURNS regtype
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH RECURSIVE base(type, depth) AS (
+    SELECT $1::oid, 0
+    UNION ALL
+    SELECT t.typbasetype, b.depth + 1 FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype = 'd')
+  SELECT b.type::regtype FROM base b ORDER BY b.depth DESC LIMIT 1;
+$function$;
+
+-- How a value of one of the usual types makes a key: 'text', 'uuid' or 'int8'; NULL for other types.
+CREATE OR REPLACE FUNCTION alerting.usual_key_kind(type regtype) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN b.type IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) THEN 'text'
+              WHEN b.type = 'uuid'::regtype THEN 'uuid'
+              WHEN b.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'int8' END
+    FROM alerting.base_type($1) AS b(type);
+$function$;
+
+-- How a key of this type is handled; NULL when it is not supported. Other types than the usual ones are
+-- handled as text and compared by their own operator: they need one, and a text that says the value whole.
 CREATE OR REPLACE FUNCTION alerting.key_kind(type regtype) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  WITH RECURSIVE base(type) AS (
-    SELECT $1::oid UNION ALL SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type AND t.typtype = 'd')
-  SELECT max(CASE WHEN b.type IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) THEN 'text'
-                  WHEN b.type = 'uuid'::regtype THEN 'uuid'
-                  WHEN b.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'int8' END) FROM base b;
+  SELECT coalesce(alerting.usual_key_kind(b.type), CASE
+           WHEN b.type IN ('float4'::regtype, 'float8'::regtype, 'money'::regtype) THEN NULL
+           WHEN t.typnamespace = 'pg_catalog'::regnamespace AND t.typname LIKE 'reg%' THEN NULL
+           WHEN t.typtype IN ('b', 'e') AND t.typcategory IN ('S', 'N', 'U', 'E', 'I')
+            AND (t.typtype = 'e' OR EXISTS (
+                  SELECT FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod
+                   WHERE m.amname = 'btree' AND o.opcdefault AND o.opcintype = b.type)) THEN 'text' END)
+    FROM alerting.base_type($1) AS b(type) JOIN pg_type t ON t.oid = b.type;
+$function$;
+
+-- The operator by which a column that refers to the host's key is compared with it.
+CREATE OR REPLACE FUNCTION alerting.key_equality(table_name text, column_name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT coalesce(min(format('OPERATOR(%I.%s)', n.nspname, o.oprname)), '=')
+    FROM pg_constraint c JOIN pg_operator o ON o.oid = c.conffeqop[1] JOIN pg_namespace n ON n.oid = o.oprnamespace
+   WHERE c.conrelid = format('alerting.%I', $1)::regclass AND c.contype = 'f' AND c.conname = format('%s_%s_fkey', $1, $2);
 $function$;
 
 -- A column's type as another column must be declared to hold the same values. Of a domain it is
@@ -70,33 +101,42 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 -- The single column that identifies a row of `rel`: its primary key, else its only unique NOT NULL
--- column. `declaration` is the type as a referencing column must be declared.
+-- column, of a type that is supported. `declaration` is the type as a referencing column must be declared.
 CREATE OR REPLACE FUNCTION alerting.key_of(rel regclass, what text,
   OUT column_name text, OUT type regtype, OUT declaration text, OUT kind text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   candidates int;
+  primary_key text;
 BEGIN
-  SELECT count(*) OVER (PARTITION BY i.indisprimary), quote_ident(a.attname), a.atttypid,
-         alerting.declaration_of(rel, a.attnum)
-    INTO candidates, column_name, type, declaration
+  SELECT count(*) OVER (PARTITION BY i.indisprimary, k.kind IS NULL), quote_ident(a.attname), a.atttypid,
+         alerting.declaration_of(rel, a.attnum), k.kind
+    INTO candidates, column_name, type, declaration, kind
     FROM pg_index i
     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+   CROSS JOIN LATERAL alerting.key_kind(a.atttypid) AS k(kind)
    WHERE i.indrelid = rel AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] > 0
      AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND a.attnotnull
-   ORDER BY i.indisprimary DESC LIMIT 1;
+   ORDER BY k.kind IS NULL, i.indisprimary DESC LIMIT 1;
   IF NOT FOUND OR candidates > 1 THEN
+    SELECT string_agg(quote_ident(a.attname), ' || ''/'' || ' ORDER BY k.position) INTO primary_key
+      FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k(number, position)
+      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+     WHERE i.indrelid = rel AND i.indisprimary AND k.position <= i.indnkeyatts;
     RAISE EXCEPTION '% table % has no single-column key', what, rel
       USING ERRCODE = 'invalid_table_definition',
             DETAIL = CASE WHEN candidates > 1 THEN 'It has several unique columns and no primary key.'
                           ELSE 'Rules and alerts refer to its rows by a foreign key of one column.' END,
-            HINT = 'Give the table a primary key, or a unique NOT NULL column, of one column.';
-  END IF;
-  kind := alerting.key_kind(type);
-  IF kind IS NULL THEN
+            HINT = CASE WHEN primary_key IS NOT NULL
+                        THEN format('One made of its primary key will do: ALTER TABLE %s ADD alerting_key text GENERATED ALWAYS AS (%s) '
+                                    'STORED UNIQUE NOT NULL; rows that refer to it say it by such an expression, too.', rel, primary_key)
+                        ELSE 'Give the table a primary key, or a unique NOT NULL column, of one column.' END;
+  ELSIF kind IS NULL THEN
     RAISE EXCEPTION 'key column % of table % has type %, which is not supported', column_name, rel, type
       USING ERRCODE = 'feature_not_supported',
-            DETAIL = 'Supported are text, varchar, char, uuid, smallint, integer and bigint, and domains over them.';
+            DETAIL = 'Supported are the types of strings, uuids, enums, networks, bytea and exact numbers, and domains over them.',
+            HINT = format('Give the table another key beside it: ALTER TABLE %s ADD alerting_key bigint GENERATED ALWAYS AS IDENTITY UNIQUE; '
+                          'rows that refer to it look it up by an expression.', rel);
   END IF;
 END
 $function$;

@@ -1,21 +1,29 @@
 -- Binding the organizations and containers tables.
 
 -- The stored form of a mapping that gives a key. Its type must be of the key's kind (numbers and
--- uuids also make a text key); everything else is probably a mistake.
+-- uuids also make a text key); everything else is probably a mistake. A key of an unusual type is of
+-- that very type, for what is no such key must not get further than to the row that says it.
 CREATE OR REPLACE FUNCTION alerting.key_mapping(rel regclass, alias text, what text, expression text, key_type regtype, path text,
   OUT sql text, OUT is_column boolean)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-  wanted text := alerting.key_kind(key_type);
+  wanted text := alerting.usual_key_kind(key_type);
   described record;
   kind text;
+  fits boolean;
 BEGIN
   SELECT * INTO described FROM alerting.describe_mapping(rel, alias, what, expression, NULL, path);
-  kind := alerting.key_kind(described.type);
-  IF kind IS NULL OR (kind <> wanted AND wanted <> 'text') THEN
+  kind := alerting.usual_key_kind(described.type);
+  fits := CASE WHEN wanted IS NOT NULL THEN kind = wanted OR (kind IS NOT NULL AND wanted = 'text')
+               WHEN alerting.base_type(described.type) = alerting.base_type(key_type) THEN true
+               ELSE kind IS NOT NULL END;
+  IF fits IS NOT TRUE THEN
     RAISE EXCEPTION 'mapping "%" of table % has type %, but the key has type %', what, rel, described.type, key_type
       USING ERRCODE = 'datatype_mismatch', DETAIL = format('The mapping is: %s', expression),
             HINT = format('Name the column or expression that holds the key, or cast it: (...)::%s', key_type);
+  END IF;
+  IF wanted IS NULL AND alerting.base_type(described.type) <> alerting.base_type(key_type) THEN
+    SELECT * INTO described FROM alerting.describe_mapping(rel, alias, what, format('(%s)::%s', expression, alerting.base_type(key_type)), NULL, path);
   END IF;
   sql := described.sql;
   is_column := described.is_column;

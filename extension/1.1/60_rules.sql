@@ -32,11 +32,11 @@ $function$;
 CREATE OR REPLACE FUNCTION alerting.count_of(organization text, OUT rules bigint, OUT webhooks bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-  counting CONSTANT text := 'SELECT count(*) FROM (SELECT FROM alerting.%I t WHERE t.organization_id = $1::%s LIMIT 2) few';
+  counting CONSTANT text := 'SELECT count(*) FROM (SELECT FROM alerting.%1$I t WHERE t.organization_id %2$s $1::%3$s LIMIT 2) few';
 BEGIN
   IF has_column_privilege('alerting.alert_rule', 'organization_id', 'SELECT') AND has_column_privilege('alerting.webhook', 'organization_id', 'SELECT') THEN
-    EXECUTE format(counting, 'alert_rule', alerting.organization_type()) INTO rules USING organization;
-    EXECUTE format(counting, 'webhook', alerting.organization_type()) INTO webhooks USING organization;
+    EXECUTE format(counting, 'alert_rule', alerting.key_equality('alert_rule', 'organization_id'), alerting.organization_type()) INTO rules USING organization;
+    EXECUTE format(counting, 'webhook', alerting.key_equality('webhook', 'organization_id'), alerting.organization_type()) INTO webhooks USING organization;
   END IF;
 END
 $function$;

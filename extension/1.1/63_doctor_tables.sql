@@ -105,8 +105,8 @@ BEGIN
     -- By container and time: some containers will do.
     SELECT b.containers, b.container_key INTO host FROM alerting.host_binding b;
     EXECUTE format('SELECT max(%s) FROM (SELECT c.%s AS key FROM %s c LIMIT 20) k,
-                      LATERAL (SELECT m.%s AS at FROM %s m WHERE m.%s = k.key AND m.%4$s IS NOT NULL ORDER BY m.%4$s DESC LIMIT 1) t',
-                   moment, host.container_key, host.containers, m.at, m.metrics, m.container) INTO newest;
+                      LATERAL (SELECT m.%s AS at FROM %s m WHERE m.%s %s k.key AND m.%4$s IS NOT NULL ORDER BY m.%4$s DESC LIMIT 1) t',
+                   moment, host.container_key, host.containers, m.at, m.metrics, m.container, alerting.key_equality('alert', 'container_id')) INTO newest;
     is_known := true;
   END IF;
 END

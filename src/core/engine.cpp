@@ -8,6 +8,13 @@
 
 namespace alerting {
 
+namespace {
+
+// Whoever writes the same key in ever new ways only makes the others be looked up again.
+constexpr size_t kMostSpellings = 1'000'000;
+
+}  // namespace
+
 // Two cheap sources of a seed that nobody outside knows: the start's microseconds and where the
 // loader put us.
 Engine::State::State(Micros start)
@@ -27,7 +34,15 @@ void Engine::SetRules(std::vector<Rule> rules, Micros now) {
   state_->SetRules(std::move(rules), now);
 }
 
-ContainerRef Engine::Find(std::string_view key) const { return state_->index.Find(key); }
+ContainerRef Engine::Find(std::string_view key) const {
+  const ContainerRef found = state_->index.Find(key);
+  return found == kNoContainer ? state_->FindSpelling(key) : found;
+}
+
+void Engine::AddSpelling(std::string_view other, std::string_view key) {
+  if (state_->spellings.size() >= kMostSpellings) state_->spellings.clear();
+  state_->spellings.insert_or_assign(std::string(other), std::string(key));
+}
 
 void Engine::FindAll(std::span<const Sample> samples, std::span<ContainerRef> refs) const {
   const ContainerIndex& index = state_->index;
@@ -52,6 +67,10 @@ void Engine::FindAll(std::span<const Sample> samples, std::span<ContainerRef> re
       refs[first + i] =
           candidates[i] == kNil ? kNil : index.FindHashed(samples[first + i].container, hashes[i]);
     }
+  }
+  if (state_->spellings.empty()) return;
+  for (size_t i = 0; i < count; ++i) {
+    if (refs[i] == kNoContainer) refs[i] = state_->FindSpelling(samples[i].container);
   }
 }
 

@@ -93,6 +93,8 @@ class Engine {
   // times quicker than one Find after another, since memory is asked for ahead.
   void FindAll(std::span<const Sample> samples, std::span<ContainerRef> containers) const;
   ContainerRef Add(std::string_view key, std::string_view organization);
+  // `other` is another way to write this key. `key` need not be known, now or later.
+  void AddSpelling(std::string_view other, std::string_view key);
   // A container that moved resolves under the old organization's rules and is judged by the new.
   void SetOrganization(ContainerRef container, std::string_view organization, Micros now);
   // The container is gone (with its alerts): forgets it without a transition.

@@ -181,8 +181,16 @@ struct Engine::State {
     return uint64_t{container} << 32 | rule;
   }
 
+  // The container of a key that is written in another way than it is known by.
+  ContainerRef FindSpelling(std::string_view other) const {
+    if (spellings.empty()) return kNoContainer;
+    const auto found = spellings.find(std::string(other));
+    return found == spellings.end() ? kNoContainer : index.Find(found->second);
+  }
+
   const Micros started;
   ContainerIndex index;
+  std::unordered_map<std::string, std::string> spellings;
   ChunkedVector<Container, 10> containers;
   ChunkedVector<uint32_t, 10> stamps;  // by container: where in the transaction it was seen last
   Pool<RuleState, 10> states;

@@ -24,7 +24,7 @@ constexpr std::array<pg::ColumnType, 7> kColumns = {{{"id", TEXTOID},
 std::string InsertSql(const Binding& binding) {
   return "INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at,"
          " value) SELECT k.id, k.rule_id, k.container_id::" +
-         std::string(KeyTypeName(binding.key_kind)) +
+         binding.container_type.type +
          ", 'FIRING', k.started_at, k.fired_at, nullif(k.value, 'NaN')"
          " FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],"
          " $6::float8[]) AS k (id, rule_id, container_id, started_at, fired_at, value)"
@@ -33,13 +33,16 @@ std::string InsertSql(const Binding& binding) {
 
 // In the order of the index of what is FIRING, so that no plan reads all that a rule has there.
 std::string FindFiringSql(const Binding& binding) {
-  const std::string both =
-      "(k.rule_id, k.container_id::" + std::string(KeyTypeName(binding.key_kind)) + ")";
+  const HostKey& type = binding.container_type;
+  const std::string key = "k.container_id::" + type.type;
+  const std::string both = "(k.rule_id, " + key + ")";
+  const std::string is_it =
+      type.equals == "=" ? "(a.rule_id, a.container_id) BETWEEN " + both + " AND " + both
+                         : "a.rule_id = k.rule_id AND a.container_id " + type.equals + " " + key;
   return "SELECT k.ordinal::int4, a.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
          " AS k (rule_id, container_id, ordinal) CROSS JOIN LATERAL (SELECT a.id"
-         " FROM alerting.alert a WHERE (a.rule_id, a.container_id) BETWEEN " +
-         both + " AND " + both +
-         " AND a.status = 'FIRING' ORDER BY a.rule_id, a.container_id LIMIT 1) a";
+         " FROM alerting.alert a WHERE " +
+         is_it + " AND a.status = 'FIRING' ORDER BY a.rule_id, a.container_id LIMIT 1) a";
 }
 
 }  // namespace

@@ -12,27 +12,38 @@ namespace alerting::ext {
 // The rules with what their alerts' payloads say of them, then the webhooks that these alerts go to
 // (their organizations beside both, and which version of its row a webhook is), then how many of
 // those webhooks there are, locked or not: a delivery refers to its webhook.
-inline constexpr char kLockRules[] =
-    "WITH rule AS MATERIALIZED (SELECT r.id, r.organization_id, r.name, r.condition,"
-    "   r.threshold::float8 AS threshold, r.duration::int4 AS duration FROM alerting.alert_rule r"
-    "   WHERE r.id = ANY ($1) FOR KEY SHARE SKIP LOCKED),"
-    " webhook AS MATERIALIZED (SELECT w.id, w.organization_id,"
-    "   w.xmin::text || w.ctid::text AS version FROM alerting.webhook w"
-    "   WHERE w.is_active"
-    "   AND w.organization_id IN (SELECT r.organization_id FROM rule r)"
-    "   FOR KEY SHARE OF w SKIP LOCKED)"
-    " SELECT r.id, r.organization_id::text, NULL, NULL, NULL::int8, r.name, r.condition,"
-    "   r.threshold, r.duration FROM rule r"
-    " UNION ALL SELECT NULL, w.organization_id::text, w.id, w.version, NULL, NULL, NULL, NULL, NULL"
-    "   FROM webhook w"
-    " UNION ALL SELECT NULL, NULL, NULL, NULL, (SELECT count(*) FROM alerting.webhook w"
-    "   WHERE w.is_active AND w.organization_id IN (SELECT r.organization_id FROM rule r)), NULL,"
-    "   NULL, NULL, NULL";
+inline std::string LockRulesSql(const Binding& binding) {
+  const std::string to_rule = "w.organization_id " + binding.organization_type.equals +
+                              " ANY (SELECT r.organization_id FROM rule r)";
+  return "WITH rule AS MATERIALIZED (SELECT r.id, r.organization_id, r.name, r.condition,"
+         "   r.threshold::float8 AS threshold, r.duration::int4 AS duration FROM "
+         "alerting.alert_rule r"
+         "   WHERE r.id = ANY ($1) FOR KEY SHARE SKIP LOCKED),"
+         " webhook AS MATERIALIZED (SELECT w.id, w.organization_id,"
+         "   w.xmin::text || w.ctid::text AS version FROM alerting.webhook w"
+         "   WHERE w.is_active"
+         "   AND " +
+         to_rule +
+         "   FOR KEY SHARE OF w SKIP LOCKED)"
+         " SELECT r.id, r.organization_id::text, NULL, NULL, NULL::int8, r.name, r.condition,"
+         "   r.threshold, r.duration FROM rule r"
+         " UNION ALL SELECT NULL, w.organization_id::text, w.id, w.version, NULL, NULL, NULL, "
+         "NULL, NULL"
+         "   FROM webhook w"
+         " UNION ALL SELECT NULL, NULL, NULL, NULL, (SELECT count(*) FROM alerting.webhook w"
+         "   WHERE w.is_active AND " +
+         to_rule +
+         "), NULL,"
+         "   NULL, NULL, NULL";
+}
 inline constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
 
-inline constexpr char kFindWebhooks[] =
-    "SELECT r.id, w.id FROM alerting.alert_rule r JOIN alerting.webhook w"
-    " ON w.organization_id = r.organization_id WHERE w.is_active AND r.id = ANY ($1)";
+inline std::string FindWebhooksSql(const Binding& binding) {
+  return "SELECT r.id, w.id FROM alerting.alert_rule r JOIN alerting.webhook w"
+         " ON w.organization_id " +
+         binding.organization_type.equals +
+         " r.organization_id WHERE w.is_active AND r.id = ANY ($1)";
+}
 
 // What is FIRING has no resolved_at, a CHECK says so; asked by status, these statements could go by
 // the index of all that is FIRING.
@@ -66,10 +77,10 @@ inline constexpr char kRenderResolved[] =
 #undef ALERTING_TOLD_OF
 
 inline std::string DeleteOrphansSql(const Binding& binding) {
-  return "DELETE FROM alerting.alert WHERE id IN (SELECT id FROM alerting.alert WHERE container_id "
-         "= "
-         "ANY ($1::text[]::" +
-         std::string(KeyTypeName(binding.key_kind)) + "[]) FOR UPDATE SKIP LOCKED)";
+  return "DELETE FROM alerting.alert WHERE id IN (SELECT id FROM alerting.alert"
+         " WHERE container_id " +
+         binding.container_type.equals + " ANY ($1::text[]::" + binding.container_type.ArrayType() +
+         ") FOR UPDATE SKIP LOCKED)";
 }
 
 }  // namespace alerting::ext

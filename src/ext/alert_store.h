@@ -88,6 +88,8 @@ class AlertStore {
   };
   bool LockFewRules(const std::vector<std::string>& ids);
   NotLocked LockManyRules(const std::vector<std::string>& ids);
+  // What the locks have found, as the organizations' table writes it.
+  void RespellOrganizations();
   std::vector<size_t> LockRules(std::span<OutgoingTransition* const> batch,
                                 std::vector<size_t> fires, std::vector<WriteResult>* results);
   std::vector<size_t> LeaveOutMoved(std::span<OutgoingTransition* const> batch,

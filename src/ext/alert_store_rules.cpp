@@ -79,6 +79,24 @@ AlertStore::NotLocked AlertStore::LockManyRules(const std::vector<std::string>& 
   return others;
 }
 
+void AlertStore::RespellOrganizations() {
+  std::vector<std::string> organizations;
+  for (const auto& [id, rule] : rules_) organizations.push_back(rule.organization);
+  for (const auto& [organization, ids] : webhooks_) organizations.push_back(organization);
+  const auto spelling = HostSpelling(binding_, organizations);
+  for (auto& [id, rule] : rules_) {
+    const auto found = spelling.find(rule.organization);
+    if (found != spelling.end()) rule.organization = found->second;
+  }
+  for (const auto& [here, there] : spelling) {
+    const auto found = webhooks_.find(here);
+    if (found == webhooks_.end()) continue;
+    std::vector<std::string>& all = webhooks_[there];
+    all.insert(all.end(), found->second.begin(), found->second.end());
+    webhooks_.erase(here);
+  }
+}
+
 std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> batch,
                                           std::vector<size_t> fires,
                                           std::vector<WriteResult>* results) {
@@ -89,7 +107,9 @@ std::vector<size_t> AlertStore::LockRules(std::span<OutgoingTransition* const> b
     if (seen.insert(id).second) ids.push_back(id);
   }
   NotLocked others;
-  if (ids.size() > kFewRules || !LockFewRules(ids)) others = LockManyRules(ids);
+  const bool varies = binding_.organization_type.varies;
+  if (varies || ids.size() > kFewRules || !LockFewRules(ids)) others = LockManyRules(ids);
+  if (varies) RespellOrganizations();
   std::erase_if(fires, [&](size_t i) {
     const std::string& id = batch[i]->transition.rule_id;
     if (rules_.contains(id)) return false;

@@ -52,7 +52,7 @@ SourceMapping ReadMapping(const pg::Rows& rows, uint64_t row, KeyKind key_kind) 
   return mapping;
 }
 
-std::vector<Source> LoadSources(KeyKind key_kind) {
+std::vector<Source> LoadSources(KeyKind key_kind, const HostKey& container_type) {
   // Intervals of months have no fixed length: a month counts 30 days, as everywhere in PostgreSQL.
   // The longest ones have more microseconds than fit.
   const pg::Rows rows = pg::Execute(
@@ -75,6 +75,7 @@ std::vector<Source> LoadSources(KeyKind key_kind) {
   for (uint64_t row = 0; row < rows.size(); ++row) {
     Source source;
     source.mapping = ReadMapping(rows, row, key_kind);
+    source.container_type = container_type;
     source.relation = rows.OidValue(row, 1);
     source.settings.max_age = rows.IsNull(row, 12) ? kNever : rows.BigInt(row, 12);
     source.settings.stale_after = rows.BigInt(row, 13);
@@ -130,29 +131,6 @@ const Source* Binding::FindSource(uint32_t id) const {
   return found != sources.end() && found->mapping.id == id ? &*found : nullptr;
 }
 
-namespace {
-
-// How a column's values are compared as keys; of a domain that is its base type's way.
-KeyKind KindOfColumn(Oid relation, const std::string& quoted) {
-  const std::string name = Unquoted(quoted);
-  const Oid type = pg::Call([&] {
-    const AttrNumber number = get_attnum(relation, name.c_str());
-    return number > 0 ? getBaseType(get_atttype(relation, number)) : InvalidOid;
-  });
-  switch (type) {
-    case UUIDOID:
-      return KeyKind::kUuid;
-    case INT2OID:
-    case INT4OID:
-    case INT8OID:
-      return KeyKind::kInt8;
-    default:
-      return KeyKind::kText;
-  }
-}
-
-}  // namespace
-
 std::string Unquoted(const std::string& quoted) {
   std::string name;
   for (size_t i = quoted[0] == '"' ? 1 : 0; i < quoted.size(); ++i) {
@@ -196,7 +174,9 @@ std::optional<Binding> LoadBinding() {
   binding.container_key = rows.Text(0, 4);
   binding.key_kind = ParseKeyKind(rows.Text(0, 5));
   binding.organization_key = rows.Text(0, 6);
-  binding.organization_key_kind = KindOfColumn(organizations, binding.organization_key);
+  binding.container_type = DescribeKey(containers, binding.container_key, binding.key_kind);
+  binding.organization_type = DescribeKey(organizations, binding.organization_key,
+                                          KindOfColumn(organizations, binding.organization_key));
   binding.name = rows.Text(0, 7);
   binding.organization_name = rows.Text(0, 8);
   binding.created_at = rows.Timestamp(0, 9);
@@ -209,7 +189,7 @@ std::optional<Binding> LoadBinding() {
   binding.containers_owner = OwnerOf(containers);
   binding.organizations_owner = OwnerOf(organizations);
   if (binding.containers.empty() || binding.organizations.empty()) return std::nullopt;
-  binding.sources = LoadSources(binding.key_kind);
+  binding.sources = LoadSources(binding.key_kind, binding.container_type);
   return binding;
 }
 
@@ -256,7 +236,9 @@ bool HasSameTables(const Binding& binding) {
   return OidIsValid(binding.state_table) && OwnTable("series_state") == binding.state_table;
 }
 
-std::vector<Rule> LoadRules() {
+namespace {
+
+std::vector<Rule> ReadRules() {
   const pg::UserScope user(TablesOwner(), false);
   const pg::Rows rows = pg::Execute(
       "SELECT id, organization_id::text, condition, threshold, duration, no_data, enabled"
@@ -277,6 +259,22 @@ std::vector<Rule> LoadRules() {
             .value_or(rule.condition == Condition::kContainerDown ? NoData::kFire : NoData::kKeep);
     rule.enabled = rows.Bool(row, 6);
     rules.push_back(std::move(rule));
+  }
+  return rules;
+}
+
+}  // namespace
+
+std::vector<Rule> LoadRules(const Binding& binding) {
+  std::vector<Rule> rules = ReadRules();
+  if (!binding.organization_type.varies) return rules;
+  std::vector<std::string> organizations;
+  organizations.reserve(rules.size());
+  for (const Rule& rule : rules) organizations.push_back(rule.organization);
+  const auto spelling = HostSpelling(binding, organizations);
+  for (Rule& rule : rules) {
+    const auto found = spelling.find(rule.organization);
+    if (found != spelling.end()) rule.organization = found->second;
   }
   return rules;
 }

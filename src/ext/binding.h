@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/engine.h"
+#include "ext/host_key.h"
 #include "ext/source_mapping.h"
 
 namespace alerting::ext {
@@ -25,6 +26,7 @@ struct Source {
   // at.
   bool is_indexed_by_container = false;
   SourceSettings settings;
+  HostKey container_type;  // of what `container` gives
 
   uint8_t readings() const;  // Reading bits of what is mapped
 };
@@ -41,8 +43,9 @@ struct Binding {
   bool organization_is_column = false;
   std::string container_key;  // quoted column
   KeyKind key_kind = KeyKind::kText;
+  HostKey container_type;
   std::string organization_key;
-  KeyKind organization_key_kind = KeyKind::kText;
+  HostKey organization_type;
   std::string name;               // quoted column of containers, "" for none
   std::string organization_name;  // quoted column of organizations, "" for none
   Oid state_table = InvalidOid;   // alerting.series_state
@@ -82,7 +85,7 @@ void AdoptLayout();
 // does not belong there.
 bool HasSameTables(const Binding& binding);
 
-std::vector<Rule> LoadRules();
+std::vector<Rule> LoadRules(const Binding& binding);
 
 }  // namespace alerting::ext
 

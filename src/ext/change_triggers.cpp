@@ -67,18 +67,13 @@ bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
   Datum value = heap_getattr(row, column, descriptor, &is_null);
   if (is_null) return false;
   const KeyKind kind = ParseKeyKind(data->tg_trigger->tgargs[1]);
-  switch (TupleDescAttr(descriptor, column - 1)->atttypid) {
-    case INT2OID:
-      value = Int64GetDatum(DatumGetInt16(value));
-      break;
-    case INT4OID:
-      value = Int64GetDatum(DatumGetInt32(value));
-      break;
-    case BPCHAROID:
-      value = DirectFunctionCall1(rtrim1, value);
-      break;  // as its cast to text
-    default:
-      break;
+  const Oid type = getBaseType(TupleDescAttr(descriptor, column - 1)->atttypid);
+  if (type == INT2OID) {
+    value = Int64GetDatum(DatumGetInt16(value));
+  } else if (type == INT4OID) {
+    value = Int64GetDatum(DatumGetInt32(value));
+  } else if (kind == KeyKind::kText) {
+    value = KeyAsText(type, value);
   }
   KeyFromDatum(kind, value, key);
   return true;

@@ -12,19 +12,20 @@ namespace {
 // For one key, given as text, or for a list of them.
 std::string FindSql(const Binding& binding, const std::string& name, bool lock, bool one) {
   const std::string key = "c." + binding.container_key;
-  const std::string type = KeyTypeName(binding.key_kind);
+  const HostKey& type = binding.container_type;
   const std::string found = ", (" + binding.organization + ")::pg_catalog.text, " +
                             (name.empty() ? std::string("NULL") : "c." + name) +
+                            "::pg_catalog.text, " + (type.varies ? key : std::string("NULL")) +
                             "::pg_catalog.text FROM ";
   std::string sql;
   if (one) {
-    sql = "SELECT 1" + found + binding.containers + " c WHERE " + key +
-          " = $1::pg_catalog.text::" + type;
+    sql = "SELECT 1" + found + binding.containers + " c WHERE " +
+          type.Equal(key, "$1::pg_catalog.text");
   } else {
     sql = "SELECT k.alerting_ordinal::pg_catalog.int4" + found +
-          "pg_catalog.unnest($1::pg_catalog.text[]::" + type +
-          "[]) WITH ORDINALITY AS k (alerting_key, alerting_ordinal) JOIN " + binding.containers +
-          " c ON " + key + " = k.alerting_key";
+          "pg_catalog.unnest($1::pg_catalog.text[]::" + type.ArrayType() +
+          ") WITH ORDINALITY AS k (alerting_key, alerting_ordinal) JOIN " + binding.containers +
+          " c ON " + key + " " + type.equals + " k.alerting_key";
   }
   if (lock) sql += " FOR KEY SHARE OF c SKIP LOCKED";
   return sql;
@@ -53,8 +54,8 @@ ContainerDirectory::ContainerDirectory(const Binding& binding)
     organization_names_.emplace(
         "SELECT o." + binding.organization_key + "::pg_catalog.text, o." +
         binding.organization_name + "::pg_catalog.text FROM " + binding.organizations +
-        " o WHERE o." + binding.organization_key +
-        " = ANY ($1::pg_catalog.text[]::" + KeyTypeName(binding.organization_key_kind) + "[])");
+        " o WHERE o." + binding.organization_key + " " + binding.organization_type.equals +
+        " ANY ($1::pg_catalog.text[]::" + binding.organization_type.ArrayType() + ")");
     organization_lookup_.emplace(Unquoted(binding.organization_key), "",
                                  std::vector{Unquoted(binding.organization_name)});
   }
@@ -62,7 +63,7 @@ ContainerDirectory::ContainerDirectory(const Binding& binding)
 
 void ContainerDirectory::MakeLookup() {
   lookup_.reset();
-  if (!binding_.organization_is_column) return;
+  if (!binding_.organization_is_column || binding_.container_type.varies) return;
   std::vector<std::string> columns = {Unquoted(binding_.organization)};
   if (!name_.empty()) columns.push_back(Unquoted(name_));
   lookup_.emplace(Unquoted(binding_.container_key), "", std::move(columns));
@@ -80,7 +81,7 @@ bool ContainerDirectory::LookUp(bool lock, const std::string& key,
                      [](const pg::KeyedValue& value) { return value.is_key; })) {
       return false;
     }
-    (*found)[key] = {TextOf(row.values[0]),
+    (*found)[key] = {key, TextOf(row.values[0]),
                      row.values.size() > 1 ? TextOf(row.values[1]) : std::nullopt};
   }
   return true;
@@ -88,8 +89,47 @@ bool ContainerDirectory::LookUp(bool lock, const std::string& key,
 
 std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
     bool lock, const std::vector<std::string>& keys) {
+  if (keys.empty()) return {};
+  auto found =
+      binding_.container_type.is_foreign ? RunOnReadable(lock, keys) : RunOnAll(lock, keys);
+  if (binding_.organization_type.varies) Respell(&found);
+  return found;
+}
+
+// Not every text is a key: samples and saved states may be older than the key's type.
+std::unordered_map<std::string, ContainerInfo> ContainerDirectory::RunOnReadable(
+    bool lock, const std::vector<std::string>& keys) {
+  try {
+    pg::Subtransaction savepoint;
+    auto found = RunOnAll(lock, keys);
+    savepoint.Release();
+    return found;
+  } catch (const pg::Error& error) {
+    if (ERRCODE_TO_CATEGORY(error.sqlstate()) != ERRCODE_DATA_EXCEPTION) throw;
+  }
+  if (keys.size() == 1) return {};
+  const auto middle = keys.begin() + static_cast<ptrdiff_t>(keys.size() / 2);
+  auto found = RunOnReadable(lock, {keys.begin(), middle});
+  found.merge(RunOnReadable(lock, {middle, keys.end()}));
+  return found;
+}
+
+void ContainerDirectory::Respell(std::unordered_map<std::string, ContainerInfo>* found) const {
+  std::vector<std::string> organizations;
+  for (const auto& [key, info] : *found) {
+    if (info.organization) organizations.push_back(*info.organization);
+  }
+  const auto spelling = HostSpelling(binding_, organizations);
+  for (auto& [key, info] : *found) {
+    if (!info.organization) continue;
+    const auto other = spelling.find(*info.organization);
+    if (other != spelling.end()) info.organization = other->second;
+  }
+}
+
+std::unordered_map<std::string, ContainerInfo> ContainerDirectory::RunOnAll(
+    bool lock, const std::vector<std::string>& keys) {
   std::unordered_map<std::string, ContainerInfo> found;
-  if (keys.empty()) return found;
   if (!name_.empty() && !HasColumn(binding_.containers_oid, name_)) {
     WarnOfMissingNames(binding_.containers, name_);
     name_.clear();
@@ -109,7 +149,8 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
                             : statement->RunLists(texts.size(), pg::Params().TextArray(texts));
   for (uint64_t row = 0; row < rows.size(); ++row) {
     const auto index = static_cast<size_t>(rows.Int(row, 0)) - 1;
-    found[keys[index]] = {rows.OptionalText(row, 1), rows.OptionalText(row, 2)};
+    found[keys[index]] = {rows.OptionalText(row, 3).value_or(keys[index]),
+                          rows.OptionalText(row, 1), rows.OptionalText(row, 2)};
   }
   return found;
 }

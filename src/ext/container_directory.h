@@ -17,6 +17,7 @@
 namespace alerting::ext {
 
 struct ContainerInfo {
+  std::string key;                          // canonical, as the host's table writes it
   std::optional<std::string> organization;  // the key as text; nullopt: none
   std::optional<std::string> name;
 };
@@ -25,7 +26,7 @@ class ContainerDirectory {
  public:
   explicit ContainerDirectory(const Binding& binding);
 
-  // The containers of these canonical keys that exist.
+  // The containers of these keys that exist.
   std::unordered_map<std::string, ContainerInfo> Find(const std::vector<std::string>& keys);
   // The same, with each row locked FOR KEY SHARE until the transaction ends; rows that somebody
   // else has locked against that are missing, so the caller tries them later.
@@ -39,6 +40,12 @@ class ContainerDirectory {
  private:
   std::unordered_map<std::string, ContainerInfo> Run(bool lock,
                                                      const std::vector<std::string>& keys);
+
+  std::unordered_map<std::string, ContainerInfo> RunOnReadable(
+      bool lock, const std::vector<std::string>& keys);
+  std::unordered_map<std::string, ContainerInfo> RunOnAll(bool lock,
+                                                          const std::vector<std::string>& keys);
+  void Respell(std::unordered_map<std::string, ContainerInfo>* found) const;
 
   void MakeLookup();
   // One container, without a statement. False: only the statement tells.

@@ -25,7 +25,8 @@ namespace alerting::ext {
 namespace {
 
 struct ContainersTable {
-  std::string table, key, key_type, name;
+  std::string table, key, name;
+  HostKey key_type;
   Oid owner = InvalidOid;
 };
 
@@ -45,9 +46,10 @@ std::optional<ContainersTable> FindContainersTable() {
   if (rows.size() == 0) return std::nullopt;
   const Oid table = rows.OidValue(0, 0);
   const std::string name = rows.Text(0, 3);
-  return ContainersTable{pg::QualifiedName(table), rows.Text(0, 1),
-                         KeyTypeName(ParseKeyKind(rows.Text(0, 2))),
-                         HasColumn(table, name) ? name : "", rows.OidValue(0, 4)};
+  const std::string key = rows.Text(0, 1);
+  return ContainersTable{pg::QualifiedName(table), key, HasColumn(table, name) ? name : "",
+                         DescribeKey(table, key, ParseKeyKind(rows.Text(0, 2))),
+                         rows.OidValue(0, 4)};
 }
 
 // A question asked for each row of a view, or for each of the alerts that a host's end deletes: its
@@ -85,8 +87,8 @@ class Question {
 // The rows of this key, by the calling statement's snapshot: `what` is a select list over alias c.
 pg::Rows FindContainer(const ContainersTable& host, const std::string& what,
                        const std::string& container, Question* question) {
-  return question->Ask("SELECT " + what + " FROM " + host.table + " c WHERE c." + host.key +
-                           " = $1::" + host.key_type,
+  return question->Ask("SELECT " + what + " FROM " + host.table + " c WHERE " +
+                           host.key_type.Equal("c." + host.key, "$1"),
                        pg::Params().Text(container));
 }
 

@@ -77,6 +77,9 @@ class Evaluator final : public pg::WorkerTask {
   std::vector<ContainerRef> FindContainers(std::string_view chunks);
   void JudgeChunks();
   bool LeaveToReplay(const Sample& sample);
+  void LeaveOutDeleted(const std::unordered_map<std::string_view, size_t>& deleted,
+                       std::vector<Sample>* samples) const;
+  std::string_view KnownKey(std::string_view key) const;
   void LookUpUnknown(const std::vector<std::string_view>& keys);
   void AddUnknown(const std::vector<std::string_view>& keys);
   void JudgeSamples(std::span<const Sample> samples, std::span<ContainerRef> containers,

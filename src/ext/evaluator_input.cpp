@@ -19,17 +19,6 @@ constexpr size_t kBytesAtOnce = 512 * 1024;
 
 bool IsUsable(const ContainerInfo& info) { return info.organization.has_value(); }
 
-// Rows that a transaction wrote before it deleted their container: so many of the first samples.
-void LeaveOutDeleted(const std::unordered_map<std::string_view, size_t>& deleted,
-                     std::vector<Sample>* samples) {
-  size_t kept = 0;
-  for (size_t i = 0; i < samples->size(); ++i) {
-    const auto found = deleted.find((*samples)[i].container);
-    if (found == deleted.end() || i >= found->second) (*samples)[kept++] = (*samples)[i];
-  }
-  samples->resize(kept);
-}
-
 }  // namespace
 
 // Takes what waits in the queue, or a part of it, and what had no room there. False when there may
@@ -121,7 +110,7 @@ void Evaluator::JudgeChunks() {
           break;
         case MessageKind::kContainerDeleted:
           deleted_containers.push_back(message.sample.container);
-          samples_before_deletion[message.sample.container] = samples.size();
+          samples_before_deletion[KnownKey(message.sample.container)] = samples.size();
           break;
         case MessageKind::kContainersTruncated:
           reload_ = forget_all_ = true;
@@ -147,6 +136,24 @@ void Evaluator::JudgeChunks() {
     pg_atomic_write_u64(&slot_->evaluated_until, static_cast<uint64_t>(header.committed_at));
     judged_bytes_ = drained_.size() - rest.size();
   }
+}
+
+// Rows that a transaction wrote before it deleted their container: so many of the first samples.
+void Evaluator::LeaveOutDeleted(const std::unordered_map<std::string_view, size_t>& deleted,
+                                std::vector<Sample>* samples) const {
+  size_t kept = 0;
+  for (size_t i = 0; i < samples->size(); ++i) {
+    const auto found = deleted.find(KnownKey((*samples)[i].container));
+    if (found == deleted.end() || i >= found->second) (*samples)[kept++] = (*samples)[i];
+  }
+  samples->resize(kept);
+}
+
+// The key as the host's table has it, where it may be written otherwise and is known.
+std::string_view Evaluator::KnownKey(std::string_view key) const {
+  if (!world_->binding.container_type.varies) return key;
+  const ContainerRef container = world_->engine.Find(key);
+  return container == kNoContainer ? key : world_->engine.Key(container);
 }
 
 // A source whose table is still to be read is judged from there alone: newer rows must not come
@@ -177,7 +184,9 @@ void Evaluator::AddUnknown(const std::vector<std::string_view>& keys) {
     const std::vector<std::string> part(wanted.begin() + static_cast<ptrdiff_t>(start),
                                         wanted.begin() + static_cast<ptrdiff_t>(end));
     for (const auto& [key, info] : world_->directory.Find(part)) {
-      if (IsUsable(info)) (void)world_->engine.Add(key, *info.organization);
+      if (!IsUsable(info)) continue;
+      (void)world_->engine.Add(info.key, *info.organization);
+      if (info.key != key) world_->engine.AddSpelling(key, info.key);
     }
   }
 }
@@ -220,9 +229,11 @@ void Evaluator::WarnOfBackfill(const Sample& sample, Micros arrival) {
 
 void Evaluator::ReloadRules() {
   ExtensionTransaction transaction(slot_, "loading rules");
-  std::vector<Rule> rules = LoadRules();
+  std::vector<Rule> rules = LoadRules(world_->binding);
   transaction.Commit();
   world_->engine.SetRules(std::move(rules), judged_until_);
+  // Their organization may be written otherwise by now, which nobody tells of the containers.
+  if (world_->binding.organization_type.varies) containers_stale_ = true;
 }
 
 // Their alerts went with their rows. Some may have been made again, under the same key: those are
@@ -301,7 +312,7 @@ bool Evaluator::TakeMarks(Micros now) {
     slot_->replay_count = 0;
     slot_->replay_all = false;
     rules_stale_ = std::exchange(slot_->rules_changed, false);
-    containers_stale_ = std::exchange(slot_->containers_changed, false);
+    containers_stale_ = std::exchange(slot_->containers_changed, false) || containers_stale_;
     if (std::exchange(slot_->binding_changed, false)) reload_ = true;
     if (slot_->prepared) {
       prepared_.insert(prepared_.end(), slot_->prepared_from,

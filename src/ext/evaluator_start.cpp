@@ -49,7 +49,7 @@ void Evaluator::Load() {
     for (const Source& source : world_->binding.sources) {
       world_->engine.SetSource(source.mapping.id, source.settings);
     }
-    world_->engine.SetRules(LoadRules(), started);
+    world_->engine.SetRules(LoadRules(world_->binding), started);
     RestoreStates();
     transaction.Commit();
   }
@@ -145,7 +145,10 @@ void Evaluator::RestoreStates() {
     const auto info = known.find(container.key);
     if (info == known.end() || !info->second.organization) continue;
     if (world_->engine.Find(container.key) != kNoContainer) continue;
-    const ContainerRef ref = world_->engine.Add(container.key, *info->second.organization);
+    const std::string& host_key = info->second.key;
+    if (host_key != container.key) world_->engine.AddSpelling(container.key, host_key);
+    if (world_->engine.Find(host_key) != kNoContainer) continue;
+    const ContainerRef ref = world_->engine.Add(host_key, *info->second.organization);
     (void)world_->engine.Restore(ref, container.state);
     for (const OutgoingTransition& outgoing : container.outgoing) {
       if (outgoing.transition.kind == Transition::Kind::kResolve)
@@ -161,6 +164,7 @@ void Evaluator::RestoreStates() {
     for (OutgoingTransition& outgoing : container.outgoing) {
       Transition& transition = outgoing.transition;
       transition.container = ref;
+      transition.container_key = world_->engine.Key(ref);
       transition.alert =
           numbers.try_emplace(outgoing.alert_id, UINT64_MAX - numbers.size()).first->second;
       if (transition.kind == Transition::Kind::kFire && !resolving.contains(outgoing.alert_id)) {
@@ -213,7 +217,10 @@ void Evaluator::RestoreAlerts(const std::unordered_set<std::string>& resolving) 
     if (ref == kNoContainer) {
       const auto info = known.find(alert.container);
       if (info == known.end()) continue;
-      ref = world_->engine.Add(alert.container, info->second.organization.value_or(""));
+      ref = world_->engine.Add(info->second.key, info->second.organization.value_or(""));
+      if (info->second.key != alert.container) {
+        world_->engine.AddSpelling(alert.container, info->second.key);
+      }
     }
     const uint64_t number =
         world_->engine.RestoreAlert(ref, alert.rule, alert.started_at, alert.fired_at, alert.value);

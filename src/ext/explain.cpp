@@ -66,9 +66,9 @@ std::optional<FiringAlert> FindAlert(const Binding& binding, const std::string& 
                                      const std::string& key) {
   const pg::UserScope user(binding.owner, false);
   const pg::Rows rows = pg::Execute(
-      std::string("SELECT id, started_at, fired_at, coalesce(value, 'NaN') FROM alerting.alert"
-                  " WHERE status = 'FIRING' AND rule_id = $1 AND container_id = $2::") +
-          KeyTypeName(binding.key_kind),
+      "SELECT id, started_at, fired_at, coalesce(value, 'NaN') FROM alerting.alert"
+      " WHERE status = 'FIRING' AND rule_id = $1 AND " +
+          binding.container_type.Equal("container_id", "$2"),
       pg::Params().Text(rule).Text(KeyText(binding.key_kind, key)));
   if (rows.size() == 0) return std::nullopt;
   return FiringAlert{rows.Text(0, 0), rows.Timestamp(0, 1), rows.Timestamp(0, 2), rows.Float(0, 3)};
@@ -149,10 +149,14 @@ class PrivateEngine {
   // Rows that are not in what was saved.
   void ReadRows(Micros now);
   // Time of the newest row that is too old to be judged; kNoTime when there is none.
-  Micros FindBackfill(Micros now) const;
+  Micros FindBackfill(Micros now);
   Explanation Explain(Micros now);
 
  private:
+  // The container's own rows, whichever way they write its key.
+  std::vector<Sample> ReadOwn(const Source& source, ReadRange range);
+
+  const Binding& binding_;
   const std::string key_;
   const std::string rule_id_;
   Engine engine_;
@@ -162,7 +166,7 @@ class PrivateEngine {
 
 PrivateEngine::PrivateEngine(const Binding& binding, const Rule& rule, const std::string& key,
                              const std::string& organization, Micros clock_start)
-    : key_(key), rule_id_(rule.id), engine_(clock_start) {
+    : binding_(binding), key_(key), rule_id_(rule.id), engine_(clock_start) {
   for (const Source& source : binding.sources) {
     engine_.SetSource(source.mapping.id, source.settings);
     // Any metric counts for CONTAINER_DOWN where `running` is not reported.
@@ -197,12 +201,32 @@ void PrivateEngine::Restore(const std::optional<SavedContainer>& saved,
   engine_.FinishRestore();
 }
 
+std::vector<Sample> PrivateEngine::ReadOwn(const Source& source, ReadRange range) {
+  range.only_containers = true;
+  range.containers = {key_};
+  std::vector<Sample> own;
+  std::unordered_map<std::string, std::vector<Sample>> others;
+  (void)ReadSource(source, range, [&](std::span<const Sample> read) {
+    for (const Sample& sample : read) {
+      const bool is_own = sample.container == key_;
+      if (!is_own && !binding_.container_type.varies) continue;
+      std::vector<Sample>& samples = is_own ? own : others[std::string(sample.container)];
+      samples.push_back(sample);
+      samples.back().container = {};
+    }
+  });
+  std::vector<std::string> keys;
+  for (const auto& [key, samples] : others) keys.push_back(key);
+  for (const auto& [key, info] : ContainerDirectory(binding_).Find(keys)) {
+    if (info.key == key_) own.insert(own.end(), others[key].begin(), others[key].end());
+  }
+  return own;
+}
+
 void PrivateEngine::ReadRows(Micros now) {
   std::vector<Sample> samples;
   for (const Source& source : sources_) {
     ReadRange range;
-    range.only_containers = true;
-    range.containers = {key_};
     const Micros judged = engine_.JudgedUntil(container_, source.readings());
     // At the very time of the last reading only a correction would count.
     if (judged != kNoTime) range.after = judged - 1;
@@ -210,31 +234,20 @@ void PrivateEngine::ReadRows(Micros now) {
       range.after = std::max(range.after, SubtractTime(now, source.settings.max_age));
     }
     range.until = AddTime(now, kFutureLimit);
-    (void)ReadSource(source, range, [&](std::span<const Sample> read) {
-      for (const Sample& sample : read) {
-        if (sample.container != key_) continue;
-        samples.push_back(sample);
-        samples.back().container = {};
-      }
-    });
+    const std::vector<Sample> own = ReadOwn(source, range);
+    samples.insert(samples.end(), own.begin(), own.end());
   }
   const std::vector<ContainerRef> containers(samples.size(), container_);
   engine_.Judge(samples, containers, kNoTime);
 }
 
-Micros PrivateEngine::FindBackfill(Micros now) const {
+Micros PrivateEngine::FindBackfill(Micros now) {
   Micros newest = kNoTime;
   for (const Source& source : sources_) {
     if (source.settings.max_age == kNever) continue;
     ReadRange range;
-    range.only_containers = true;
-    range.containers = {key_};
     range.until = SubtractTime(now, source.settings.max_age);
-    (void)ReadSource(source, range, [&](std::span<const Sample> read) {
-      for (const Sample& sample : read) {
-        if (sample.container == key_) newest = std::max(newest, sample.at);
-      }
-    });
+    for (const Sample& sample : ReadOwn(source, range)) newest = std::max(newest, sample.at);
   }
   return newest;
 }
@@ -263,8 +276,7 @@ const char* StateName(Explanation::State state) {
   return "OK";
 }
 
-Answer NeverRead(const Binding& binding, const Rule& rule, const PrivateEngine& engine,
-                 Micros now) {
+Answer NeverRead(const Binding& binding, const Rule& rule, PrivateEngine& engine, Micros now) {
   Answer answer;
   answer.state = "NO_DATA";
   const bool is_mapped = std::any_of(
@@ -371,10 +383,10 @@ Datum Explain(FunctionCallInfo fcinfo) {
   {
     const pg::SpiConnection connection;
     const Binding binding = RequireBinding();
-    const Rule rule = RequireRule(rule_id);
-    const std::string key = ParseKey(binding, container);
-    const auto found = ContainerDirectory(binding).Find({key});
+    const Rule rule = RequireRule(binding, rule_id);
+    const auto found = ContainerDirectory(binding).Find({ParseKey(binding, container)});
     if (found.empty()) ThrowNoContainer(binding, container);
+    const std::string& key = found.begin()->second.key;
     const Micros now = GetCurrentTimestamp();
     EvaluatorView evaluator = LookAtEvaluator(binding, now);
     std::vector<std::string> hints;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "ext/container_directory.h"
 #include "ext/history_reader.h"
 #include "ext/rule_arguments.h"
 #include "pg/transaction.h"
@@ -144,9 +145,13 @@ Preview::Preview(const Binding& binding, const Rule& rule, const Range& range,
 void Preview::AddContainers() {
   const pg::UserScope user(binding_.containers_owner, true);
   const pg::MappingSettings settings("UTC");
-  const std::string sql = "SELECT c." + binding_.container_key +
-                          "::" + KeyTypeName(binding_.key_kind) + " FROM " + binding_.containers +
-                          " c WHERE (" + binding_.organization + ")::pg_catalog.text = $1";
+  const std::string sql =
+      "SELECT c." + binding_.container_key + "::" + KeyTypeName(binding_.key_kind) + " FROM " +
+      binding_.containers + " c WHERE " +
+      (binding_.organization_type.varies
+           ? binding_.organization_type.Equal(
+                 binding_.organization_type.Cast(binding_.organization), "$1::pg_catalog.text")
+           : "(" + binding_.organization + ")::pg_catalog.text = $1");
   const pg::Rows rows = pg::Execute(sql, pg::Params().Text(organization_));
   for (uint64_t row = 0; row < rows.size(); ++row) {
     bool is_null = false;
@@ -173,7 +178,14 @@ void Preview::Run() {
   }
   std::vector<HistoryInput> inputs;
   for (const Source& source : sources_) inputs.push_back({&source, range});
-  HistoryReader reader(std::move(inputs), engine_);
+  ContainerDirectory directory(binding_);
+  const auto respell = [&](const std::vector<std::string_view>& keys) {
+    for (const auto& [key, info] : directory.Find({keys.begin(), keys.end()})) {
+      if (info.key != key) engine_.AddSpelling(key, info.key);
+    }
+  };
+  HistoryReader reader(std::move(inputs), engine_,
+                       binding_.container_type.varies ? Adopt(respell) : Adopt());
   std::vector<Sample> samples;
   std::vector<ContainerRef> containers;
   while (reader.Next(&samples, &containers)) {
@@ -259,7 +271,7 @@ Datum PreviewStored(FunctionCallInfo fcinfo) {
   const std::string id = TextArgument(fcinfo, 0, "rule_id");
   const Range range = TimeArguments(fcinfo, 1);
   const Binding binding = RequireBinding();
-  return RunPreview(fcinfo, binding, RequireRule(id), range);
+  return RunPreview(fcinfo, binding, RequireRule(binding, id), range);
 }
 
 Datum PreviewSupposed(FunctionCallInfo fcinfo) {
@@ -268,9 +280,8 @@ Datum PreviewSupposed(FunctionCallInfo fcinfo) {
   Rule rule = RuleArguments(fcinfo, 1);
   const Range range = TimeArguments(fcinfo, 4);
   const Binding binding = RequireBinding();
-  RequireOrganization(binding, organization);
   rule.id = "preview";
-  rule.organization = organization;
+  rule.organization = RequireOrganization(binding, organization);
   return RunPreview(fcinfo, binding, rule, range);
 }
 

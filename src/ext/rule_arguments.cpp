@@ -27,8 +27,8 @@ std::string TextArgument(FunctionCallInfo fcinfo, int index, const char* name) {
   return text;
 }
 
-Rule RequireRule(const std::string& id) {
-  std::vector<Rule> rules = LoadRules();
+Rule RequireRule(const Binding& binding, const std::string& id) {
+  std::vector<Rule> rules = LoadRules(binding);
   const auto found =
       std::find_if(rules.begin(), rules.end(), [&](const Rule& rule) { return rule.id == id; });
   if (found == rules.end()) {
@@ -41,17 +41,23 @@ Rule RequireRule(const std::string& id) {
   return std::move(*found);
 }
 
-void RequireOrganization(const Binding& binding, const std::string& organization) {
+std::string RequireOrganization(const Binding& binding, const std::string& organization) {
   const pg::UserScope user(binding.organizations_owner, true);
-  const pg::Rows rows = pg::Execute("SELECT FROM " + binding.organizations + " o WHERE o." +
-                                        binding.organization_key + "::pg_catalog.text = $1 LIMIT 1",
-                                    pg::Params().Text(organization));
-  if (rows.size() > 0) return;
+  const std::string key = "o." + binding.organization_key;
+  const pg::Rows rows = pg::Execute(
+      "SELECT " + key + "::pg_catalog.text FROM " + binding.organizations + " o WHERE " +
+          (binding.organization_type.varies || binding.organization_type.equals != "="
+               ? binding.organization_type.Equal(key, "$1::pg_catalog.text")
+               : key + "::pg_catalog.text = $1") +
+          " LIMIT 1",
+      pg::Params().Text(organization));
+  if (rows.size() > 0) return rows.Text(0, 0);
   pg::Throw([&] {
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
                     errmsg("organization \"%s\" does not exist", organization.c_str()),
                     errdetail("Table %s has no such key.", binding.organizations.c_str())));
   });
+  return {};
 }
 
 Source OnlyMetricsOf(Condition condition, const Source& source) {

@@ -13,9 +13,9 @@ namespace alerting::ext {
 // Argument number `index` (from 0) as text, whatever its declared type. An error when it is NULL.
 std::string TextArgument(FunctionCallInfo fcinfo, int index, const char* name);
 
-Rule RequireRule(const std::string& id);
-// An error unless the organizations table has this key (as text).
-void RequireOrganization(const Binding& binding, const std::string& organization);
+Rule RequireRule(const Binding& binding, const std::string& id);
+// The key as the organizations table has it, an error when there is none.
+std::string RequireOrganization(const Binding& binding, const std::string& organization);
 
 // A copy of the source that maps only the metrics that the condition looks at.
 Source OnlyMetricsOf(Condition condition, const Source& source);

@@ -25,8 +25,6 @@ class Batch {
   std::vector<KeyBytes> keys_;
 };
 
-std::string KeyArrayType(KeyKind kind) { return std::string(KeyTypeName(kind)) + "[]"; }
-
 // "WHERE ..." of the range; parameters: $1 after, $2 until, $3 keys as text, $4 their bounds.
 std::string Where(const Source& source, const ReadRange& range, const std::string& from) {
   std::string where = " WHERE true";
@@ -180,27 +178,26 @@ uint64_t ReadRowByRow(const Source& source, const ReadRange& range, const Sample
 
 std::string RangeQuery(const Source& source, const ReadRange& range, const std::string& what) {
   const std::string from = source.name + " m";
-  const std::string key =
-      "(" + source.mapping.container + ")::" + KeyTypeName(source.mapping.key_kind);
+  const HostKey& type = source.container_type;
+  const std::string key = type.Cast(source.mapping.container);
+  const std::string given = "$3::pg_catalog.text[]::" + type.ArrayType();
   std::string sql = "SELECT " + what + " FROM " + from;
   std::string where = Where(source, range, from);
-  const std::string bounds =
-      "ROWS FROM (pg_catalog.unnest($3::pg_catalog.text[]::" +
-      KeyArrayType(source.mapping.key_kind) +
-      "), pg_catalog.unnest($4::pg_catalog.timestamptz[])) k (alerting_key, alerting_after)";
+  const std::string bounds = "ROWS FROM (pg_catalog.unnest(" + given +
+                             "), pg_catalog.unnest($4::pg_catalog.timestamptz[]))"
+                             " k (alerting_key, alerting_after)";
   if (range.by_container) {
     // An index on a smaller integer serves a comparison with the key, but not a cast.
     const std::string indexed =
         source.mapping.key_kind == KeyKind::kInt8 ? "(" + source.mapping.container + ")" : key;
     const std::string newer = AtCondition(source.mapping, from, ">", "k.alerting_after");
-    sql += " JOIN " + bounds + " ON " + indexed + " = k.alerting_key AND ";
+    sql += " JOIN " + bounds + " ON " + indexed + " " + type.equals + " k.alerting_key AND ";
     // Without a bound for all some have none of their own either.
     sql += range.after == kNoTime ? "(k.alerting_after IS NULL OR " + newer + ")" : newer;
   } else if (range.only_containers) {
-    where += " AND " + key +
-             " = ANY ($3::pg_catalog.text[]::" + KeyArrayType(source.mapping.key_kind) + ")";
+    where += " AND " + key + " " + type.equals + " ANY (" + given + ")";
   } else if (!range.containers.empty()) {
-    sql += " LEFT JOIN " + bounds + " ON k.alerting_key = " + key;
+    sql += " LEFT JOIN " + bounds + " ON k.alerting_key " + type.equals + " " + key;
     where += " AND (k.alerting_after IS NULL OR " +
              AtCondition(source.mapping, from, ">", "k.alerting_after") + ")";
   }

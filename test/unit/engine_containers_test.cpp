@@ -28,6 +28,28 @@ TEST(EngineContainers, ContainerMoves) {
   EXPECT_EQ(story.Take(), Lines{});
 }
 
+TEST(EngineContainers, KeyWrittenInSeveralWays) {
+  Engine engine(0);
+  const ContainerRef web = engine.Add("Web", "o");
+  engine.AddSpelling("WEB", "Web");
+  engine.AddSpelling("DB", "Db");
+  EXPECT_EQ(engine.Find("WEB"), web);
+  EXPECT_EQ(engine.Find("DB"), kNoContainer);
+  EXPECT_EQ(engine.Find("web"), kNoContainer);
+  std::vector<Sample> samples(3);
+  samples[0].container = "WEB";
+  samples[1].container = "nobody";
+  samples[2].container = "Web";
+  std::vector<ContainerRef> found(samples.size());
+  engine.FindAll(samples, found);
+  EXPECT_EQ(found, (std::vector<ContainerRef>{web, kNoContainer, web}));
+  engine.Remove(web);
+  EXPECT_EQ(engine.Find("WEB"), kNoContainer);
+  const ContainerRef again = engine.Add("WEB", "o");
+  EXPECT_EQ(engine.Find("WEB"), again);
+  EXPECT_EQ(engine.container_count(), 1u);
+}
+
 TEST(EngineContainers, RemovedContainerIsForgotten) {
   Story story({Cpu(80, 0, NoData::kFire)});
   story.Send(0, {.cpu = 95});
