@@ -225,6 +225,14 @@ void ApplyWorkerSettings() {
     Override("synchronous_commit", "on");
     Override("row_security", "on");
     Override("jit", "off");
+    // What is read may be more than the memory for it, and is bounded by itself.
+    Override("temp_file_limit", "-1");
+    // Plans are kept for all sizes of a table (IndexPlans).
+    Override("plan_cache_mode", "auto");
+    for (const char* way : {"enable_indexscan", "enable_indexonlyscan", "enable_nestloop",
+                            "enable_sort", "enable_hashagg"}) {
+      Override(way, "on");
+    }
     // A payload tells figures exactly, whatever the database's default.
     Override("extra_float_digits", "1");
     if (ALERTING_HAS_TRANSACTION_TIMEOUT) Override("transaction_timeout", "0");

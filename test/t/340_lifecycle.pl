@@ -13,7 +13,7 @@ sub in_settings
 {
 	my ($node, $sql) = @_;
 	local $ENV{PGOPTIONS} = '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0'
-	  . ' -c default_transaction_read_only=off -c idle_in_transaction_session_timeout=0 -c role=none'
+	  . ' -c default_transaction_read_only=off -c idle_in_transaction_session_timeout=0 -c role=none -c temp_file_limit=-1'
 	  . ' -c search_path=public -c session_replication_role=origin -c DateStyle=ISO';
 	return sql($node, 'postgres', $sql);
 }
@@ -132,7 +132,8 @@ DO $$ DECLARE line text; BEGIN
       'IntervalStyle = iso_8601', 'timezone = ''Pacific/Apia''', 'extra_float_digits = -15', 'array_nulls = off',
       'standard_conforming_strings = off', 'quote_all_identifiers = on', 'check_function_bodies = off',
       'synchronous_commit = off', 'enable_indexscan = off', 'plan_cache_mode = force_generic_plan',
-      'transform_null_equals = on', 'xmloption = document'] LOOP
+      'transform_null_equals = on', 'xmloption = document', 'exit_on_error = on', 'temp_file_limit = 0', 'work_mem = ''64kB''',
+      'enable_nestloop = off', 'enable_sort = off'] LOOP
     EXECUTE 'ALTER DATABASE postgres SET ' || line;
   END LOOP;
 END $$;
@@ -142,6 +143,9 @@ SQL
 	is(in_settings($node, "SELECT alerting.flush('30s')"), 't', "$how: evaluated under strange settings");
 	is(in_settings($node, "SELECT status || ' ' || minute(fired_at) FROM alerting.alert WHERE container_id = 12"),
 		'', "$how: an older sample than the load's is late");
+	# More containers at once than work_mem has room for.
+	in_settings($node, "INSERT INTO containers SELECT n, 2, 'c' || n FROM generate_series(1000, 6999) n;"
+		  . " INSERT INTO container_metrics SELECT n, now() + interval '1 minute', 5, 5, true, 0 FROM generate_series(1000, 6999) n");
 	in_settings($node, "INSERT INTO container_metrics VALUES (12, now() + interval '1 minute', 95, 5, true, 0)");
 	is(in_settings($node, "SELECT alerting.flush('30s')"), 't', "$how: evaluated under strange settings");
 	is(in_settings($node, "SELECT status FROM alerting.alert WHERE container_id = 12"), 'FIRING',
