@@ -123,7 +123,6 @@ void Evaluator::JudgeChunks() {
     if (!samples_before_deletion.empty()) LeaveOutDeleted(samples_before_deletion, &samples);
     judged_until_ = header.committed_at;
     world_->engine.Advance(judged_until_);
-    if (!samples_before_deletion.empty()) LeaveOutDeleted(samples_before_deletion, &samples);
     renumbered = renumbered || !deleted_containers.empty() || !changed_containers.empty();
     if (!deleted_containers.empty()) ForgetContainers(deleted_containers);
     if (!changed_containers.empty()) RefreshContainers(changed_containers);
