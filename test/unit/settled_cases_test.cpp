@@ -344,6 +344,28 @@ TEST(SettledCases, EditOfAFiringRestartLoopRecountsWhereTheAlertStands) {
              "resolve r on c started +240 fired +240 resolved +240 recovered value 4.000000"}));
 }
 
+TEST(SettledCases, NewDownRuleGoesByTheClockThoughAllIsSilent) {
+  Scene scene;
+  scene.Put(0, {.cpu = 90, .running = false}).Advance(1000);
+  scene.SetRule("soon", kDown, 0, 60)
+      .SetRule("later", kDown, 0, 600)
+      .SetRule("not yet", kDown, 0, 1200);
+  scene.SetRule("fire", kDown, 0, 600, NoData::kFire);
+  scene.SetRule("resolve", kDown, 0, 600, NoData::kResolve).SetRule("cpu", kCpuUsage, 50, 0);
+  EXPECT_EQ(Events(scene), (Lines{"fire soon on c started +0 fired +60 value nan",
+                                  "fire later on c started +0 fired +600 value nan",
+                                  "fire fire on c started +0 fired +300 value nan"}));
+}
+
+TEST(SettledCases, AlertOfAChangedRuleMayFireBeforeTheOldOnesEnd) {
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 0).Put(0, {.cpu = 90, .memory = 80}).Advance(100);
+  scene.SetRule("r", kMemoryUsage, 50, 0);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                  "resolve r on c started +0 fired +0 resolved +100 changed",
+                                  "fire r on c started +0 fired +0 value 80.000000"}));
+}
+
 // What Prometheus documents and tests of its own rules (alerting rules' `for`, `increase` over
 // counters; rules/alerting_test.go and the promtool unit tests tell the same tables), in our names:
 // a value each `every` seconds, and after it - (none), P (pending) or F (firing).
