@@ -89,10 +89,10 @@ webhook($node, 'failing', $receiver->url($path), retry_schedule => "'{1 hour}'")
 is($node->safe_psql('postgres', $health =~ s/> now\(\)/IS NULL/r), 'closed|t||0', 'a closed breaker');
 deliver($node, 'failing', count => 12);
 ok($node->poll_query_until('postgres', q{SELECT breaker <> 'closed' FROM alerting.webhook_health WHERE webhook_id = 'failing'}), 'it opens');
-$node->safe_psql('postgres', q{UPDATE alerting.webhook SET probe_at = now() + interval '1 hour' WHERE id = 'failing'});
-is($node->safe_psql('postgres', $health), 'open|t|t|12', 'webhook_health shows it');
 my $pid = $node->safe_psql('postgres', $sender);
-$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+# At once: the sender that is to end writes there when it has probed the endpoint.
+$node->safe_psql('postgres', qq{UPDATE alerting.webhook SET probe_at = now() + interval '1 hour' WHERE id = 'failing'; SELECT pg_terminate_backend($pid)});
+is($node->safe_psql('postgres', $health), 'open|t|t|12', 'webhook_health shows it');
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($sender) x WHERE pid <> $pid"), 'the sender starts anew');
 my $tried = $node->safe_psql('postgres', "SELECT count(*) FROM $attempts WHERE d.webhook_id = 'failing'");
 deliver($node, 'lone');
