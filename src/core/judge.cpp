@@ -209,26 +209,29 @@ uint8_t Engine::State::TakeMemoryParts(Container& container, Readings& readings,
   if (container.memory == kNil) container.memory = memory.Take();
   MemoryParts& parts = memory[container.memory];
   uint8_t late = 0;
+  // A part that is said again says nothing, as a restart's second look at a row: a percentage that
+  // was given since must not be taken for an error.
   bool news = false;
   if ((readings.present & kMemoryUsed) != 0) {
     if (parts.has_used && at < parts.used_at) {
       late |= kMemoryUsed;
     } else {
+      news = at != parts.used_at || readings.memory_used != parts.used;
       parts.has_used = true;
       parts.used_at = at;
       parts.used = readings.memory_used;
-      news = true;
     }
   }
   if ((readings.present & kMemoryLimit) != 0) {
     if (parts.has_limit && at < parts.limit_at) {
       late |= kMemoryLimit;
     } else {
-      const double limit = readings.memory_limit;
+      const double said = readings.memory_limit;
+      const double limit = said > 0 && said < kNoLimit ? said : 0;
+      news = news || at != parts.limit_at || limit != parts.limit;
       parts.has_limit = true;
       parts.limit_at = at;
-      parts.limit = limit > 0 && limit < kNoLimit ? limit : 0;
-      news = true;
+      parts.limit = limit;
     }
   }
   if ((readings.present & kMemory) != 0 || !news || !parts.has_used || parts.limit <= 0) {

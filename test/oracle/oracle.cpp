@@ -225,18 +225,18 @@ uint8_t Oracle::JudgeRow(const std::string& key, Container& container, const Mer
   const std::optional<Micros> newest_before =
       newest == nullptr ? std::nullopt : std::optional(newest->readings.back().at);
 
-  bool parts_taken = false;
+  bool parts_taken = false;  // and not just said again
   if (row.used && row.at < container.used.at) late |= kMemoryUsed;
   if (row.limit && row.at < container.limit.at) late |= kMemoryLimit;
   if (row.used && row.at >= container.used.at) {
+    parts_taken = row.at != container.used.at || container.used.value != row.used->value;
     container.used = {row.at, row.used->value};
-    parts_taken = true;
   }
   if (row.limit && row.at >= container.limit.at) {
-    const double limit = row.limit->value;
-    container.limit = {row.at, std::nullopt};
-    if (limit > 0 && limit < kNoLimit) container.limit.value = limit;
-    parts_taken = true;
+    std::optional<double> limit;
+    if (row.limit->value > 0 && row.limit->value < kNoLimit) limit = row.limit->value;
+    if (row.at != container.limit.at || container.limit.value != limit) parts_taken = true;
+    container.limit = {row.at, limit};
   }
   // Parts make a reading of the later one's time, in whichever order they come.
   std::optional<MergedRow::Value> memory = row.memory;

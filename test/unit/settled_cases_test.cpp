@@ -366,6 +366,18 @@ TEST(SettledCases, AlertOfAChangedRuleMayFireBeforeTheOldOnesEnd) {
                                   "fire r on c started +0 fired +0 value 80.000000"}));
 }
 
+TEST(SettledCases, PartOfMemorySaidAgainDoesNotContradictAPercentage) {
+  // As after a restart, which looks at rows again that were judged.
+  Scene scene;
+  scene.SetRule("r", kMemoryUsage, 90, 0).Put(0, {.memory_used = 48});
+  scene.Put(60, {.memory = 95, .memory_limit = 100}).Put(0, {.memory_used = 48});
+  scene.Put(60, {.memory_limit = 100}).Put(120, {.memory_used = 48});
+  EXPECT_EQ(
+      Events(scene),
+      (Lines{"fire r on c started +60 fired +60 value 95.000000",
+             "resolve r on c started +60 fired +60 resolved +120 recovered value 48.000000"}));
+}
+
 // What Prometheus documents and tests of its own rules (alerting rules' `for`, `increase` over
 // counters; rules/alerting_test.go and the promtool unit tests tell the same tables), in our names:
 // a value each `every` seconds, and after it - (none), P (pending) or F (firing).
