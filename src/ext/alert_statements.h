@@ -13,28 +13,22 @@ namespace alerting::ext {
 // (their organizations beside both, and which version of its row a webhook is), then how many of
 // those webhooks there are, locked or not: a delivery refers to its webhook.
 inline std::string LockRulesSql(const Binding& binding) {
-  const std::string to_rule = "w.organization_id " + binding.organization_type.equals +
-                              " ANY (SELECT r.organization_id FROM rule r)";
+  const std::string of_rules = " FROM alerting.webhook w WHERE w.is_active AND w.organization_id " +
+                               binding.organization_type.equals +
+                               " ANY (SELECT r.organization_id FROM rule r)";
   return "WITH rule AS MATERIALIZED (SELECT r.id, r.organization_id, r.name, r.condition,"
-         "   r.threshold::float8 AS threshold, r.duration::int4 AS duration FROM "
-         "alerting.alert_rule r"
-         "   WHERE r.id = ANY ($1) FOR KEY SHARE SKIP LOCKED),"
+         "   r.threshold::float8 AS threshold, r.duration::int4 AS duration"
+         "   FROM alerting.alert_rule r WHERE r.id = ANY ($1) FOR KEY SHARE SKIP LOCKED),"
          " webhook AS MATERIALIZED (SELECT w.id, w.organization_id,"
-         "   w.xmin::text || w.ctid::text AS version FROM alerting.webhook w"
-         "   WHERE w.is_active"
-         "   AND " +
-         to_rule +
+         "   w.xmin::text || w.ctid::text AS version" +
+         of_rules +
          "   FOR KEY SHARE OF w SKIP LOCKED)"
          " SELECT r.id, r.organization_id::text, NULL, NULL, NULL::int8, r.name, r.condition,"
          "   r.threshold, r.duration FROM rule r"
-         " UNION ALL SELECT NULL, w.organization_id::text, w.id, w.version, NULL, NULL, NULL, "
-         "NULL, NULL"
-         "   FROM webhook w"
-         " UNION ALL SELECT NULL, NULL, NULL, NULL, (SELECT count(*) FROM alerting.webhook w"
-         "   WHERE w.is_active AND " +
-         to_rule +
-         "), NULL,"
-         "   NULL, NULL, NULL";
+         " UNION ALL SELECT NULL, w.organization_id::text, w.id, w.version,"
+         "   NULL, NULL, NULL, NULL, NULL FROM webhook w"
+         " UNION ALL SELECT NULL, NULL, NULL, NULL, (SELECT count(*)" +
+         of_rules + "), NULL, NULL, NULL, NULL";
 }
 inline constexpr char kFindRules[] = "SELECT id FROM alerting.alert_rule WHERE id = ANY ($1)";
 
