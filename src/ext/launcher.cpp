@@ -12,6 +12,7 @@
 #include "pg/guc.h"
 #include "pg/shared_state.h"
 #include "pg/transaction.h"
+#include "pg/worker.h"
 
 extern "C" {
 PGDLLEXPORT void alerting_launcher_main(Datum argument);
@@ -319,9 +320,7 @@ class Launcher {
 };
 
 void LauncherMain() {
-  pqsignal(SIGHUP, SignalHandlerForConfigReload);
-  pqsignal(SIGTERM, die);
-  BackgroundWorkerUnblockSignals();
+  pg::HeedSignals();
   BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
   (void)pg::Root();
   if (!pg::BecomeLauncher()) proc_exit(0);

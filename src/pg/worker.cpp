@@ -253,6 +253,13 @@ void YieldDatabaseAsAutovacuumDoes() {
 
 }  // namespace
 
+void HeedSignals() {
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
+  pqsignal(SIGTERM, die);
+  ConfigReloadPending = true;
+  BackgroundWorkerUnblockSignals();
+}
+
 std::optional<std::string> LockExtension() {
   static Oid known = InvalidOid;
   // It may have been dropped, or dropped and created again, before the lock was there.
@@ -268,9 +275,7 @@ std::optional<std::string> LockExtension() {
 
 void RunWorker(WorkerKind kind, Oid database,
                const std::function<std::unique_ptr<WorkerTask>(DatabaseSlot*)>& make_task) {
-  pqsignal(SIGHUP, SignalHandlerForConfigReload);
-  pqsignal(SIGTERM, die);
-  BackgroundWorkerUnblockSignals();
+  HeedSignals();
   // As the bootstrap superuser; each statement then runs as its tables' owner.
   BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
   YieldDatabaseAsAutovacuumDoes();
@@ -281,6 +286,7 @@ void RunWorker(WorkerKind kind, Oid database,
   if (slot == nullptr || !BecomeWorker(slot, kind)) proc_exit(0);
   try {
     ApplyWorkerSettings();
+    Call([] { HandleInterrupts(); });
     {
       Transaction transaction("starting");
       const char* name = Call([&] { return get_database_name(database); });

@@ -32,6 +32,10 @@ class WorkerTask {
 // Thrown by a task to end the worker in good order (the slot's wish says what follows).
 struct WorkerExit {};
 
+// For the start of a background worker. A reload of the settings that came since the process was
+// forked was ignored: it is made up for at the worker's first look at ConfigReloadPending.
+void HeedSignals();
+
 // Connects the process to the database, takes the slot, and runs the task made by `make_task` until
 // the process is told to stop. Never returns.
 [[noreturn]] void RunWorker(

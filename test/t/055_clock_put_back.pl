@@ -8,9 +8,6 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $folder = PostgreSQL::Test::Utils::tempdir();
-my $library = "$folder/shifted_clock.so";
-plan skip_all => 'no C compiler' if system('cc', '-shared', '-fPIC', '-O1', '-o', $library, "$FindBin::RealBin/../clock/shifted_clock.c") != 0;
-plan skip_all => 'the server has a library preloaded' if $ENV{LD_PRELOAD};
 
 sub shift_clock
 {
@@ -23,7 +20,7 @@ sub shift_clock
 append_to_file("$folder/shift", pack('q', 0));
 my $node;
 {
-	local $ENV{LD_PRELOAD} = $library;
+	local $ENV{LD_PRELOAD} = preloaded('shifted_clock', $folder);
 	local $ENV{SHIFTED_CLOCK} = "$folder/shift";
 	$node = new_node('clock');
 }

@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(new_node webhook deliver settled wait_settled log_since start_receiver signature
-  header wait_until);
+  header wait_until preloaded);
 
 my $host = <<'SQL';
 SET client_min_messages = warning;
@@ -51,6 +51,17 @@ sub webhook
 		'INSERT INTO alerting.webhook (' . join(', ', 'id', 'organization_id', 'url', @names)
 		  . ") VALUES ('$id', 1, '$url'" . join('', map { ", $columns{$_}" } @names) . ')');
 	return $id;
+}
+
+# The library of test/preloaded, compiled into the folder, for LD_PRELOAD; skips the test where it can't be.
+sub preloaded
+{
+	my ($name, $folder) = @_;
+	plan skip_all => 'the server has a library preloaded' if $ENV{LD_PRELOAD};
+	my $library = "$folder/$name.so";
+	plan skip_all => 'no C compiler'
+	  if system('cc', '-shared', '-fPIC', '-O1', '-o', $library, "$FindBin::RealBin/../preloaded/$name.c") != 0;
+	return $library;
 }
 
 # Puts deliveries into a webhook's outbox. count, event, alert (id), payload (SQL).
