@@ -67,6 +67,20 @@ std::string AtSql(const SourceMapping& mapping, Oid type) {
   return at + "::pg_catalog.timestamptz";
 }
 
+// `bound` as what a time of this numeric type is compared with: of its own family, for no index
+// serves a column that has to be cast. An integer is beyond a bound exactly if it is beyond the
+// bound's floor.
+std::string NumberBound(const SourceMapping& mapping, Oid type, const std::string& bound) {
+  const std::string unit = std::string(" * ") + UnitDivisor(mapping.at_unit);
+  if (type == FLOAT4OID || type == FLOAT8OID) {
+    return "(pg_catalog.date_part('epoch', " + bound + ")" + unit + ")";
+  }
+  const std::string exact = "pg_catalog.extract('epoch', " + bound + ")" + unit;
+  if (type == NUMERICOID) return "(" + exact + ")";
+  return "GREATEST(-9223372036854775808, LEAST(9223372036854775807, pg_catalog.floor(" + exact +
+         ")))::pg_catalog.int8";
+}
+
 std::string Column(const std::string& expression, const char* type) {
   const std::string cast = std::string("::pg_catalog.") + type;
   return expression.empty() ? "NULL" + cast : "(" + expression + ")" + cast;
@@ -154,10 +168,7 @@ std::string AtCondition(const SourceMapping& mapping, const std::string& from,
     return at + " " + comparison + " (" + bound + " AT TIME ZONE " +
            QuoteLiteral(mapping.time_zone) + ")";
   }
-  if (IsNumber(type)) {
-    return at + " " + comparison + " (pg_catalog.date_part('epoch', " + bound + ") * " +
-           UnitDivisor(mapping.at_unit) + ")";
-  }
+  if (IsNumber(type)) return at + " " + comparison + " " + NumberBound(mapping, type, bound);
   return AtSql(mapping, type) + " " + comparison + " " + bound;
 }
 
