@@ -13,6 +13,7 @@ namespace {
 
 constexpr Micros kFutureLimit = 5 * kMinute;
 constexpr Micros kLockedPause = kSecond / 2;
+constexpr Micros kMarkingPause = kSecond / 1000;
 constexpr Micros kLongestPause = kMinute;
 
 }  // namespace
@@ -21,6 +22,11 @@ constexpr Micros kLongestPause = kMinute;
 // what is locked, is tried again later, one whose mapping does not fit any more waits for a new
 // mapping; neither delays the others.
 void Evaluator::Replay(Micros now) {
+  // Whoever has left a mark may have attached a partition, which is not seen before he has ended.
+  if (pg_atomic_read_u32(&slot_->marking) > 0) {
+    replay_at_ = now + kMarkingPause;
+    return;
+  }
   for (;;) {
     const Source* failed = nullptr;
     bool is_held_up = false;

@@ -57,6 +57,9 @@ struct Buffer {
 
 constinit Buffer buffer = {};
 
+// Where the transaction that is ending counts among those that have left marks.
+constinit DatabaseSlot* counted_in = nullptr;
+
 void KeepOrFree() noexcept {
   if (buffer.capacity <= kKeptBytes) return;
   buffer.spare = buffer.used > kKeptBytes ? 0 : buffer.spare + 1;
@@ -190,6 +193,21 @@ void WakeSender(DatabaseSlot* slot) noexcept {
   }
 }
 
+// Gives the evaluator what has been kept, or marks in its stead. Caller holds slot->lock.
+void HandOverMessages(DatabaseSlot* slot) noexcept {
+  for (int i = 0; i < buffer.mark_count; ++i) {
+    pg::AddReplayMark(slot, buffer.marks[i].source, buffer.marks[i].from);
+  }
+  bool are_left = buffer.mark_count > 0;
+  if (buffer.used > 0 && !AppendToQueue(slot)) {
+    LeaveMarks(slot);
+    are_left = true;
+  }
+  if (!are_left) return;
+  pg_atomic_fetch_add_u32(&slot->marking, 1);
+  counted_in = slot;
+}
+
 // Right after COMMIT: the rows are visible and nothing may fail any more.
 void HandOver() noexcept {
   DatabaseSlot* slot = buffer.slot;
@@ -199,14 +217,10 @@ void HandOver() noexcept {
   ALERTING_FREEZE_POINT("committed");
   if (buffer.used > 0 || buffer.mark_count > 0) {
     LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-    if (slot->database == MyDatabaseId) {
-      for (int i = 0; i < buffer.mark_count; ++i) {
-        pg::AddReplayMark(slot, buffer.marks[i].source, buffer.marks[i].from);
-      }
-      if (buffer.used > 0 && !AppendToQueue(slot)) LeaveMarks(slot);
-    }
+    if (slot->database == MyDatabaseId) HandOverMessages(slot);
     LWLockRelease(&slot->lock);
     pg::WakeWorker(slot, pg::kEvaluator);
+    if (counted_in != nullptr) ALERTING_FREEZE_POINT("marked");
   }
   // A worker that looked before this commit has found nothing: it shall look again.
   using pg::Wish;
@@ -259,6 +273,15 @@ extern "C" void OnTransactionEvent(XactEvent event, void* /*argument*/) {
     default:
       break;
   }
+}
+
+// Only now other processes have been told of what the transaction did to tables: until then a
+// partition that it made or attached is missing from what they read.
+extern "C" void OnResourceRelease(ResourceReleasePhase phase, bool /*is_commit*/, bool is_top_level,
+                                  void* /*argument*/) {
+  if (counted_in == nullptr || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level) return;
+  pg_atomic_fetch_sub_u32(&counted_in->marking, 1);
+  counted_in = nullptr;
 }
 
 extern "C" void OnSubtransactionEvent(SubXactEvent event, SubTransactionId /*mine*/,
@@ -323,6 +346,7 @@ __attribute__((noinline)) bool OpenSlot() {
 void RegisterTransactionCallbacks() {
   RegisterXactCallback(OnTransactionEvent, nullptr);
   RegisterSubXactCallback(OnSubtransactionEvent, nullptr);
+  RegisterResourceReleaseCallback(OnResourceRelease, nullptr);
 }
 
 bool OpenTransactionBuffer() { return buffer.slot != nullptr || OpenSlot(); }

@@ -28,6 +28,7 @@ void InitSlot(DatabaseSlot* slot, int tranche) {
         &slot->containers, &slot->evaluator_started}) {
     pg_atomic_init_u64(counter, 0);
   }
+  pg_atomic_init_u32(&slot->marking, 0);
 }
 
 void ClearSlot(DatabaseSlot* slot) {

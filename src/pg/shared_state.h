@@ -60,8 +60,9 @@ struct DatabaseSlot {
   bool prepared;  // a transaction that inserted metrics was PREPAREd
   ReplayMark prepared_from[kMaxReplays];
   int prepared_count;
-  dsm_handle handover;  // see pg/handover_ring.h; DSM_HANDLE_INVALID: none yet
-  bool rules_changed;   // messages that had no room in the queue
+  dsm_handle handover;       // see pg/handover_ring.h; DSM_HANDLE_INVALID: none yet
+  pg_atomic_uint32 marking;  // transactions that have left marks and have not ended yet
+  bool rules_changed;        // messages that had no room in the queue
   bool binding_changed;
   bool containers_changed;
   bool containers_truncated;

@@ -1,5 +1,6 @@
 # A rule that is made while the evaluator reads rows back counts for the rows that are committed
 # after it: also for a breach that is over before anybody looks. The evaluator stands still meanwhile.
+# Nor does it read before a partition can be seen that somebody attaches: he stands still meanwhile.
 #
 # Needs a library with freeze points (src/pg/freeze_point.h): test/run sanitize builds it.
 use strict;
@@ -50,6 +51,28 @@ sql($node, $database, 'SELECT s(12, 4)');
 flush($node, $database);
 behind_its_back('replaying', [ "SELECT rule('memory', 1, 'MEMORY_USAGE', 80)", 'SELECT s(12, 5, 5, 95)', 'SELECT s(12, 6)' ]);
 is(alerts($node, $database, "rule_id = 'memory'"), 'memory 12 RESOLVED 5>5>6 RECOVERED', 'replaying: a breach that is over raised its alert');
+
+# The transaction that attaches a partition is committed, and has left its mark, but has not ended.
+sql($node, $database, <<'SQL');
+CREATE TABLE shards (container_id int, at timestamptz, cpu_percent float8) PARTITION BY LIST (container_id);
+CREATE TABLE shard_11 PARTITION OF shards FOR VALUES IN (11);
+CREATE TABLE shard_12 (LIKE shards);
+SET client_min_messages = warning;
+SELECT alerting.attach_metrics('shards');
+INSERT INTO shard_12 VALUES (12, at(8), 97);
+SQL
+flush($node, $database);
+append_to_file("$folder/marked", '');
+my $session = $node->background_psql($database, on_error_stop => 1);
+$session->query_until(qr/sent/, "\\echo sent\nALTER TABLE shards ATTACH PARTITION shard_12 FOR VALUES IN (12);\n");
+my @taken;
+ok(wait_until(sub { return @taken = glob "$folder/marked.*"; }), 'marked: the partition is being attached');
+is(sql($node, $database, q{SELECT alerting.flush('1s')}), 'f', 'marked: its rows are waited for');
+unlink "$folder/marked", @taken;
+$session->query_safe('SELECT s(10, 9)');
+flush($node, $database);
+is(alerts($node, $database, "rule_id = 'cpu' AND container_id = 12"), 'cpu 12 FIRING 8>8', 'marked: and are judged');
+$session->quit;
 
 $node->stop;
 done_testing();
