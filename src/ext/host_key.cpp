@@ -104,6 +104,10 @@ HostKey DescribeKey(Oid relation, const std::string& column, KeyKind kind) {
 
 Datum KeyAsText(Oid type, Datum value) {
   const Oid base = getBaseType(type);
+  if (base == BYTEAOID) {
+    const Datum digits = DirectFunctionCall2(binary_encode, value, CStringGetTextDatum("hex"));
+    return DirectFunctionCall2(textcat, CStringGetTextDatum("\\x"), digits);
+  }
   Oid function = InvalidOid;
   switch (find_coercion_pathway(TEXTOID, base, COERCION_EXPLICIT, &function)) {
     case COERCION_PATH_FUNC:

@@ -108,6 +108,19 @@ run_sql('citext_keys', q{INSERT INTO container_metrics VALUES ('weB-1', '2026-03
 flush_ok($node, 'citext_keys');
 is(run_sql('citext_keys', q{SELECT count(*) FROM alerting.alert WHERE status = 'FIRING'}), 0, 'and its alert ends');
 
+# A key is what it is, however the session that moves or deletes its row has such values written.
+my $escaped = 'SET bytea_output = escape;';
+run_sql('bytea_keys', qq{INSERT INTO organizations VALUES ('\\x0b', 'Other'); $escaped UPDATE containers SET organization_id = '\\x0b'});
+flush_ok($node, 'bytea_keys');
+is(run_sql('bytea_keys', 'SELECT status, resolve_reason FROM alerting.alert'), 'RESOLVED|CONTAINER_MOVED', 'a container moved by a session that writes bytea otherwise');
+run_sql('bytea_keys', q{UPDATE containers SET organization_id = '\x0aff'; INSERT INTO container_metrics VALUES ('\xc0ffee', '2026-03-02 10:06Z', 60)});
+flush_ok($node, 'bytea_keys');
+run_sql('bytea_keys', qq{$escaped DELETE FROM containers});
+run_sql('bytea_keys', q{
+	INSERT INTO containers VALUES ('\xc0ffee', '\x0aff', 'web');
+	INSERT INTO container_metrics VALUES ('\xc0ffee', '2026-03-02 10:07Z', 60)});
+is(alerts($node, 'bytea_keys', format => 'HH24:MI'), 'often \\xc0ffee FIRING 10:07 10:07', 'and one deleted');
+
 # Not every text is a number: such a row is skipped, and delays nobody.
 run_sql('number_ints', q{
 	ALTER TABLE container_metrics RENAME TO former;
