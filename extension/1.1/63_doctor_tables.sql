@@ -59,6 +59,13 @@ BEGIN
     hint := format('SELECT alerting.attach(%L, %L, organization => ''...'');', host.organizations, host.containers);
   END;
   RETURN NEXT;
+  RETURN QUERY
+    SELECT 'binding', format('alerting.%I', r.tab), 'error',
+           format('Its foreign key to %s is gone, as DROP ... CASCADE takes it: the keys there may be others by now.', r.host),
+           format('SELECT alerting.attach(%L, %L, organization => %L); with the keys as they are now.', host.organizations, host.containers, host.organization)
+      FROM (VALUES ('alert', 'alert_container_id_fkey', host.containers), ('alert_rule', 'alert_rule_organization_id_fkey', host.organizations),
+                   ('webhook', 'webhook_organization_id_fkey', host.organizations)) AS r(tab, name, host)
+     WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = format('alerting.%I', r.tab)::regclass AND k.conname = r.name AND k.confrelid = r.host);
 
   RETURN QUERY SELECT * FROM alerting.doctor_triggers(host.containers,
       ARRAY['alerting_container_deleted', 'alerting_container_updated'], alerting.is_subscribed(host.containers),

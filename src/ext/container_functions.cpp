@@ -30,14 +30,19 @@ struct ContainersTable {
   Oid owner = InvalidOid;
 };
 
-// Of the binding, read with its own owner's rights; nullopt when the host's table is gone.
+// Of the binding, read with its own owner's rights; nullopt when the host's table is gone, or has
+// other keys by now. The alerts' foreign key also finds a key column that was renamed.
 std::optional<ContainersTable> FindContainersTable() {
   // Kept for good: deleting a host deletes the alerts of thousands of containers one by one.
   static constinit pg::Statement* find = nullptr;
   if (find == nullptr) {
     find = new pg::Statement(
-        "SELECT b.containers::oid, b.container_key, b.container_key_kind, coalesce(b.name, ''),"
-        " c.relowner FROM alerting.host_binding b JOIN pg_class c ON c.oid = b.containers");
+        "SELECT b.containers::oid, coalesce(quote_ident(a.attname), b.container_key),"
+        " b.container_key_kind, coalesce(b.name, ''), c.relowner"
+        " FROM alerting.host_binding b JOIN pg_class c ON c.oid = b.containers"
+        " LEFT JOIN pg_constraint k ON k.conrelid = 'alerting.alert'::regclass"
+        " AND k.conname = 'alert_container_id_fkey' AND k.confrelid = b.containers"
+        " LEFT JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = k.confkey[1]");
   }
   const Oid binding_owner = TablesOwner();
   if (!OidIsValid(binding_owner)) return std::nullopt;
@@ -47,9 +52,10 @@ std::optional<ContainersTable> FindContainersTable() {
   const Oid table = rows.OidValue(0, 0);
   const std::string name = rows.Text(0, 3);
   const std::string key = rows.Text(0, 1);
+  const KeyKind kind = ParseKeyKind(rows.Text(0, 2));
+  if (!HasColumn(table, key) || KindOfColumn(table, key) != kind) return std::nullopt;
   return ContainersTable{pg::QualifiedName(table), key, HasColumn(table, name) ? name : "",
-                         DescribeKey(table, key, ParseKeyKind(rows.Text(0, 2))),
-                         rows.OidValue(0, 4)};
+                         DescribeKey(table, key, kind), rows.OidValue(0, 4)};
 }
 
 // A question asked for each row of a view, or for each of the alerts that a host's end deletes: its

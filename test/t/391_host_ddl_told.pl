@@ -56,6 +56,7 @@ for my $case (
 	ok($node->poll_query_until($database, "SELECT problem IS NOT NULL FROM alerting.status()"), "$ddl: status() tells the problem");
 	like(sql($node, $database, 'SELECT problem FROM alerting.status()'), qr/column .* does not exist/, "$ddl: in words");
 	statement_ok($node, $database, "UPDATE containers SET organization_id = organization_id WHERE false", "$ddl, the host's statements") unless $ddl =~ /owner_id/;
+	statement_ok($node, $database, 'SELECT * FROM alerting.active_alert; BEGIN; DELETE FROM organizations; ROLLBACK', "$ddl, deletions");
 	statement_ok($node, $database, "SELECT alerting.attach('organizations', 'containers', $mapping)", "$ddl, attached again");
 	flush($node, $database, name => "$ddl: attached again");
 	is(alerts($node, $database), "cpu 10 RESOLVED 1>1>2 RECOVERED\ncpu 30 FIRING 2>2", "$ddl: nothing was lost");
@@ -138,6 +139,34 @@ is(alerts($node, $database), 'cpu 10 RESOLVED 1>1>2 RECOVERED', 'keys become int
 statement_ok($node, $database, "SELECT alerting.attach('organizations', 'containers'); INSERT INTO container_metrics VALUES (5000000000, at(3), 95, 5, true, 0)", 'attached again');
 flush($node, $database, name => 'a key that needs 8 bytes');
 is(alerts($node, $database, 'container_id > 100'), 'cpu 5000000000 FIRING 3>3', 'fires');
+drop_database($node, $database);
+
+# Keys of another kind beside the former ones, which then go: nothing of the host's fails, and what refers to former keys may be deleted.
+$database = fresh_database($node);
+statement_ok($node, $database, <<'SQL', 'keys become uuids');
+BEGIN;
+ALTER TABLE containers ADD uid uuid NOT NULL DEFAULT gen_random_uuid();
+ALTER TABLE container_metrics ADD container_uid uuid;
+UPDATE container_metrics m SET container_uid = c.uid FROM containers c WHERE c.id = m.container_id;
+ALTER TABLE container_metrics DROP container_id;
+ALTER TABLE containers DROP id CASCADE;
+ALTER TABLE containers RENAME uid TO id;
+ALTER TABLE containers ADD PRIMARY KEY (id);
+ALTER TABLE container_metrics RENAME container_uid TO container_id;
+COMMIT;
+INSERT INTO container_metrics (container_id, at, cpu_percent) SELECT id, at(2), 95 FROM containers WHERE name = 'db';
+SELECT * FROM alerting.active_alert;
+DELETE FROM containers WHERE name = 'cache';
+SQL
+flush($node, $database, name => 'keys become uuids: the evaluator goes on');
+like(sql($node, $database, q{SELECT detail, hint FROM alerting.doctor() WHERE topic = 'binding' AND object = 'alerting.alert'}),
+	qr/Its foreign key to public\.containers is gone.*SELECT alerting\.attach\('public\.organizations', 'public\.containers'/, 'keys become uuids: doctor() tells');
+my (undef, undef, $refused) = $node->psql($database, q{SELECT alerting.attach('organizations', 'containers')});
+like($refused, qr/ERROR:  table alerting\.alert holds rows that refer to rows which .*HINT:  Delete those/s, 'keys become uuids: attach says what is in the way');
+statement_ok($node, $database, q{DELETE FROM alerting.alert; SELECT alerting.attach('organizations', 'containers'); SELECT alerting.attach_metrics('container_metrics')}, 'keys become uuids, attached again');
+flush($node, $database);
+is(sql($node, $database, q{SELECT c.name, a.status FROM alerting.alert a JOIN containers c ON c.id = a.container_id ORDER BY 1}), "db|FIRING\nweb|FIRING", 'keys become uuids: what was inserted meanwhile is judged');
+is(sql($node, $database, q{SELECT count(*) FROM alerting.doctor() WHERE topic = 'binding' AND status <> 'ok'}), 0, 'keys become uuids: in order');
 drop_database($node, $database);
 
 # A function that a mapping calls is replaced, and breaks for a while.
