@@ -50,23 +50,34 @@ BEGIN
 END
 $function$;
 
--- A way from a container to its organization over one table between them, as an expression; NULL
--- unless foreign keys show exactly one.
+-- A way from a row of `rel`, called `alias`, to the one row of `target` that it belongs to, as an expression: over a table
+-- that it refers to, else over one that refers to both. NULL unless foreign keys show exactly one.
+CREATE OR REPLACE FUNCTION alerting.suggest_way(rel regclass, alias text, target regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH reference AS (
+    SELECT c.conrelid AS own, c.confrelid AS referred, a.attname AS own_column, b.attname AS referred_column
+      FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+      JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[1]
+     WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND c.conparentid = 0 AND 'alerting'::regnamespace NOT IN (
+           SELECT t.relnamespace FROM pg_class t WHERE t.oid = c.conrelid)),
+  way AS (
+    SELECT 1 AS rank, format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I)', up.own_column, up.own::regclass, down.referred_column, $2, down.own_column) AS expression
+      FROM reference down JOIN reference up ON up.own = down.referred
+     WHERE down.own = $1 AND up.referred = $3 AND down.referred <> $3
+    UNION ALL
+    SELECT 2, format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I ORDER BY 1 LIMIT 1)', up.own_column, up.own::regclass, down.own_column, $2, down.referred_column)
+      FROM reference down JOIN reference up ON up.own = down.own
+     WHERE down.referred = $1 AND up.referred = $3 AND down.own NOT IN ($1, $3))
+  SELECT CASE WHEN count(*) = 1 THEN min(w.expression) END FROM way w WHERE w.rank = (SELECT min(v.rank) FROM way v);
+$function$;
+
 CREATE OR REPLACE FUNCTION alerting.suggest_organization(organizations regclass, containers regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT CASE WHEN count(*) = 1 THEN
-           min(format('(SELECT h.%I FROM %s h WHERE h.%I = c.%I)', up.attname, first.confrelid::regclass, key.attname, down.attname)) END
-    FROM pg_constraint first
-    JOIN pg_constraint second ON second.conrelid = first.confrelid AND second.contype = 'f' AND cardinality(second.conkey) = 1
-    JOIN pg_attribute down ON down.attrelid = first.conrelid AND down.attnum = first.conkey[1]
-    JOIN pg_attribute key ON key.attrelid = first.confrelid AND key.attnum = first.confkey[1]
-    JOIN pg_attribute up ON up.attrelid = second.conrelid AND up.attnum = second.conkey[1]
-   WHERE first.contype = 'f' AND cardinality(first.conkey) = 1
-     AND first.conrelid = $2 AND second.confrelid = $1 AND first.confrelid <> $2;
+  SELECT alerting.suggest_way($2, 'c', $1);
 $function$;
 
 -- The time column of a metrics table. Numbers are a time only when their unit is said, by the caller or
--- by the column's name.
+-- by the column's name. A table of readings that has one timestamp alone means that.
 CREATE OR REPLACE FUNCTION alerting.guess_at(metrics regclass, numbers boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH names(list) AS (
@@ -81,7 +92,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     SELECT array_agg(n.name || s.suffix ORDER BY n.position, s.suffix)
       FROM names, unnest(names.list) WITH ORDINALITY AS n(name, position), unnest(ARRAY['', 'utc']) AS s(suffix))
   SELECT CASE WHEN $2 THEN alerting.guess_column($1, utc.list || suffixed.list || ARRAY['epoch', 'unix'], 'N')
-              ELSE coalesce(alerting.guess_column($1, utc.list, 'D'), alerting.guess_column($1, suffixed.list, 'N')) END
+              ELSE coalesce(alerting.guess_column($1, utc.list, 'D'), alerting.guess_column($1, suffixed.list, 'N'),
+                            (SELECT CASE WHEN count(*) = 1 THEN min(quote_ident(a.attname)) END
+                               FROM pg_attribute a
+                              WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+                                AND alerting.base_type(a.atttypid) IN ('timestamptz'::regtype, 'timestamp'::regtype)
+                                AND $1 <> (SELECT b.containers::oid FROM alerting.host_binding b))) END
     FROM utc, suffixed;
 $function$;
 
@@ -113,7 +129,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
         AND a.atttypid IN ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype)));
 $function$;
 
--- What is used and its limit, in the same unit: bytes, unless the names of both say another one.
+-- Whether a column, quoted, is a binary floating-point number.
+CREATE OR REPLACE FUNCTION alerting.is_fraction(rel regclass, quoted_column text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = $1 AND quote_ident(a.attname) = $2
+                    AND alerting.base_type(a.atttypid) IN ('real'::regtype, 'double precision'::regtype));
+$function$;
+
+-- What is used and its limit, in the same unit: bytes, unless the names of both say another one. A fraction
+-- beside a whole number of bytes is as often a percentage.
 CREATE OR REPLACE FUNCTION alerting.guess_memory(metrics regclass, OUT used text, OUT memory_limit text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -134,6 +158,11 @@ BEGIN
        ORDER BY n.position, s.position), 'N');
     EXIT WHEN used IS NOT NULL AND memory_limit IS NOT NULL;
   END LOOP;
+  IF unit = 'bytes' AND alerting.plain_name(used) !~ 'bytes"?$'
+     AND alerting.is_fraction(metrics, used) AND NOT alerting.is_fraction(metrics, memory_limit) THEN
+    used := NULL;
+    memory_limit := NULL;
+  END IF;
 END
 $function$;
 

@@ -99,7 +99,8 @@ BEGIN
     name_column := (SELECT d.sql FROM alerting.describe_mapping(host_containers, 'c', 'name', name_mapping, NULL, path) d WHERE d.is_column);
     IF name_column IS NULL THEN
       RAISE EXCEPTION 'name must be a column of table %, not an expression', host_containers
-        USING ERRCODE = 'invalid_parameter_value', DETAIL = format('The mapping is: %s', name_mapping);
+        USING ERRCODE = 'invalid_parameter_value', DETAIL = format('The mapping is: %s', name_mapping),
+              HINT = format('A generated column will do: ALTER TABLE %s ADD alerting_name text GENERATED ALWAYS AS (%s) STORED;', host_containers, name_mapping);
     END IF;
   END IF;
   host_name := alerting.guess_column(host_organizations, ARRAY['name', 'organizationname', 'displayname', alerting.row_name(host_organizations) || 'name', 'title', 'slug']);

@@ -61,15 +61,20 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   host record;
   referring text[];
+  key text;
   result jsonb := '{}';
 BEGIN
-  SELECT b.containers, b.container_key INTO host FROM alerting.host_binding b;
+  SELECT b.containers, b.container_key, alerting.row_name(b.containers) AS name INTO host FROM alerting.host_binding b;
   IF given ->> 'container' IS NULL THEN
+    key := alerting.plain_name(trim(BOTH '"' FROM host.container_key));
     referring := CASE WHEN metrics = host.containers THEN ARRAY[host.container_key]
                       ELSE alerting.referring_columns(metrics, host.containers) END;
     result := jsonb_build_object('container', CASE WHEN cardinality(referring) = 1 THEN referring[1]
-                ELSE alerting.guess_column(metrics, ARRAY['containerid', alerting.row_name(host.containers) || 'id', 'containeruuid',
-                       alerting.row_name(host.containers) || 'uuid', 'dockercontainerid', 'container', alerting.row_name(host.containers)]) END);
+                ELSE alerting.guess_column(metrics,
+                       -- A key that is no mere id is what the rows tell: container_name where that is containers.name.
+                       CASE WHEN key <> 'id' THEN ARRAY[host.name || key, 'container' || key] ELSE '{}' END
+                       || CASE WHEN key NOT IN ('id', 'name', 'key', 'code') THEN ARRAY[key] ELSE '{}' END
+                       || ARRAY['containerid', host.name || 'id', 'containeruuid', host.name || 'uuid', 'dockercontainerid', 'container', host.name]) END);
   END IF;
   IF given ->> 'at' IS NULL THEN
     result := result || jsonb_build_object('at', alerting.guess_at(metrics, at_unit IS NOT NULL));
@@ -141,6 +146,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
                 ORDER BY m.position);
 $function$;
 
+-- A mapping as an index's definition would write it, whatever its brackets: to be compared only.
+CREATE OR REPLACE FUNCTION alerting.bare_expression(expression text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
+  SELECT regexp_replace($1, '\mm\.|[() ]', '', 'g');
+$function$;
+
 -- Whether an index finds a container's newest rows, or the newest of all.
 CREATE OR REPLACE FUNCTION alerting.has_replay_index(metrics regclass, container text, at text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -148,6 +159,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     SELECT FROM pg_index i
      WHERE i.indrelid = metrics AND i.indisvalid AND i.indpred IS NULL
        AND (pg_get_indexdef(i.indexrelid, 1, true) = at
+            OR i.indkey[0] = 0 AND alerting.bare_expression(pg_get_indexdef(i.indexrelid, 1, false)) = alerting.bare_expression(at)
             OR (pg_get_indexdef(i.indexrelid, 1, true) = container
                 AND (i.indisunique AND i.indnkeyatts = 1
                      OR at <> ALL (alerting.plain_columns(metrics, ARRAY[container, at]))
@@ -155,8 +167,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 CREATE OR REPLACE FUNCTION alerting.suggested_index(metrics regclass, container text, at text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT CASE WHEN c.columns = '{}' THEN 'Consider an index on the columns that container and at are computed from.'
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
+  SELECT CASE WHEN c.columns = '{}' AND at ~ '\mSELECT\M'
+              THEN 'No index serves a time that is looked up elsewhere: consider a column that says it, or the time at which the row was written.'
+              WHEN c.columns = '{}'
+              THEN format('Consider an index on that expression, if it is immutable: CREATE INDEX %sON %s ((%s));',
+                          CASE WHEN r.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, metrics, regexp_replace(at, '\mm\.', '', 'g'))
               -- PostgreSQL makes none CONCURRENTLY on a partitioned table.
               ELSE format('Consider CREATE INDEX %sON %s (%s);', CASE WHEN r.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END,
                           metrics, array_to_string(c.columns, ', ')) END

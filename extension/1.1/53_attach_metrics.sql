@@ -21,6 +21,23 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     FROM alerting.metric_source s WHERE s.id = source;
 $function$;
 
+-- The call that attaches a source as it is attached, to be said again or changed; for the table called `metrics`.
+CREATE OR REPLACE FUNCTION alerting.attach_call(source int, metrics text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format('SELECT alerting.attach_metrics(%L, %s);', $2, string_agg(format('%s => %s', g.name, g.value), ', ' ORDER BY g.position))
+    FROM alerting.metric_source s
+    CROSS JOIN LATERAL alerting.guess_readings(s.metrics, jsonb_strip_nulls(to_jsonb(s))) AS guess
+    CROSS JOIN LATERAL (
+      SELECT m.position, m.name, coalesce(quote_literal(to_jsonb(s) ->> m.name), CASE WHEN guess ? m.name THEN '''' END)
+        FROM unnest(ARRAY['container', 'at', 'at_unit', 'cpu', 'memory', 'memory_used', 'memory_limit', 'running', 'restarts'])
+             WITH ORDINALITY AS m(name, position)
+      UNION ALL
+      VALUES (10, 'max_age', CASE WHEN s.max_age IS NULL THEN 'NULL' WHEN s.max_age <> '1 hour' THEN quote_literal(s.max_age) END),
+             (11, 'stale_after', CASE WHEN s.stale_after <> '5 minutes' THEN quote_literal(s.stale_after) END),
+             (12, 'time_zone', CASE WHEN s.time_zone <> 'UTC' THEN quote_literal(s.time_zone) END)) AS g(position, name, value)
+   WHERE s.id = $1 AND g.value IS NOT NULL;
+$function$;
+
 -- `given`: the mappings by name, as attach_metrics takes them.
 CREATE OR REPLACE FUNCTION alerting.bind_metrics(metrics_table regclass, given jsonb, max_age interval, stale_after interval,
   time_zone text, at_unit text, level text, path text)
@@ -53,7 +70,9 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value',
             DETAIL = format('It has not exactly one foreign key to %s, and no column with a usual name, such as container_id.',
                             (SELECT b.containers FROM alerting.host_binding b)),
-            HINT = 'Say it: container => a column''s name, or an SQL expression over m, the metric''s row.';
+            HINT = format('Say it: container => %s.', coalesce(
+              quote_literal((SELECT alerting.suggest_way(metrics_table, 'm', b.containers) FROM alerting.host_binding b)),
+              'a column''s name, or an SQL expression over m, the metric''s row'));
   ELSIF mapping ->> 'at' IS NULL THEN
     RAISE EXCEPTION 'cannot tell the time of a row of table %', metrics_table
       USING ERRCODE = 'invalid_parameter_value',
@@ -77,6 +96,9 @@ BEGIN
             HINT = 'Map at least one: cpu, memory, memory_used and memory_limit, running, or restarts.';
   END IF;
 
+  -- Tables that are gone do not come back; what took their place may be this one.
+  RETURN QUERY DELETE FROM alerting.metric_source s WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.metrics)
+    RETURNING format('forgot the metrics table with OID %s, which is gone', s.metrics::oid);
   SELECT to_jsonb(s), s.id INTO before, source FROM alerting.metric_source s WHERE s.metrics = metrics_table;
   IF before IS NULL OR (before - '{id,created_at,updated_at}'::text[]) <> wanted THEN
     INSERT INTO alerting.metric_source AS s (metrics, container, at, cpu, memory, memory_used, memory_limit, running, restarts,
@@ -117,6 +139,11 @@ BEGIN
   IF before IS NULL OR cardinality(differences) > 0 THEN
     -- Of what was said not to be wanted ('') nothing is told.
     PERFORM alerting.warn_of_unseen(metrics_table, mapping);
+    IF wanted ->> 'running' IS NOT NULL AND NOT jsonb_strip_nulls(wanted) ?| array_remove(readings, 'running')
+       AND stale_after = interval '5 minutes' AND metrics_table <> (SELECT b.containers FROM alerting.host_binding b) THEN
+      RAISE NOTICE 'a container of which table % tells nothing for 5 minutes is silent, and CONTAINER_DOWN fires', metrics_table
+        USING HINT = 'Where rows come only when a state changes, say so: stale_after => ''10 years''.';
+    END IF;
   END IF;
   PERFORM alerting.warn_of_missing_index(metrics_table, wanted ->> 'container', wanted ->> 'at');
 END

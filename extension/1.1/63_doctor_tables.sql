@@ -168,7 +168,7 @@ BEGIN
     topic := 'metrics';
     IF NOT m.is_there THEN
       RETURN QUERY SELECT 'metrics', object, 'error', 'A metrics table that was attached is gone.',
-                          format('DELETE FROM alerting.metric_source WHERE id = %s; and attach what took its place.', m.id);
+                          format('Attach what took its place: %s Or DELETE FROM alerting.metric_source WHERE id = %s;', alerting.attach_call(m.id, '...'), m.id);
       CONTINUE;
     END IF;
     BEGIN
@@ -180,7 +180,7 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
       status := 'error';
       detail := format('Its mapping does not fit any more: %s', SQLERRM);
-      hint := format('SELECT alerting.attach_metrics(%L, ...); with the columns as they are now.', m.metrics);
+      hint := format('With the columns as they are now: %s', alerting.attach_call(m.id, m.metrics::text));
     END;
     RETURN NEXT;
 

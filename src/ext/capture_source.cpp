@@ -91,12 +91,14 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
     const std::string table = RelationGetRelationName(relation);
     const std::string problem = error.what();
     pg::Call([&] {
-      ereport(WARNING, (errcode(ERRCODE_UNDEFINED_COLUMN),
-                        errmsg("alerting: the mapping of table \"%s\" no longer fits it; its rows "
-                               "are not evaluated",
-                               table.c_str()),
-                        errdetail("%s", problem.c_str()),
-                        errhint("Call alerting.attach_metrics() again for this table.")));
+      ereport(WARNING,
+              (errcode(ERRCODE_UNDEFINED_COLUMN),
+               errmsg("alerting: the mapping of table \"%s\" no longer fits it; its rows "
+                      "are not evaluated",
+                      table.c_str()),
+               errdetail("%s", problem.c_str()),
+               errhint("Call alerting.attach_metrics() again for this table, with all of its "
+                       "mappings: alerting.doctor() shows the call.")));
     });
   }
 }

@@ -33,6 +33,9 @@ for my $case (
 	[ 'service_id int, ts_ms bigint, cpu numeric',                                              'container service_id, at ts_ms, at_unit ms, cpu cpu' ],
 	[ 'service_id int, "timestampUs" bigint, cpu numeric',                                      'container service_id, at "timestampUs", at_unit us, cpu cpu' ],
 	[ 'service_id int, time timestamptz, time_ms bigint, cpu numeric',                          'container service_id, at "time", cpu cpu' ],
+	# A single time is the sample's, whatever it is called; of several none is.
+	[ 'service_id int, captured timestamptz, cpu_percent real',                                 'container service_id, at captured, cpu cpu_percent' ],
+	[ 'service_id int, begun timestamptz, ended timestamptz, cpu_percent real',                 'cannot tell the time of a row of table public.guesses' ],
 	# Counters of nanoseconds, millicores, shares of 1: no percentages.
 	[ 'service_id int, at timestamptz, cpu_usage bigint, running bool',                         'container service_id, at at, running running | cpu_usage' ],
 	[ 'service_id int, at timestamptz, cpu int, mem_ratio real, restarts int',                  'container service_id, at at, restarts restarts | cpu, mem_ratio' ],
@@ -42,6 +45,9 @@ for my $case (
 	[ 'service_id int, at timestamptz, mem_rss bigint, mem_limit bigint',                       'container service_id, at at, memory_used mem_rss, memory_limit mem_limit' ],
 	[ 'service_id int, at timestamptz, memory_usage_mb int, memory_limit_mb int',               'container service_id, at at, memory_used memory_usage_mb, memory_limit memory_limit_mb' ],
 	[ 'service_id int, at timestamptz, memory_usage_kb int, memory_limit_mb int, alive bool',   'container service_id, at at, running alive | memory_usage_kb, memory_limit_mb' ],
+	[ 'service_id int, at timestamptz, memory_usage_mb real, memory_total_mb int',              'container service_id, at at, memory_used memory_usage_mb, memory_limit memory_total_mb' ],
+	# A percentage beside a number of bytes.
+	[ 'service_id int, at timestamptz, memory_usage real, memory_total bigint, up bool',        'container service_id, at at, running up | memory_usage, memory_total' ],
 	# States.
 	[ 'service_id int, at timestamptz, is_running smallint',                                    'container service_id, at at, running (m.is_running <> 0)' ],
 	[ 'service_id int, at timestamptz, running int, "State" text',                              q{container service_id, at at, running (lower(m."State") = 'running'::text)} ],
@@ -65,6 +71,51 @@ for my $case (
 	is($mapped, $expected, $columns);
 }
 
+# Containers that have a name for a key, an organization over a table that refers to both, a time of two columns: what is
+# asked for is said in full, and what is there is found.
+$node->safe_psql('postgres', 'CREATE DATABASE named');
+sub named { my (undef, $out, $err) = $node->psql('named', $_[0], on_error_stop => 1); return ($out, $err) }
+my (undef, $asked) = named(q{
+	SET client_min_messages = warning;
+	CREATE TABLE teams (id int PRIMARY KEY, name text);
+	CREATE TABLE containers (name text PRIMARY KEY, "aliases" text[]);
+	CREATE TABLE memberships (team_id int REFERENCES teams, container text REFERENCES containers, PRIMARY KEY (team_id, container));
+	INSERT INTO teams VALUES (1, 'Initech'), (2, 'Hooli');
+	INSERT INTO containers VALUES ('web');
+	INSERT INTO memberships VALUES (2, 'web'), (1, 'web');
+	CREATE TABLE readings (container_id text, container_name text, sec int, frac int, load float8);
+	CREATE INDEX ON readings ((sec + frac / 1e9));
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach('teams', 'containers')});
+like($asked, qr/HINT: .*organization => '\(SELECT h\.team_id FROM public\.memberships h WHERE h\.container = c\.name ORDER BY 1 LIMIT 1\)'/, 'a way over a table that refers to both');
+(undef, $asked) = named(q{SELECT alerting.attach('teams', 'containers', name => '"aliases"[1]', organization => '1')});
+like($asked, qr/HINT: .*ALTER TABLE public\.containers ADD alerting_name text GENERATED ALWAYS AS \("aliases"\[1\]\) STORED/, 'a name that is an expression');
+my ($attached, $warned) = named(q{
+	SET client_min_messages = warning;
+	SELECT alerting.attach('teams', 'containers', organization => '(SELECT h.team_id FROM memberships h WHERE h.container = c.name ORDER BY 1 LIMIT 1)');
+	SELECT alerting.attach_metrics('readings', at => 'sec + frac / 1e9', at_unit => 's', cpu => 'load', max_age => NULL, stale_after => '7 minutes');
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90)});
+like($attached, qr/^container: container_name$/m, 'the column that is called after the key');
+is($warned, '', 'an index on the expression serves');
+
+# What no longer fits is attached by the call that doctor() shows, with its new name.
+named(q{ALTER TABLE readings RENAME load TO cpu; INSERT INTO readings VALUES ('c0ffee', 'web', 1772445600, 0, 95)});
+my ($call) = named(q{SELECT substring(hint FROM 'SELECT .*') FROM alerting.doctor() WHERE topic = 'metrics' AND status = 'error'});
+like($call, qr/max_age => NULL, stale_after => '00:07:00'/, 'the call says all that is not by default');
+named('SET client_min_messages = warning; ' . $call =~ s/\bload\b/cpu/r);
+is(alerts($node, 'named'), 'cpu web FIRING 10:00:00 10:00:00', 'the call that doctor() shows');
+($attached) = named($call =~ s/\bload\b/cpu/r);
+like($attached, qr/^already attached metrics public\.readings, nothing changed$/m, 'changes nothing else');
+
+# A table that is made anew is another one; its predecessor is forgotten.
+named('DROP TABLE readings; CREATE TABLE readings (container_id text, container_name text, sec int, frac int, cpu float8); CREATE INDEX ON readings ((sec + frac / 1e9))');
+($call) = named(q{SELECT substring(hint FROM 'SELECT [^;]*') FROM alerting.doctor() WHERE topic = 'metrics' AND status = 'error'});
+($attached) = named($call =~ s/'\.\.\.'/'readings'/r);
+like($attached, qr/^forgot the metrics table with OID \d+, which is gone\nattached metrics public\.readings$/m, 'made anew');
+named(q{INSERT INTO readings VALUES ('c0ffee', 'web', 1772445660, 0, 5)});
+is(alerts($node, 'named'), 'cpu web RESOLVED 10:00:00 10:00:00 10:01:00', 'and goes on');
+is($node->safe_psql('named', q{SELECT count(*) FROM alerting.doctor() WHERE topic = 'metrics' AND status <> 'ok'}), 0, 'in order');
+
 # A key is not cut to the length of its type, which would make it another one's.
 $node->safe_psql('postgres', 'CREATE DATABASE codes');
 (undef, undef, my $cut) = $node->psql('codes', q{
@@ -83,6 +134,15 @@ my (undef, $out, $err) = $node->psql($database, q{
 	CREATE TABLE asked (service_id int PRIMARY KEY, at timestamptz, cpu_cores int, mem_ratio real, up bool);
 	SELECT alerting.attach_metrics('asked', cpu => '', memory => '100 * mem_ratio')});
 unlike($err, qr/look like metrics/, 'what was answered is not asked');
+
+# A table of events is silent while nothing happens.
+for ([ '', 1 ], [ q{, stale_after => '10 years'}, 0 ])
+{
+	my ($option, $is_told) = @$_;
+	(undef, undef, $err) = $node->psql($database, qq{BEGIN; CREATE TABLE events (service_id int, happened timestamptz, new_state text);
+		SELECT alerting.attach_metrics('events', running => \$\$new_state = 'running'\$\$$option); ROLLBACK});
+	is(scalar($err =~ /NOTICE:  .*events tells nothing for 5 minutes.*\nHINT:  .*stale_after => '10 years'/), $is_told || '', "a table of events$option");
+}
 
 # Inheritance: a table's triggers do not see its children's rows, wherever those are routed.
 (undef, undef, $err) = $node->psql($database, q{
@@ -125,6 +185,6 @@ like($sessions[1]->query_safe('SELECT count(*) FROM alerting.metric_source WHERE
 	'the second one changes nothing');
 $_->quit for @sessions;
 
-clean_log_ok($node, qr/value too long|cannot tell (?:the time|which container) |no metric of table/);
+clean_log_ok($node, qr/value too long|cannot tell which organization|name must be a column|cannot tell (?:the time|which container) |no metric of table/);
 $node->stop;
 done_testing();
