@@ -2,6 +2,7 @@
 //
 // They read and write as the owner of alerting's tables: whoever may execute them needs no right on
 // the tables, above all none to read secrets.
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -241,16 +242,12 @@ Datum Redeliver(FunctionCallInfo fcinfo) {
 Datum RedeliverFailed(FunctionCallInfo fcinfo) {
   const Oid owner = RequireTables();
   pg::Params params;
-  if (PG_ARGISNULL(0)) {
-    params.Null(TEXTOID);
-  } else {
-    params.Value(PG_GETARG_DATUM(0), TEXTOID);
-  }
-  for (const int argument : {1, 2}) {
-    if (PG_ARGISNULL(argument)) {
-      params.Null(TIMESTAMPTZOID);
+  constexpr Oid kTypes[] = {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+  for (int i = 0; i < static_cast<int>(std::size(kTypes)); ++i) {
+    if (PG_ARGISNULL(i)) {
+      params.Null(kTypes[i]);
     } else {
-      params.Timestamp(PG_GETARG_TIMESTAMPTZ(argument));
+      params.Value(PG_GETARG_DATUM(i), kTypes[i]);
     }
   }
   const pg::SafeSearchPath path;

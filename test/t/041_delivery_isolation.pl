@@ -84,6 +84,7 @@ is($node->safe_psql('postgres', q{SELECT is_active, pending, failed, last_failur
 is($node->safe_psql('postgres', q{SELECT pending, failed, last_failure, failures_in_a_row, attempts_24h, success_ratio_24h, p50_ms_24h <= p95_ms_24h, last_success_at IS NOT NULL
 	FROM alerting.webhook_health WHERE webhook_id = 'healthy'}), '0|0||0|71|1.0000|t|t', 'webhook_health of a healthy one');
 is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead', until => now() - interval '1 hour')}), '0', 'redeliver_failed by range: none');
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead', until => '-infinity')}), '0', 'redeliver_failed by range: before all times');
 # One a minute, while nothing is sent.
 $node->safe_psql('postgres', q{
 	UPDATE alerting.webhook SET is_active = false WHERE id = 'dead';
