@@ -75,8 +75,6 @@ Sender::Sender(pg::DatabaseSlot* slot)
                       errmsg("alerting: could not start the webhook client: %s", problem.c_str())));
     });
   }
-  pg::Call([] { before_shmem_exit(EndClientThread, 0); });
-  client_of_process = client_.get();
   // Each statement finds its few rows by an index, and its plan is made once, perhaps while the
   // tables are empty: a plan that reads or sorts whole tables would be kept while they grow.
   pg::Call([] {
@@ -91,6 +89,9 @@ Sender::Sender(pg::DatabaseSlot* slot)
   constexpr int kOfTheClient = 4, kLeft = 8;
   const int reserved = std::min(MostRequests() + kOfTheClient, max_safe_fds / 3 - kLeft);
   for (int i = 0; i < reserved; ++i) pg::Call([] { ReserveExternalFD(); });
+  // After what may fail: no destructor runs for a sender that is not made.
+  pg::Call([] { before_shmem_exit(EndClientThread, 0); });
+  client_of_process = client_.get();
 }
 
 Sender::~Sender() { client_of_process = nullptr; }
