@@ -34,6 +34,8 @@ constexpr Micros kLongRun = 5 * kSecond;    // a worker that ran this long start
 constexpr Micros kLongProbe = 2 * kSecond;  // a probe that takes longer holds up no others
 constexpr Micros kIdleExit = 10 * kSecond;  // with nothing to run, the launcher leaves
 constexpr Micros kSweepInterval = kMinute;
+// Of a database that a DROP DATABASE has begun to remove (DATCONNLIMIT_INVALID_DB since 15.4).
+constexpr int32 kInvalidDatabase = -2;
 
 struct Started {
   BackgroundWorkerHandle* handle = nullptr;
@@ -98,7 +100,10 @@ class Launcher {
       HeapTuple tuple;
       while ((tuple = systable_getnext(scan)) != nullptr) {
         const auto* database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-        if (!database->datallowconn || database->datistemplate) continue;
+        if (!database->datallowconn || database->datistemplate ||
+            database->datconnlimit == kInvalidDatabase) {
+          continue;
+        }
         if (result.count == room) {
           room *= 2;
           result.oids = static_cast<Oid*>(repalloc(result.oids, room * sizeof(Oid)));

@@ -95,6 +95,17 @@ for my $preload (1, 0)
 			sql($node, "round$round", 'SELECT alerting.stop()');
 			succeeds($node, "DROP DATABASE round$round", "$how: round $round");
 		}
+
+		# What an interrupted DROP DATABASE leaves cannot be connected to, and is not asked.
+		sql($node, 'postgres', "CREATE DATABASE broken; UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'broken'");
+		make_database($node, "whole$_") for 1 .. 3;
+		$node->restart;
+		for my $database (map { "whole$_" } 1 .. 3)
+		{
+			ok(wait_until(sub { worker_pid($node, 'sender', $database) ne '' }), "$how: $database gets its workers");
+		}
+		unlike(slurp_file($node->logfile), qr/cannot connect to invalid database/, "$how: an invalid database is left alone");
+		succeeds($node, 'DROP DATABASE broken', "$how: and can be dropped");
 	}
 	my $log = slurp_file($node->logfile);
 	my @fatal = $log =~ /FATAL:.*database "?\w+"? does not exist/g;
