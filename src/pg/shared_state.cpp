@@ -332,11 +332,10 @@ void AddPreparedMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept {
   bool all = false;
   Micros all_from = 0;
   AddMark(slot->prepared_from, &slot->prepared_count, source, from, &all, &all_from);
-  // Too many sources for marks: read everything back to the earliest time for each known one.
+  // Too many sources for marks: the last one stands for all of them (source 0).
   if (all) {
-    for (int i = 0; i < slot->prepared_count; ++i) {
-      slot->prepared_from[i].from = std::min(slot->prepared_from[i].from, all_from);
-    }
+    ReplayMark* last = &slot->prepared_from[kMaxReplays - 1];
+    *last = {0, std::min(last->from, all_from)};
   }
   slot->prepared = true;
 }

@@ -154,6 +154,18 @@ gives("BEGIN; UPDATE alerting.alert_rule SET enabled = false; UPDATE containers 
 is(alerts($node, 'postgres', "status = 'FIRING'"), '', 'no alert of the rule fires');
 sql($node, 'postgres', 'UPDATE alerting.alert_rule SET enabled = true; UPDATE containers SET organization_id = 1');
 
+# More sources than the shared memory has marks for are all read.
+my @tables = map { "m$_" } 1 .. 17;
+sql($node, 'postgres', join "\n", 'INSERT INTO containers SELECT 200 + n, 1 FROM generate_series(1, 17) n;',
+	map { "CREATE TABLE $_ (LIKE container_metrics INCLUDING ALL); SELECT alerting.attach_metrics('$_', container => 'container_id');" } @tables);
+flush($node, 'postgres');
+sql($node, 'postgres', join "\n", 'BEGIN;', (map { "INSERT INTO m$_ SELECT 200 + $_, at(1), 95, 5, true, 0;" } 1 .. 17), "PREPARE TRANSACTION 'a'");
+flush($node, 'postgres');
+sql($node, 'postgres', "COMMIT PREPARED 'a'");
+flush($node, 'postgres');
+is(sql($node, 'postgres', "SELECT count(*) FROM alerting.alert WHERE container_id > 200 AND status = 'FIRING'"), 17, 'a prepared transaction of seventeen sources');
+sql($node, 'postgres', join "\n", map { "SELECT alerting.detach_metrics('$_'); DROP TABLE $_;" } @tables);
+
 # A deletion is notified when it commits; a transaction that did it can be prepared.
 my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN alerting');
