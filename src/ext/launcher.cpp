@@ -74,8 +74,10 @@ class Launcher {
       if (busy_) {
         idle_since = now;
       } else {
-        // EnsureLauncher() starts another one when somebody asks.
-        if (now - idle_since >= kIdleExit) return;
+        if (now - idle_since >= kIdleExit) {
+          if (pg::ResignAsLauncher()) return;
+          idle_since = now;
+        }
         next_wake_ = std::min(next_wake_, idle_since + kIdleExit);
       }
       if (now - swept_at_ >= kSweepInterval) FreeSlots();

@@ -230,6 +230,8 @@ void HandOver() noexcept {
           ? pg::ChangeWish(slot, {Wish::kNothing, Wish::kProbing, Wish::kOutdated}, Wish::kProbe)
           : slot->wish == Wish::kNothing && pg::ChangeWish(slot, {Wish::kNothing}, Wish::kProbe);
   if (buffer.start_workers) pg::CountRequest(slot);
+  // A launcher that found nothing to run has left when the transaction took long.
+  if (changed) (void)pg::StartLauncher();
   if (changed || buffer.start_workers) pg::WakeLauncher();
   WakeSender(slot);
 }

@@ -2,6 +2,7 @@
 #include "pg/shared_state.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "pg/guc.h"
 
@@ -216,21 +217,25 @@ BackgroundWorker LauncherRegistration() noexcept {
   return worker;
 }
 
-bool EnsureLauncher() {
-  SharedRoot* shared = Root();
+// Without a handle to be given back, registering allocates nothing.
+bool StartLauncher() noexcept {
   const TimestampTz now = GetCurrentTimestamp();
-  LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-  const bool needed = shared->launcher_pid == 0 &&
-                      now >= AddTime(shared->launcher_requested_at, kLauncherRetryMicros);
-  if (needed) shared->launcher_requested_at = now;
-  LWLockRelease(&shared->lock);
+  LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+  const bool needed =
+      root->launcher_pid == 0 && now >= AddTime(root->launcher_requested_at, kLauncherRetryMicros);
+  if (needed) root->launcher_requested_at = now;
+  LWLockRelease(&root->lock);
   if (!needed) return true;
 
   BackgroundWorker worker = LauncherRegistration();
-  if (RegisterDynamicBackgroundWorker(&worker, nullptr)) {
-    shared->launcher_failure_logged = false;
-    return true;
-  }
+  if (!RegisterDynamicBackgroundWorker(&worker, nullptr)) return false;
+  root->launcher_failure_logged = false;
+  return true;
+}
+
+bool EnsureLauncher() {
+  SharedRoot* shared = Root();
+  if (StartLauncher()) return true;
   if (!shared->launcher_failure_logged) {
     shared->launcher_failure_logged = true;
     ereport(LOG,
@@ -321,6 +326,17 @@ bool BecomeLauncher() {
   LWLockRelease(&shared->lock);
   if (free) before_shmem_exit(LeaveLauncher, Datum{0});
   return free;
+}
+
+bool ResignAsLauncher() noexcept {
+  LWLockAcquire(&root->lock, LW_EXCLUSIVE);
+  const bool is_wanted =
+      std::any_of(std::begin(root->slots), std::end(root->slots), [](const DatabaseSlot& slot) {
+        return slot.wish == Wish::kProbe || slot.wish == Wish::kProbing || slot.wish == Wish::kRun;
+      });
+  if (!is_wanted) root->launcher_pid = 0;
+  LWLockRelease(&root->lock);
+  return !is_wanted;
 }
 
 void AddReplayMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept {

@@ -138,8 +138,10 @@ bool WorkerRuns(const DatabaseSlot* slot, WorkerKind kind) noexcept;
 // the function that it runs. It is not started again by itself; the launcher is.
 BackgroundWorker Registration(const char* type, const char* function) noexcept;
 BackgroundWorker LauncherRegistration() noexcept;
-// Starts the launcher if it is not there (at most one try per five seconds).
-// Returns false when no background worker slot is free.
+// Starts the launcher if it is not there (at most one try per five seconds). Safe where nothing may
+// fail. False: no background worker slot is free.
+bool StartLauncher() noexcept;
+// The same, and says once in the log that none is.
 bool EnsureLauncher();
 // Changes the slot's wish from one of the given values only; false when it was another.
 bool ChangeWish(DatabaseSlot* slot, std::initializer_list<Wish> from, Wish to) noexcept;
@@ -159,6 +161,8 @@ void EnsureWorkers(DatabaseSlot* slot);
 // process is it already.
 bool BecomeWorker(DatabaseSlot* slot, WorkerKind kind);
 bool BecomeLauncher();
+// The launcher's end, after which the next who asks starts another. False: somebody has asked.
+bool ResignAsLauncher() noexcept;
 
 // Marks rows of a source to be read from its table. Caller holds slot->lock exclusively.
 void AddReplayMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept;
