@@ -70,9 +70,11 @@ DatabaseSlot* RequireSlot() {
 }
 
 Micros IntervalMicros(const Interval* interval) {
-  constexpr Micros kDay = 24 * kHour;
-  return AddTime(interval->time,
-                 int64_t{interval->day} * kDay + int64_t{interval->month} * 30 * kDay);
+  const int64_t days = int64_t{interval->month} * DAYS_PER_MONTH + interval->day;
+  Micros micros = 0;
+  // The longest ones have more than fit; all parts of an infinite one are at their ends.
+  if (__builtin_mul_overflow(days, 24 * kHour, &micros)) micros = days > 0 ? kNever : kNoTime;
+  return AddTime(interval->time, micros);
 }
 
 // Waits until `done` has reached `ticket`. False when the time ran out.

@@ -1,4 +1,5 @@
-# What takes long: a transaction that attaches tables, while which the launcher finds nothing to run and leaves.
+# What takes long: a transaction that attaches tables, while which the launcher finds nothing to run and leaves; and a
+# flush() whose timeout lies further than times go.
 use strict;
 use warnings FATAL => 'all';
 use FindBin;
@@ -22,4 +23,11 @@ for my $preload (0, 1)
 	$node->stop('fast');
 }
 
+# A wait without an end, or with one that lies further than times go.
+my $node = new_server('timeouts');
+make_host($node, 'postgres');
+is(sql($node, 'postgres', "SELECT alerting.flush('10000000 years')"), 't', 'flush() with a timeout of ten million years');
+is(sql($node, 'postgres', "SELECT alerting.flush('-10000000 years')"), 'f', 'or of as many before');
+is(sql($node, 'postgres', "SELECT alerting.flush('infinity')"), 't', 'or infinite') if sql($node, 'postgres', 'SHOW server_version_num') >= 170000;
+$node->stop('fast');
 done_testing();
