@@ -86,7 +86,7 @@ class Launcher {
   }
 
  private:
-  // Databases that may be connected to and are no templates.
+  // Databases that can be connected to and are no templates.
   std::vector<Oid> Databases() {
     struct Found {
       Oid* oids;
@@ -131,10 +131,11 @@ class Launcher {
   void FreeSlots() {
     const std::vector<Oid> databases = Databases();
     for (DatabaseSlot& slot : root_->slots) {
-      if (slot.database == InvalidOid || slot.locked_out > 0) continue;
+      const Oid database = slot.database;
+      if (database == InvalidOid || slot.locked_out > 0) continue;
       const bool exists =
-          std::find(databases.begin(), databases.end(), slot.database) != databases.end();
-      if (!exists || slot.wish == Wish::kNothing) pg::Call([&] { pg::ReleaseSlot(&slot); });
+          std::find(databases.begin(), databases.end(), database) != databases.end();
+      pg::Call([&] { pg::ReleaseSlot(&slot, database, !exists); });
     }
     swept_at_ = GetCurrentTimestamp();
   }
@@ -231,10 +232,11 @@ class Launcher {
       blocked_ = blocked_ || started->starved;
       return;
     }
-    if (Exists(slot->database)) {
+    const Oid database = slot->database;
+    if (Exists(database)) {
       Start(slot, kind, started, now);
     } else {
-      pg::Call([&] { pg::ReleaseSlot(slot); });
+      pg::Call([&] { pg::ReleaseSlot(slot, database, true); });
     }
   }
 

@@ -208,11 +208,15 @@ void HandOverMessages(DatabaseSlot* slot) noexcept {
   counted_in = slot;
 }
 
+// Where the transaction's end is told. nullptr: nowhere.
+DatabaseSlot* SlotAtEnd() noexcept {
+  // The launcher may have freed a slot that had nothing to run.
+  return buffer.slot->database == MyDatabaseId ? buffer.slot : pg::ClaimSlot(MyDatabaseId);
+}
+
 // Right after COMMIT: the rows are visible and nothing may fail any more.
 void HandOver() noexcept {
-  DatabaseSlot* slot = buffer.slot;
-  // The launcher may have freed a slot that had nothing to run.
-  if (slot->database != MyDatabaseId) slot = pg::ClaimSlot(MyDatabaseId);
+  DatabaseSlot* slot = SlotAtEnd();
   if (slot == nullptr) return;
   ALERTING_FREEZE_POINT("committed");
   if (buffer.used > 0 || buffer.mark_count > 0) {
@@ -239,7 +243,8 @@ void HandOver() noexcept {
 // A prepared transaction commits later, perhaps after a restart, with no word to us: the evaluator
 // reads the table whenever one of this database's prepared transactions has gone.
 void LeavePreparedMarks() noexcept {
-  DatabaseSlot* slot = buffer.slot;
+  DatabaseSlot* slot = SlotAtEnd();
+  if (slot == nullptr) return;
   ALERTING_FREEZE_POINT("prepared");
   LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
   for (int i = 0; i < buffer.mark_count; ++i) {

@@ -209,7 +209,10 @@ Datum Start() {
 
 Datum Stop() {
   DatabaseSlot* slot = RequireSlot();
-  slot->wish = pg::Wish::kStopped;
+  using pg::Wish;
+  (void)pg::ChangeWish(slot,
+                       {Wish::kProbe, Wish::kProbing, Wish::kRun, Wish::kNothing, Wish::kOutdated},
+                       Wish::kStopped);
   pg::WakeWorker(slot, pg::kEvaluator);
   pg::WakeWorker(slot, pg::kSender);
   pg::WakeLauncher();

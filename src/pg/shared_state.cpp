@@ -154,14 +154,15 @@ DatabaseSlot* ClaimSlot(Oid database) {
   return claimed;
 }
 
-void ReleaseSlot(DatabaseSlot* slot) {
+void ReleaseSlot(DatabaseSlot* slot, Oid database, bool is_gone) {
   SharedRoot* shared = Root();
   dsm_handle queue = DSM_HANDLE_INVALID;
   dsm_handle handover = DSM_HANDLE_INVALID;
   LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
   // A backend that is about to write to the queue looks under this lock whose slot it is.
   LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-  if (slot->workers[kEvaluator].pid == 0 && slot->workers[kSender].pid == 0) {
+  const bool is_unwanted = slot->database == database && (is_gone || slot->wish == Wish::kNothing);
+  if (is_unwanted && slot->workers[kEvaluator].pid == 0 && slot->workers[kSender].pid == 0) {
     queue = slot->queue;
     handover = slot->handover;
     ClearSlot(slot);

@@ -121,8 +121,9 @@ SharedRoot* Root();
 DatabaseSlot* FindSlot(Oid database);
 // The same, taking a free one if needed; nullptr when all are taken.
 DatabaseSlot* ClaimSlot(Oid database);
-// Frees a slot that has no workers (any more).
-void ReleaseSlot(DatabaseSlot* slot);
+// Frees the database's slot if it has no workers (any more) and nobody asks for any; `is_gone`: the
+// database is, so that nobody can.
+void ReleaseSlot(DatabaseSlot* slot, Oid database, bool is_gone);
 // The current database's slot, cached. nullptr only when all slots are taken.
 DatabaseSlot* MySlot();
 
