@@ -18,17 +18,35 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    ORDER BY array_position($2, alerting.plain_name(a.attname)), a.attnum LIMIT 1;
 $function$;
 
--- The columns of `rel` that refer to a row of `target`, quoted: by a foreign key of one column, or in a
--- wider one (a tenant is often part of all keys) at the place of a column that is unique by itself.
+-- The number of the column that key_of() takes for the key of `rel`; NULL when there is none.
+CREATE OR REPLACE FUNCTION alerting.key_column(rel regclass) RETURNS int2
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT i.indkey[0] FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+   WHERE i.indrelid = $1 AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] > 0
+     AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND a.attnotnull
+   ORDER BY alerting.key_kind(a.atttypid) IS NULL, i.indisprimary DESC LIMIT 1;
+$function$;
+
+-- The columns of `rel` that refer to the key of `target`, quoted: by a foreign key of one column, or in a
+-- wider one (a tenant is often part of all keys) at its place.
 CREATE OR REPLACE FUNCTION alerting.referring_columns(rel regclass, target regclass) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT coalesce(array_agg(DISTINCT quote_ident(a.attname)), '{}')
     FROM pg_constraint c CROSS JOIN unnest(c.conkey, c.confkey) AS k(own, referred)
     JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.own
-   WHERE c.contype = 'f' AND c.conrelid = $1 AND c.confrelid = $2
-     AND (cardinality(c.conkey) = 1
-          OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $2 AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] = k.referred
-                        AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL));
+   WHERE c.contype = 'f' AND c.conrelid = $1 AND c.confrelid = $2 AND k.referred = alerting.key_column($2);
+$function$;
+
+-- The key of the row of `target` that a row of `rel`, called `alias`, refers to by another unique column, as an
+-- expression; NULL unless exactly one foreign key does.
+CREATE OR REPLACE FUNCTION alerting.referring_expression(rel regclass, alias text, target regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN count(*) = 1 THEN min(format('(SELECT k.%I FROM %s k WHERE k.%I = %s.%I)', key.attname, $3, there.attname, $2, here.attname)) END
+    FROM pg_constraint c
+    JOIN pg_attribute here ON here.attrelid = c.conrelid AND here.attnum = c.conkey[1]
+    JOIN pg_attribute there ON there.attrelid = c.confrelid AND there.attnum = c.confkey[1]
+    JOIN pg_attribute key ON key.attrelid = c.confrelid AND key.attnum = alerting.key_column($3)
+   WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND c.conrelid = $1 AND c.confrelid = $3 AND there.attnum <> key.attnum;
 $function$;
 
 -- What a row of `rel` is called in columns that refer to it or describe it: "pods" gives "pod".
@@ -45,6 +63,8 @@ DECLARE
   referring text[] := alerting.referring_columns(containers, organizations);
 BEGIN
   RETURN CASE WHEN cardinality(referring) = 1 THEN referring[1]
+              WHEN alerting.referring_expression(containers, 'c', organizations) IS NOT NULL
+              THEN alerting.referring_expression(containers, 'c', organizations)
               ELSE alerting.guess_column(containers, ARRAY['organizationid', 'organisationid', 'orgid', 'organization', 'organisation',
                      alerting.row_name(organizations) || 'id', 'organizationuuid', alerting.row_name(organizations) || 'uuid']) END;
 END
@@ -82,7 +102,7 @@ CREATE OR REPLACE FUNCTION alerting.guess_at(metrics regclass, numbers boolean) 
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH names(list) AS (
     SELECT ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat', 'collectedat', 'measuredat', 'capturedat', 'observedat',
-                 'reportedat', 'scrapedat', 'sampletime', 'collectiontime', 'measurementtime', 'eventtime', 'lastseen', 'lastseenat']
+                 'reportedat', 'scrapedat', 'sampletime', 'collectiontime', 'measurementtime', 'eventtime', 'lastseen', 'lastseenat', 'tstamp', 'clock']
            || CASE WHEN $1 = (SELECT b.containers::oid FROM alerting.host_binding b)
                    THEN ARRAY['updatedat', 'createdat', 'insertedat'] ELSE ARRAY['createdat', 'insertedat', 'updatedat'] END),
   suffixed(list) AS (

@@ -70,6 +70,8 @@ BEGIN
     referring := CASE WHEN metrics = host.containers THEN ARRAY[host.container_key]
                       ELSE alerting.referring_columns(metrics, host.containers) END;
     result := jsonb_build_object('container', CASE WHEN cardinality(referring) = 1 THEN referring[1]
+                WHEN alerting.referring_expression(metrics, 'm', host.containers) IS NOT NULL
+                THEN alerting.referring_expression(metrics, 'm', host.containers)
                 ELSE alerting.guess_column(metrics,
                        -- A key that is no mere id is what the rows tell: container_name where that is containers.name.
                        CASE WHEN key <> 'id' THEN ARRAY[host.name || key, 'container' || key] ELSE '{}' END

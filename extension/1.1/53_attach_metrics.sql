@@ -77,7 +77,8 @@ BEGIN
     RAISE EXCEPTION 'cannot tell the time of a row of table %', metrics_table
       USING ERRCODE = 'invalid_parameter_value',
             DETAIL = 'It has no column of a timestamp type with a usual name, such as at, time or created_at.',
-            HINT = 'Say it: at => a column''s name, or an SQL expression over m, the metric''s row (numbers need at_unit, too).';
+            HINT = coalesce('If it is column ' || alerting.guess_at(metrics_table, true) || ', say what that counts since 1970: at_unit => ''s'', ''ms'' or ''us''.',
+                            'Say it: at => a column''s name, or an SQL expression over m, the metric''s row (numbers need at_unit, too).');
   END IF;
 
   wanted := jsonb_build_object('metrics', metrics_table,

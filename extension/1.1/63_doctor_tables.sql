@@ -119,12 +119,28 @@ BEGIN
 END
 $function$;
 
+-- A table beside `rel` that has all its columns and is not attached: what took its place, perhaps.
+CREATE OR REPLACE FUNCTION alerting.lookalike(rel regclass) RETURNS regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT c.oid::regclass
+    FROM pg_class own JOIN pg_class c ON c.relnamespace = own.relnamespace
+   WHERE own.oid = $1 AND c.oid <> $1 AND c.relkind IN ('r', 'p')
+     AND NOT EXISTS (SELECT FROM alerting.metric_source s WHERE s.metrics = c.oid)
+     AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid)
+     AND NOT EXISTS (
+           SELECT FROM pg_attribute a
+            WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND NOT EXISTS (
+                  SELECT FROM pg_attribute b WHERE b.attrelid = c.oid AND b.attname = a.attname AND b.atttypid = a.atttypid AND NOT b.attisdropped))
+   ORDER BY c.oid DESC LIMIT 1;
+$function$;
+
 CREATE OR REPLACE FUNCTION alerting.doctor_time(source int, rel regclass, max_age interval)
 RETURNS TABLE (topic text, object text, status text, detail text, hint text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   advice CONSTANT text := 'Check the clocks of server and writers, and time_zone and at_unit of alerting.attach_metrics().';
   latest record;
+  twin regclass;
 BEGIN
   latest := alerting.newest_time(source);
   topic := 'time';
@@ -142,7 +158,9 @@ BEGIN
   ELSIF latest.newest < clock_timestamp() - max_age THEN
     status := 'warning';
     detail := format('Its newest row is of %s: older than max_age (%s), such rows are not judged.', latest.newest, max_age);
-    hint := 'Does the writer still run? ' || advice;
+    twin := alerting.lookalike(rel);
+    hint := CASE WHEN twin IS NULL THEN 'Does the writer still run? ' || advice
+                 ELSE 'Are its rows written into another table by now? ' || alerting.attach_call(source, twin::text) END;
   ELSE
     status := 'ok';
     detail := format('Its newest row is of %s.', latest.newest);
@@ -175,6 +193,8 @@ BEGIN
       FOREACH mapped IN ARRAY ARRAY[m.container, m.at, m.cpu, m.memory, m.memory_used, m.memory_limit, m.running, m.restarts] LOOP
         PERFORM alerting.describe_mapping(m.metrics, 'm', 'mapping', mapped, NULL, 'pg_catalog') WHERE mapped IS NOT NULL;
       END LOOP;
+      PERFORM alerting.key_mapping(m.metrics, 'm', 'container', m.container, key.type, 'pg_catalog')
+         FROM alerting.host_binding b JOIN pg_class c ON c.oid = b.containers, alerting.key_of(b.containers, 'containers') key;
       status := 'ok';
       detail := 'Its mapping is valid.';
     EXCEPTION WHEN OTHERS THEN

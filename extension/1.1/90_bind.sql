@@ -39,7 +39,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
           UNION
           SELECT m.rel FROM unnest(alerting.find_tables(ARRAY['metric', 'metrics', 'sample', 'samples', 'stat', 'stats', 'measurement', 'measurements'], 'pu')) AS m(rel),
                  alerting.host_binding b
-           WHERE cardinality(alerting.referring_columns(m.rel, b.containers)) = 1) t;
+           WHERE cardinality(alerting.referring_columns(m.rel, b.containers)) = 1
+              OR alerting.referring_expression(m.rel, 'm', b.containers) IS NOT NULL) t;
 $function$;
 
 CREATE OR REPLACE FUNCTION alerting.bind_host() RETURNS void

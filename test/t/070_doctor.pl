@@ -147,6 +147,7 @@ found('binding', qr/^public\.containers error .*organization_id.*alerting\.attac
 found('metrics', qr/^error No metrics table.*attach_metrics/, 'none', 'DELETE FROM alerting.metric_source');
 found('metrics', qr/^\d+ error A metrics table that was attached is gone.*DELETE FROM alerting\.metric_source/, 'dropped', 'DROP TABLE others');
 found('metrics', qr/^public\.others error Its mapping does not fit any more: .*cpu.*attach_metrics/, 'a column dropped', 'ALTER TABLE others DROP cpu');
+found('metrics', qr/^public\.others error Its mapping does not fit any more: .*type uuid, but the key has type integer/, 'keys of another kind', 'ALTER TABLE others ALTER container TYPE uuid USING gen_random_uuid()');
 found('metrics', qr/^public\.others warning Tables that inherit from it are not attached.*: public\.later .*attach_metrics/, 'a child table', 'CREATE TABLE later () INHERITS (others)');
 found('metrics', qr/^$/, 'that is attached', q{CREATE TABLE later () INHERITS (others); SELECT alerting.attach_metrics('later', container => 'container', at => 'at', cpu => 'cpu')});
 my @triggers = (
@@ -185,6 +186,8 @@ found('triggers', qr/^public\.others error .*does not fire for what logical repl
 # Times.
 found('time', qr/^public\.others error .*in the future.*clocks/, 'in the future', q{INSERT INTO others VALUES (11, now() + interval '1 hour', 5)});
 found('time', qr/^public\.others warning .*older than max_age/, 'long ago', q{DELETE FROM others; INSERT INTO others VALUES (11, now() - interval '2 hours', 5)});
+found('time', qr/^public\.former warning .*older than max_age.*attach_metrics\('public\.others', container => 'container', at => 'at', cpu => 'cpu'\);$/, 'another table under its name',
+	q{DELETE FROM others; INSERT INTO others VALUES (11, now() - interval '2 hours', 5); ALTER TABLE others RENAME TO former; CREATE TABLE others (LIKE former, more int)});
 found('time', qr/^public\.others unknown .*not looked up/, 'an expression',
 	q{SELECT alerting.attach_metrics('others', container => 'container', at => 'm.at + interval ''1 s''', cpu => 'cpu')});
 found('time', qr/^public\.seconds error .*in the future/, 'seconds taken for milliseconds', q{

@@ -98,6 +98,9 @@ my ($attached, $warned) = named(q{
 like($attached, qr/^container: container_name$/m, 'the column that is called after the key');
 is($warned, '', 'an index on the expression serves');
 
+(undef, $asked) = named(q{CREATE TABLE counts (container_name text, clock int, cpu_percent real); SELECT alerting.attach_metrics('counts')});
+like($asked, qr/HINT:  If it is column clock, say what that counts since 1970: at_unit => /, 'a time that is a number');
+
 # What no longer fits is attached by the call that doctor() shows, with its new name.
 named(q{ALTER TABLE readings RENAME load TO cpu; INSERT INTO readings VALUES ('c0ffee', 'web', 1772445600, 0, 95)});
 my ($call) = named(q{SELECT substring(hint FROM 'SELECT .*') FROM alerting.doctor() WHERE topic = 'metrics' AND status = 'error'});
@@ -115,6 +118,23 @@ like($attached, qr/^forgot the metrics table with OID \d+, which is gone\nattach
 named(q{INSERT INTO readings VALUES ('c0ffee', 'web', 1772445660, 0, 5)});
 is(alerts($node, 'named'), 'cpu web RESOLVED 10:00:00 10:00:00 10:01:00', 'and goes on');
 is($node->safe_psql('named', q{SELECT count(*) FROM alerting.doctor() WHERE topic = 'metrics' AND status <> 'ok'}), 0, 'in order');
+
+# Foreign keys that refer to another unique column than the key: what they refer to has it.
+$node->safe_psql('postgres', 'CREATE DATABASE references_others');
+$node->safe_psql('references_others', q{
+	SET client_min_messages = warning;
+	CREATE TABLE organizations (id text PRIMARY KEY, slug text UNIQUE NOT NULL);
+	CREATE TABLE containers (id text PRIMARY KEY, docker_id text UNIQUE NOT NULL, org text NOT NULL REFERENCES organizations (slug), name text);
+	CREATE TABLE metrics (docker_id text REFERENCES containers (docker_id), at timestamptz, cpu_percent real, PRIMARY KEY (docker_id, at));
+	INSERT INTO organizations VALUES ('o1', 'initech');
+	INSERT INTO containers VALUES ('c1', 'c0ffee', 'initech', 'web');
+	CREATE EXTENSION alerting;
+	SELECT alerting.create_rule('o1', 'cpu', 'CPU_USAGE', 90);
+	INSERT INTO metrics VALUES ('c0ffee', now(), 95)});
+flush_ok($node, 'references_others');
+is($node->safe_psql('references_others', 'SELECT b.organization, s.container, a.container_id FROM alerting.host_binding b, alerting.metric_source s, alerting.alert a'),
+	'(SELECT k.id FROM public.organizations k WHERE (k.slug = c.org))|(SELECT k.id FROM public.containers k WHERE (k.docker_id = m.docker_id))|c1',
+	'foreign keys to other columns than the key');
 
 # A key is not cut to the length of its type, which would make it another one's.
 $node->safe_psql('postgres', 'CREATE DATABASE codes');
