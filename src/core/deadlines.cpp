@@ -35,7 +35,8 @@ StreamView Engine::State::View(const Container& container, Condition condition) 
   const auto s = static_cast<size_t>(stream);
   view.has = true;
   view.last_at = container.at[s];
-  view.base = std::max(container.arrival[s], started);
+  view.arrival = container.arrival[s];
+  view.base = std::max(view.arrival, started);
   const Micros stale_after = sources[container.source[s]].stale_after;
   view.silent_from = stale_after == kNever ? kNever : AddTime(view.last_at, stale_after);
   return view;

@@ -43,7 +43,8 @@ struct StreamView {
   bool has = false;
   bool silenced = false;
   Micros last_at = kNoTime;
-  Micros base = kNoTime;        // wall-clock time that corresponds to last_at
+  Micros arrival = kNoTime;     // wall-clock time at which that reading came
+  Micros base = kNoTime;        // wall-clock time that corresponds to last_at for deadlines
   Micros silent_from = kNever;  // sample time at which silence begins
 
   // When the wall clock reaches a sample time: the last reading's time it always has reached,
@@ -57,6 +58,10 @@ struct StreamView {
   // The metric's own time when the wall clock shows `now`.
   Micros VirtualTime(Micros now) const {
     return has ? AddTime(last_at, std::max<Micros>(0, SubtractTime(now, base))) : now;
+  }
+  // The same, whatever restarts lie between: when something happened that is no deadline.
+  Micros TimeOf(Micros now) const {
+    return has ? AddTime(last_at, std::max<Micros>(0, SubtractTime(now, arrival))) : now;
   }
 };
 

@@ -57,7 +57,7 @@ void Engine::State::Close(uint32_t number, Container& container, uint32_t* link,
   const uint32_t place = *link;
   MarkChanged(number, container);
   if (state.phase == Phase::kFiring) {
-    Resolve(number, link, View(container, state.condition).VirtualTime(now), 0, reason);
+    Resolve(number, link, View(container, state.condition).TimeOf(now), 0, reason);
   }
   if (*link == place) Drop(link);
 }

@@ -62,7 +62,11 @@ void Oracle::CloseForRule(const std::string& key, Container& container, const Ru
   Pair& pair = container.pairs[rule.id];
   if (pair.phase == Phase::kFiring) {
     const Stream* stream = LookedAt(container, rule);
-    const Micros at = stream == nullptr ? pair.fired_at : VirtualNow(*stream, now);
+    // Restarts put off what the clock brings, not what somebody did.
+    const Micros at = stream == nullptr
+                          ? pair.fired_at
+                          : AddTime(stream->readings.back().at,
+                                    std::max<Micros>(SubtractTime(now, stream->arrival), 0));
     Resolve(key, rule, pair, std::max(at, pair.fired_at), kNoValue, reason);
   }
   container.pairs.erase(rule.id);

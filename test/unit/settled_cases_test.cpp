@@ -327,8 +327,25 @@ TEST(SettledCases, RuleOfAnotherConditionAfterARestartIsJudgedAtOnce) {
   scene.SetRule("r", kCpuUsage, 50, 0).Put(0, {.cpu = 90, .memory = 80});
   scene.Restart(10, {.id = "r", .organization = "X", .condition = kMemoryUsage, .threshold = 50});
   EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
-                                  "resolve r on c started +0 fired +0 resolved +0 changed",
+                                  "resolve r on c started +0 fired +0 resolved +10 changed",
                                   "fire r on c started +0 fired +0 value 80.000000"}));
+}
+
+TEST(SettledCases, RuleDisabledAfterOrDuringARestartEndsItsAlertThen) {
+  for (const bool during : {false, true}) {
+    Scene scene;
+    scene.SetRule("r", kCpuUsage, 50, 0).Cpu(0, 90).Advance(60);
+    const alerting::Rule disabled = {
+        .id = "r", .organization = "X", .condition = kCpuUsage, .threshold = 50, .enabled = false};
+    if (during) {
+      scene.Restart(100, disabled);
+    } else {
+      scene.Restart(80).At(100).SetRule(disabled);
+    }
+    EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +0 value 90.000000",
+                                    "resolve r on c started +0 fired +0 resolved +100 disabled"}))
+        << during;
+  }
 }
 
 TEST(SettledCases, EditOfAFiringRestartLoopRecountsWhereTheAlertStands) {
