@@ -160,7 +160,7 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
       const bool edited = saved != restored_terms.end() && !saved->second.SameAs(terms);
       // What is over is judged as a missed rule is: where silence counts, only while there is none.
       const bool silence_counts =
-          terms.condition != Condition::kContainerDown || terms.no_data != NoData::kKeep;
+          terms.condition != Condition::kContainerDown || terms.no_data == NoData::kResolve;
       const bool silent = (audible & StreamBit(StreamOf(terms.condition))) == 0;
       const bool judged = state.phase != Phase::kOk || !silence_counts || !silent;
       if (edited && judged) {
@@ -174,8 +174,8 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
 }
 
 // A rule that is OK although the last reading breaches it was made or changed while nobody
-// evaluated, unless the stream had fallen silent (which means nothing to CONTAINER_DOWN under
-// keep). `audible`: bits of the streams that had not.
+// evaluated, unless the stream had fallen silent (CONTAINER_DOWN goes by the clock all the same,
+// unless silence resolves it). `audible`: bits of the streams that had not.
 void Engine::State::JudgeMissedRules(uint32_t number, Container& container, uint8_t audible) {
   const OrganizationRules& organization = rules.organization(container.organization);
   for (int stream = 0; stream < kStreams; ++stream) {
@@ -187,7 +187,7 @@ void Engine::State::JudgeMissedRules(uint32_t number, Container& container, uint
     const RuleList& list = organization.lists[s];
     for (size_t i = 0; i < list.rules.size() && list.thresholds[i] < greatest; ++i) {
       if (rules.Marked(list.rules[i])) continue;
-      if (silent && rules.terms(list.rules[i]).no_data != NoData::kKeep) continue;
+      if (silent && rules.terms(list.rules[i]).no_data == NoData::kResolve) continue;
       JudgeAsNew(number, container, list.rules[i], kNil, started);
     }
   }

@@ -227,7 +227,7 @@ void Oracle::JudgeAfterRestart(const std::string& key, Container& container, con
   const Reading last = stream->readings.back();
   if (rule.condition == Condition::kContainerDown && !ReportsRunning(container)) return;
   const bool silence_counts =
-      rule.condition != Condition::kContainerDown || rule.no_data != NoData::kKeep;
+      rule.condition != Condition::kContainerDown || rule.no_data == NoData::kResolve;
   const bool audible =
       stream->arrival <= now && AddTime(stream->arrival, StaleAfter(*stream)) > now;
   if (silence_counts && !audible) return;

@@ -287,6 +287,21 @@ TEST(SettledCases, NewDownRuleUnderKeepMadeWhileDownSeesAContainerThatStoppedLon
   EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +60 value nan"}));
 }
 
+TEST(SettledCases, NewDownRuleUnderFireMadeWhileDownSeesAContainerThatStoppedLongAgo) {
+  // It goes by the clock, which counts first; the silence begins again with the start.
+  Scene scene;
+  scene.Running(0, false).Advance(600);
+  scene.Restart(7200, {.id = "r",
+                       .organization = "X",
+                       .condition = kDown,
+                       .duration = kMinute,
+                       .no_data = NoData::kFire});
+  scene.Lag(7200).Running(120, true);
+  EXPECT_EQ(Events(scene),
+            (Lines{"fire r on c started +0 fired +60 value nan",
+                   "resolve r on c started +0 fired +60 resolved +120 recovered value nan"}));
+}
+
 TEST(SettledCases, PercentOfMemoryWinsOverUseAndLimit) {
   Scene scene;
   scene.SetRule("r", kMemoryUsage, 90, 0);
