@@ -166,6 +166,12 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
   const int newest = container.Has(kRunningStream) ? -1 : NewestStream(container);
   const Micros newest_at = newest < 0 ? kNever : container.at[static_cast<size_t>(newest)];
 
+  // At one time the percentage that is given counts, in whichever order they come.
+  if (percent_of_parts && container.memory_given &&
+      times[kMemoryStream] == container.at[kMemoryStream]) {
+    readings.present &= static_cast<uint8_t>(~kMemory);
+  }
+
   const std::array<uint8_t, kStreams> bits = {kCpu, kMemory, kRunning, kRestarts};
   const std::array<double, kStreams> values = {readings.cpu, readings.memory,
                                                readings.running ? 0.0 : 1.0, readings.restarts};
@@ -175,8 +181,14 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
   for (size_t s = 0; s < kStreams; ++s) {
     if ((readings.present & bits[s]) == 0) continue;
     const int stream = static_cast<int>(s);
-    switch (
-        TakeReading(number, container, stream, times[s], values[s], readings.source[s], arrival)) {
+    const Taken taken =
+        TakeReading(number, container, stream, times[s], values[s], readings.source[s], arrival);
+    if (bits[s] == kMemory && taken != Taken::kLate &&
+        container.memory_given == percent_of_parts) {
+      container.memory_given = !percent_of_parts;
+      MarkChanged(number, container);
+    }
+    switch (taken) {
       case Taken::kLate:
         late |= bits[s] == kMemory && percent_of_parts ? parts : bits[s];
         break;

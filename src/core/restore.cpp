@@ -25,6 +25,7 @@ SavedContainer Engine::State::Snapshot(const Container& container) const {
     saved.previous = known.previous;
     saved.gains.assign(known.View().begin(), known.View().end());
   }
+  saved.memory_given = container.memory_given;
   if (container.memory != kNil) {
     saved.has_memory = true;
     saved.memory = memory[container.memory];
@@ -66,6 +67,7 @@ void Engine::State::Take(uint32_t number, Container& container, const SavedConta
     gains[container.gains].previous = saved.previous;
     gains[container.gains].list = saved.gains;
   }
+  container.memory_given = saved.memory_given;
   if (saved.has_memory) {
     container.memory = memory.Take();
     memory[container.memory] = saved.memory;

@@ -18,6 +18,7 @@ constexpr uint8_t kHasPrevious = 1;
 constexpr uint8_t kHasMemory = 2;
 constexpr uint8_t kHasUsed = 4;
 constexpr uint8_t kHasLimit = 8;
+constexpr uint8_t kMemoryGiven = 16;
 
 // A state's first byte: condition (2 bits), no_data (2 bits), phase (2 bits; a PENDING run that
 // follows a transition, and so has a turned_at, is a phase of its own), and two flags.
@@ -211,6 +212,7 @@ std::string EncodeContainer(const SavedContainer& saved) {
   if (saved.has_memory) flags |= kHasMemory;
   if (saved.memory.has_used) flags |= kHasUsed;
   if (saved.memory.has_limit) flags |= kHasLimit;
+  if (saved.memory_given) flags |= kMemoryGiven;
   out.Byte(flags);
   out.Time(origin, 0);
   EncodeReadings(saved, origin, &out);
@@ -242,7 +244,7 @@ bool DecodeContainer(std::string_view bytes, SavedContainer* saved) {
   saved->has = in.Byte();
   in.Require(saved->has < 1 << kStreams);
   const uint8_t flags = in.Byte();
-  in.Require(flags < 16 && ((flags & kHasMemory) != 0 || (flags & (kHasUsed | kHasLimit)) == 0));
+  in.Require(flags < 32 && ((flags & kHasMemory) != 0 || (flags & (kHasUsed | kHasLimit)) == 0));
   const Micros origin = in.Time(0);
   DecodeReadings(&in, origin, saved);
 
@@ -252,6 +254,8 @@ bool DecodeContainer(std::string_view bytes, SavedContainer* saved) {
     saved->previous = in.Finite();
   }
   saved->has_memory = (flags & kHasMemory) != 0;
+  saved->memory_given = (flags & kMemoryGiven) != 0;
+  in.Require(!saved->memory_given || (saved->has & StreamBit(kMemoryStream)) != 0);
   saved->memory.has_used = (flags & kHasUsed) != 0;
   saved->memory.has_limit = (flags & kHasLimit) != 0;
   if (saved->memory.has_used) {

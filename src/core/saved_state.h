@@ -44,8 +44,9 @@ struct SavedContainer {
   std::array<SavedReading, kStreams> readings;
   bool has_previous = false;
   double previous = 0;  // the restart counter's reading before the last
-  bool has_memory = false;
+  bool has_memory = false;  // any part of it
   MemoryParts memory;
+  bool memory_given = false;
   std::vector<Gain> gains;
   std::vector<SavedRuleState> states;
 };

@@ -39,6 +39,7 @@ struct alignas(64) Container {
   uint8_t silenced = 0;
   bool running = false;
   bool has_previous : 1 = false;  // the restart counter was read at least twice
+  bool memory_given : 1 = false;  // the last percentage of memory was given, not made of parts
   bool changed : 1 = false;       // its saved form changed since the last TakeChanged
 
   bool Has(int stream) const { return (has & StreamBit(stream)) != 0; }

@@ -245,6 +245,14 @@ uint8_t Oracle::JudgeRow(const std::string& key, Container& container, const Mer
     const double percent = 100.0 * *container.used.value / *container.limit.value;
     if (std::isfinite(percent)) memory = {percent, row.memory_parts_source};
   }
+  // What parts make of the time of a percentage that was given counts for nothing.
+  const Stream& known = StreamOf(container, Condition::kMemoryUsage);
+  if (!row.memory && container.memory_given && known.readings.back().at == memory_at) {
+    memory.reset();
+  }
+  if (memory && (known.readings.empty() || known.readings.back().at <= memory_at)) {
+    container.memory_given = row.memory.has_value();
+  }
 
   auto judge = [&](Condition metric, const std::optional<MergedRow::Value>& reading, int bits) {
     const Micros at = metric == Condition::kMemoryUsage ? memory_at : row.at;

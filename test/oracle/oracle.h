@@ -82,6 +82,7 @@ struct Container {
   std::string organization;
   std::array<Stream, kConditions> streams;  // by the condition that looks at it
   Remembered used, limit;
+  bool memory_given = false;          // the last reading of memory, as a percentage
   std::map<std::string, Pair> pairs;  // by rule id; no entry is Pair{}
 };
 

@@ -24,6 +24,7 @@ SavedContainer Full() {
   saved.memory.has_limit = true;
   saved.memory.limit = 0;
   saved.memory.limit_at = 4;
+  saved.memory_given = true;
   saved.gains = {{-100, 1}, {0, -2.5}, {kHour, std::numeric_limits<double>::infinity()}};
   SavedRuleState& firing = saved.states.emplace_back();
   firing.rule_id = "firing";
@@ -62,6 +63,7 @@ TEST(SavedState, ComesBackAsItWas) {
     EXPECT_EQ(back.readings[s].value, saved.readings[s].value);
   }
   EXPECT_EQ(back.memory.limit_at, 4);
+  EXPECT_TRUE(back.memory_given);
   ASSERT_EQ(back.gains.size(), 3u);
   EXPECT_EQ(back.gains[1].restarts, -2.5);
   ASSERT_EQ(back.states.size(), 4u);

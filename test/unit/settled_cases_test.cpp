@@ -410,6 +410,19 @@ TEST(SettledCases, PartOfMemorySaidAgainDoesNotContradictAPercentage) {
              "resolve r on c started +60 fired +60 resolved +120 recovered value 48.000000"}));
 }
 
+TEST(SettledCases, PercentOfMemoryWinsOverPartsOfItsTimeInAnyOrder) {
+  Scene scene;
+  scene.SetRule("r", kMemoryUsage, 90, 0).Put(0, {.memory_used = 48});
+  scene.Put(60, {.memory = 95}).Put(60, {.memory_limit = 100});
+  scene.Put(60, {.memory_limit = 50}).Restart(70).Put(60, {.memory_limit = 200});
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +60 fired +60 value 95.000000"}));
+  scene.Put(120, {.memory_used = 20}).Put(120, {.memory = 10});
+  EXPECT_EQ(
+      Events(scene),
+      (Lines{"fire r on c started +60 fired +60 value 95.000000",
+             "resolve r on c started +60 fired +60 resolved +120 recovered value 10.000000"}));
+}
+
 // What Prometheus documents and tests of its own rules (alerting rules' `for`, `increase` over
 // counters; rules/alerting_test.go and the promtool unit tests tell the same tables), in our names:
 // a value each `every` seconds, and after it - (none), P (pending) or F (firing).
