@@ -124,6 +124,8 @@ class Engine {
   // Everything that these metrics (Reading bits) said of the container up to this time has been
   // judged; kNoTime when none of them was ever read. Where a replay of stored rows may begin.
   Micros JudgedUntil(ContainerRef container, uint8_t readings) const;
+  // The newest of what these metrics said; kNoTime when none of them was ever read.
+  Micros LastRead(ContainerRef container, uint8_t readings) const;
 
   // --- state across restarts -----------------------------------------------------------------
   // Containers whose saved form changed since the last call (each once).

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/chunked_vector.h"
@@ -172,6 +173,12 @@ struct Engine::State {
              Micros now);
   void SetOrganization(uint32_t number, std::string_view organization, Micros now);
   void Remove(uint32_t number);
+
+  // --- engine.cpp
+
+  // When these metrics (Reading bits) were read last: the oldest of them (kNever when none was) and
+  // the newest (kNoTime). The parts of memory have times of their own.
+  std::pair<Micros, Micros> TimesRead(const Container& container, uint8_t readings) const;
 
   // --- restore.cpp
 

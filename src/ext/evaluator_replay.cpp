@@ -125,25 +125,30 @@ ReadRange Evaluator::RangeToReplay(const Source& source, Micros from, Micros now
     range.after = std::max(range.after, SubtractTime(now, source.settings.max_age));
   }
   // Rows that the saved state or the queue has brought to judgement are not read again.
-  const uint8_t readings = source.readings();
-  for (ContainerRef ref = 0; ref < world_->engine.ref_limit(); ++ref) {
-    if (world_->engine.Key(ref).empty()) continue;
-    const Micros judged = world_->engine.JudgedUntil(ref, readings);
-    if (judged <= range.after) continue;
-    range.containers.emplace_back(world_->engine.Key(ref));
+  const Engine& engine = world_->engine;
+  const auto read_after = [&](std::string_view key, Micros after) {
+    if (after < range.after || after == kNoTime) return;
+    range.containers.emplace_back(key);
+    range.container_after.push_back(after);
+  };
+  const auto of_source = rows_of_forgotten_.find(source.mapping.id);
+  const std::unordered_map<std::string, Micros> forgotten =
+      of_source == rows_of_forgotten_.end() ? decltype(forgotten){} : of_source->second;
+  for (ContainerRef ref = 0; ref < engine.ref_limit(); ++ref) {
+    const std::string_view key = engine.Key(ref);
+    if (key.empty()) continue;
+    const Micros judged = engine.JudgedUntil(ref, source.readings());
     // At the very time of the last reading only a correction would count.
-    range.container_after.push_back(judged - 1);
-  }
-  const auto of_forgotten = rows_of_forgotten_.find(source.mapping.id);
-  if (of_forgotten != rows_of_forgotten_.end()) {
-    for (const auto& [key, judged] : of_forgotten->second) {
-      const ContainerRef ref = world_->engine.Find(key);
-      const bool has_rows =
-          ref != kNoContainer && world_->engine.JudgedUntil(ref, readings) > judged;
-      if (has_rows || judged <= range.after) continue;
-      range.containers.push_back(key);
-      range.container_after.push_back(judged);
+    Micros after = judged == kNoTime ? kNoTime : judged - 1;
+    if (!forgotten.empty()) {
+      const auto found = forgotten.find(std::string(key));
+      if (found != forgotten.end()) after = std::max(after, found->second);
     }
+    read_after(key, after);
+  }
+  for (const auto& [key, judged] : forgotten) {
+    const ContainerRef ref = engine.Find(key);
+    if (ref == kNoContainer || engine.Key(ref) != key) read_after(key, judged);
   }
   if (source.is_indexed_by_container) {
     range.by_container = true;

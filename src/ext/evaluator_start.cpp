@@ -122,8 +122,7 @@ void Evaluator::LeaveOutForgotten(std::vector<SavedContainer>* saved) {
     const ContainerRef ref = past.Add(container.key, "");
     if (!past.Restore(ref, container.state)) return true;
     for (const Source& source : world_->binding.sources) {
-      rows_of_forgotten_[source.mapping.id][container.key] =
-          past.JudgedUntil(ref, source.readings());
+      rows_of_forgotten_[source.mapping.id][container.key] = past.LastRead(ref, source.readings());
     }
     return true;
   });

@@ -50,6 +50,13 @@ stopped(q{INSERT INTO limits VALUES (20, '2026-03-02 10:00Z', 1000), (12, '2026-
 run_sql(q{INSERT INTO uses VALUES (12, '2026-03-02 10:02Z', 11)});
 unlike(alerts($node, $db), qr/ 12 /, 'a corrected sample raises nothing');
 
+# A limit of before the last use, which comes while nobody evaluated: each part of memory has a time
+# of its own, and rows are read from there on.
+run_sql(q{INSERT INTO containers VALUES (13, 1, 'parts'); INSERT INTO limits VALUES (13, '2026-03-02 10:00Z', 2000);
+	INSERT INTO uses VALUES (13, '2026-03-02 10:10Z', 950);});
+stopped(q{INSERT INTO limits VALUES (13, '2026-03-02 10:05Z', 1000);});
+like(alerts($node, $db), qr/^MEMORY_USAGE 13 FIRING 10:10:00 10:10:00$/m, 'an earlier part puts the reading right');
+
 # A mapping that does not fit any more, and a table that is locked, delay no other source.
 {
 	my $session = $node->background_psql($db);
