@@ -115,36 +115,6 @@ Micros Engine::NextDeadline() const {
 
 std::vector<Transition> Engine::TakeTransitions() { return std::exchange(state_->transitions, {}); }
 
-Micros Engine::JudgedUntil(ContainerRef container, uint8_t readings) const {
-  const auto [oldest, newest] = state_->TimesRead(state_->containers[container], readings);
-  return oldest == kNever ? kNoTime : oldest;
-}
-
-Micros Engine::LastRead(ContainerRef container, uint8_t readings) const {
-  return state_->TimesRead(state_->containers[container], readings).second;
-}
-
-std::pair<Micros, Micros> Engine::State::TimesRead(const Container& container,
-                                                   uint8_t readings) const {
-  Micros oldest = kNever;
-  Micros newest = kNoTime;
-  const auto take = [&](Reading reading, bool was_read, Micros at) {
-    if ((readings & reading) == 0 || !was_read) return;
-    oldest = std::min(oldest, at);
-    newest = std::max(newest, at);
-  };
-  take(kCpu, container.Has(kCpuStream), container.at[kCpuStream]);
-  take(kMemory, container.Has(kMemoryStream), container.at[kMemoryStream]);
-  take(kRunning, container.Has(kRunningStream), container.at[kRunningStream]);
-  take(kRestarts, container.Has(kRestartsStream), container.at[kRestartsStream]);
-  if (container.memory != kNil) {
-    const MemoryParts& parts = memory[container.memory];
-    take(kMemoryUsed, parts.has_used, parts.used_at);
-    take(kMemoryLimit, parts.has_limit, parts.limit_at);
-  }
-  return {oldest, newest};
-}
-
 const EngineCounters& Engine::counters() const { return state_->counters; }
 
 std::vector<ContainerRef> Engine::TakeChanged() {

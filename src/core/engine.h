@@ -124,6 +124,10 @@ class Engine {
   // Everything that these metrics (Reading bits) said of the container up to this time has been
   // judged; kNoTime when none of them was ever read. Where a replay of stored rows may begin.
   Micros JudgedUntil(ContainerRef container, uint8_t readings) const;
+  // Takes from stored rows (by the containers that they are of) the readings that were judged
+  // before, though they do not show: rows that came with a time too far ahead, and what was said
+  // of a time before another row corrected it.
+  void ClearJudged(std::span<Sample> samples, std::span<const ContainerRef> containers) const;
   // The newest of what these metrics said; kNoTime when none of them was ever read.
   Micros LastRead(ContainerRef container, uint8_t readings) const;
 

@@ -20,6 +20,7 @@
 #include "core/container_index.h"
 #include "core/deadline_queue.h"
 #include "core/engine.h"
+#include "core/judged_rows.h"
 #include "core/rule_set.h"
 #include "core/saved_state.h"
 #include "core/series_state.h"
@@ -85,7 +86,7 @@ struct Engine::State {
   uint8_t JudgeReadings(uint32_t number, Readings& readings, Micros at, Micros arrival);
   // Keeps the parts of a memory percentage and makes a reading of them when they give one; returns
   // the bits of late parts.
-  uint8_t TakeMemoryParts(Container& container, Readings& readings, Micros at);
+  uint8_t TakeMemoryParts(uint32_t number, Container& container, Readings& readings, Micros at);
   enum class Taken : uint8_t { kLate, kRepeat, kNew, kCorrection };
   Taken TakeReading(uint32_t number, Container& container, int stream, Micros at, double value,
                     uint16_t source, Micros arrival);
@@ -98,6 +99,18 @@ struct Engine::State {
                      Micros arrival);
   uint16_t SourceNumber(uint32_t id);
   void SetSource(uint32_t id, const SourceSettings& settings);
+
+  // --- judge_again.cpp: what a restart, which reads rows again, must not take for news
+
+  void RememberAhead(uint32_t number, const Sample& sample);
+  // Another row has corrected what one said of this time.
+  void Supersede(uint32_t number, Container& container, Reading reading, Micros at, double value);
+  // The rows are of one container and time, and merged; the last one's readings count.
+  void NoteOverridden(std::span<const Sample> samples, std::span<const Item> merged);
+  JudgedRows& JudgedOf(Container& container);
+  // When these metrics (Reading bits) were read last: the oldest of them (kNever when none was) and
+  // the newest (kNoTime). The parts of memory have times of their own.
+  std::pair<Micros, Micros> TimesRead(const Container& container, uint8_t readings) const;
 
   // --- rule_state.cpp: what a reading or the clock does to the rules of a container
 
@@ -174,12 +187,6 @@ struct Engine::State {
   void SetOrganization(uint32_t number, std::string_view organization, Micros now);
   void Remove(uint32_t number);
 
-  // --- engine.cpp
-
-  // When these metrics (Reading bits) were read last: the oldest of them (kNever when none was) and
-  // the newest (kNoTime). The parts of memory have times of their own.
-  std::pair<Micros, Micros> TimesRead(const Container& container, uint8_t readings) const;
-
   // --- restore.cpp
 
   SavedContainer Snapshot(const Container& container) const;
@@ -208,6 +215,7 @@ struct Engine::State {
   Pool<RuleState, 10> states;
   Pool<MemoryParts, 10> memory;
   Pool<RestartGains, 10> gains;
+  Pool<JudgedRows, 4> judged_rows;
   RuleSet rules;
   DeadlineQueue queue;
 

@@ -9,9 +9,10 @@ namespace alerting {
 namespace {
 
 constexpr Micros kFuture = 5 * kMinute;
-constexpr double kNoLimit = 1152921504606846976.0;  // 2^60
-constexpr size_t kKeptItems = 64 * 1024;            // scratch kept between transactions
+constexpr size_t kKeptItems = 64 * 1024;  // scratch kept between transactions
 constexpr size_t kPrefetchDistance = 12;
+
+constexpr std::array<Reading, kStreams> kOfStream = {kCpu, kMemory, kRunning, kRestarts};
 
 // Adds a row's readings; those of a later row count.
 void Merge(const Sample& sample, uint16_t source, Readings* readings) {
@@ -100,7 +101,10 @@ bool Engine::State::Collect(std::span<const Sample> samples, std::span<const Con
     Micros at = samples[i].at;
     if (arrival != kNoTime) {
       const Micros max_age = sources[SourceNumber(samples[i].source)].max_age;
-      if (at > future) at = arrival;
+      if (at > future) {
+        RememberAhead(refs[i], samples[i]);
+        at = arrival;
+      }
       if (max_age != kNever && at < SubtractTime(arrival, max_age)) at = kNoTime;
     }
     if (at == kNoTime || at == kNever) {  // too old, or at no time at all
@@ -139,6 +143,7 @@ void Engine::State::JudgeItems(std::span<const Sample> samples, Micros arrival) 
              items[end].at == item.at);
     const uint8_t late =
         JudgeReadings(item.container, readings, item.at, arrival == kNoTime ? item.at : arrival);
+    if (end - first > 1) NoteOverridden(samples, {&items[first], end - first});
     for (size_t i = first; late != 0 && i < end; ++i) {
       if (CarriesAny(samples[items[i].sample], late)) ++counters.late;
     }
@@ -155,7 +160,7 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
   const bool percent_of_parts = parts != 0 && (readings.present & kMemory) == 0;
   std::array<Micros, kStreams> times = {at, at, at, at};
   if (parts != 0) {
-    late |= TakeMemoryParts(container, readings, at);
+    late |= TakeMemoryParts(number, container, readings, at);
     MarkChanged(number, container);
   }
   if (percent_of_parts) {
@@ -172,25 +177,24 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
     readings.present &= static_cast<uint8_t>(~kMemory);
   }
 
-  const std::array<uint8_t, kStreams> bits = {kCpu, kMemory, kRunning, kRestarts};
   const std::array<double, kStreams> values = {readings.cpu, readings.memory,
                                                readings.running ? 0.0 : 1.0, readings.restarts};
   uint8_t fresh = 0;  // stream bits
   Micros fresh_at = kNoTime;
   bool corrected = false;
   for (size_t s = 0; s < kStreams; ++s) {
-    if ((readings.present & bits[s]) == 0) continue;
+    if ((readings.present & kOfStream[s]) == 0) continue;
     const int stream = static_cast<int>(s);
     const Taken taken =
         TakeReading(number, container, stream, times[s], values[s], readings.source[s], arrival);
-    if (bits[s] == kMemory && taken != Taken::kLate &&
+    if (stream == kMemoryStream && taken != Taken::kLate &&
         container.memory_given == percent_of_parts) {
       container.memory_given = !percent_of_parts;
       MarkChanged(number, container);
     }
     switch (taken) {
       case Taken::kLate:
-        late |= bits[s] == kMemory && percent_of_parts ? parts : bits[s];
+        late |= stream == kMemoryStream && percent_of_parts ? parts : uint8_t{kOfStream[s]};
         break;
       case Taken::kNew:
         fresh |= StreamBit(stream);
@@ -217,7 +221,8 @@ uint8_t Engine::State::JudgeReadings(uint32_t number, Readings& readings, Micros
   return late;
 }
 
-uint8_t Engine::State::TakeMemoryParts(Container& container, Readings& readings, Micros at) {
+uint8_t Engine::State::TakeMemoryParts(uint32_t number, Container& container, Readings& readings,
+                                       Micros at) {
   if (container.memory == kNil) container.memory = memory.Take();
   MemoryParts& parts = memory[container.memory];
   uint8_t late = 0;
@@ -228,6 +233,9 @@ uint8_t Engine::State::TakeMemoryParts(Container& container, Readings& readings,
     if (parts.has_used && at < parts.used_at) {
       late |= kMemoryUsed;
     } else {
+      if (at == parts.used_at && readings.memory_used != parts.used) {
+        Supersede(number, container, kMemoryUsed, at, parts.used);
+      }
       news = at != parts.used_at || readings.memory_used != parts.used;
       parts.has_used = true;
       parts.used_at = at;
@@ -238,8 +246,10 @@ uint8_t Engine::State::TakeMemoryParts(Container& container, Readings& readings,
     if (parts.has_limit && at < parts.limit_at) {
       late |= kMemoryLimit;
     } else {
-      const double said = readings.memory_limit;
-      const double limit = said > 0 && said < kNoLimit ? said : 0;
+      const double limit = LimitOf(readings.memory_limit);
+      if (at == parts.limit_at && limit != parts.limit) {
+        Supersede(number, container, kMemoryLimit, at, parts.limit);
+      }
       news = news || at != parts.limit_at || limit != parts.limit;
       parts.has_limit = true;
       parts.limit_at = at;
@@ -267,6 +277,11 @@ Engine::State::Taken Engine::State::TakeReading(uint32_t number, Container& cont
     if (at < container.at[s]) return Taken::kLate;
     is_correction = at == container.at[s];
     if (is_correction && value == container.Value(stream)) return Taken::kRepeat;
+    if (is_correction) {
+      const double before = container.Value(stream);
+      const bool is_running = stream == kRunningStream;
+      Supersede(number, container, kOfStream[s], at, is_running ? 1 - before : before);
+    }
     if (container.states != kNil && !is_correction) {
       PassDeadlinesBefore(number, container, stream, at);
       run_broken = stream <= kMemoryStream &&

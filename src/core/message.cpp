@@ -9,7 +9,6 @@ namespace alerting {
 namespace {
 
 constexpr uint8_t kFigures = kCpu | kMemory | kMemoryUsed | kMemoryLimit | kRestarts;
-constexpr uint8_t kAllReadings = kFigures | kRunning;
 
 // In the order in which they are written.
 struct Figure {

@@ -30,6 +30,7 @@ SavedContainer Engine::State::Snapshot(const Container& container) const {
     saved.has_memory = true;
     saved.memory = memory[container.memory];
   }
+  if (container.judged != kNil) saved.judged = judged_rows[container.judged];
   for (uint32_t place = container.states; place != kNil; place = states[place].next) {
     const RuleState& state = states[place];
     const Terms& terms = rules.terms(state.rule);
@@ -72,6 +73,9 @@ void Engine::State::Take(uint32_t number, Container& container, const SavedConta
     container.memory = memory.Take();
     memory[container.memory] = saved.memory;
     memory[container.memory].next = kNil;
+  }
+  if (!saved.judged.ahead.empty() || !saved.judged.superseded.empty()) {
+    JudgedOf(container) = saved.judged;
   }
   for (const SavedRuleState& in : saved.states) {
     const uint32_t rule = rules.Find(in.rule_id);

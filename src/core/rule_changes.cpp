@@ -220,6 +220,7 @@ void Engine::State::Remove(uint32_t number) {
   while (container.states != kNil) Drop(&container.states);
   if (container.memory != kNil) memory.Give(container.memory);
   if (container.gains != kNil) gains.Give(container.gains);
+  if (container.judged != kNil) judged_rows.Give(container.judged);
   rules.LeaveOrganization(container.organization);
   queue.Remove(number);
   container = Container{};

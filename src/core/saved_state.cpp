@@ -1,12 +1,13 @@
-// Layout, version 1: version byte, stream bits, flags; then readings, counter, memory parts, gains
-// and states, each as its Encode… function says. Times are differences to the first reading's time,
-// which makes them a few bytes. Runs in the evaluator.
+// Layout, version 1: version byte, stream bits, flags; then readings, counter, memory parts, gains,
+// states and what was judged besides, each as its Encode… function says. Times are differences to
+// the first reading's time, which makes them a few bytes. Runs in the evaluator.
 #include "core/saved_state.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <unordered_set>
+#include <utility>
 
 namespace alerting {
 namespace {
@@ -19,6 +20,7 @@ constexpr uint8_t kHasMemory = 2;
 constexpr uint8_t kHasUsed = 4;
 constexpr uint8_t kHasLimit = 8;
 constexpr uint8_t kMemoryGiven = 16;
+constexpr uint8_t kHasJudged = 32;
 
 // A state's first byte: condition (2 bits), no_data (2 bits), phase (2 bits; a PENDING run that
 // follows a transition, and so has a turned_at, is a phase of its own), and two flags.
@@ -200,6 +202,40 @@ void DecodeState(Reader* in, Micros origin, SavedRuleState* state) {
   in->Require(state->duration >= 0);
 }
 
+void EncodeJudged(const JudgedRows& judged, Micros origin, Writer* out) {
+  out->Number(judged.ahead.size());
+  Micros before = origin;
+  for (const RowAhead& row : judged.ahead) {
+    out->Time(row.at, std::exchange(before, row.at));
+    out->Number(row.digest);
+  }
+  out->Number(judged.superseded.size());
+  for (const Superseded& said : judged.superseded) {
+    out->Byte(said.reading);
+    out->Time(said.at, origin);
+    out->Double(said.value);
+  }
+}
+
+void DecodeJudged(Reader* in, Micros origin, JudgedRows* judged) {
+  const size_t ahead = in->Count(2);
+  Micros before = kNoTime;
+  for (size_t i = 0; i < ahead && in->ok(); ++i) {
+    const Micros at = in->Time(i == 0 ? origin : before);
+    const uint64_t digest = in->Number();
+    in->Require(at >= before && digest <= UINT32_MAX);
+    judged->ahead.push_back({at, static_cast<uint32_t>(digest)});
+    before = at;
+  }
+  const size_t superseded = in->Count(3);
+  for (size_t i = 0; i < superseded && in->ok(); ++i) {
+    const uint8_t reading = in->Byte();
+    in->Require(std::has_single_bit(reading) && reading <= kAllReadings);
+    const Micros at = in->Time(origin);
+    judged->superseded.push_back({at, static_cast<Reading>(reading), in->Finite()});
+  }
+}
+
 }  // namespace
 
 std::string EncodeContainer(const SavedContainer& saved) {
@@ -213,6 +249,8 @@ std::string EncodeContainer(const SavedContainer& saved) {
   if (saved.memory.has_used) flags |= kHasUsed;
   if (saved.memory.has_limit) flags |= kHasLimit;
   if (saved.memory_given) flags |= kMemoryGiven;
+  const bool has_judged = !saved.judged.ahead.empty() || !saved.judged.superseded.empty();
+  if (has_judged) flags |= kHasJudged;
   out.Byte(flags);
   out.Time(origin, 0);
   EncodeReadings(saved, origin, &out);
@@ -234,6 +272,7 @@ std::string EncodeContainer(const SavedContainer& saved) {
   }
   out.Number(saved.states.size());
   for (const SavedRuleState& state : saved.states) EncodeState(state, origin, &out);
+  if (has_judged) EncodeJudged(saved.judged, origin, &out);
   return out.Take();
 }
 
@@ -244,7 +283,7 @@ bool DecodeContainer(std::string_view bytes, SavedContainer* saved) {
   saved->has = in.Byte();
   in.Require(saved->has < 1 << kStreams);
   const uint8_t flags = in.Byte();
-  in.Require(flags < 32 && ((flags & kHasMemory) != 0 || (flags & (kHasUsed | kHasLimit)) == 0));
+  in.Require(flags < 64 && ((flags & kHasMemory) != 0 || (flags & (kHasUsed | kHasLimit)) == 0));
   const Micros origin = in.Time(0);
   DecodeReadings(&in, origin, saved);
 
@@ -286,6 +325,7 @@ bool DecodeContainer(std::string_view bytes, SavedContainer* saved) {
     DecodeState(&in, origin, &saved->states.emplace_back());
     in.Require(seen.insert(saved->states.back().rule_id).second);
   }
+  if ((flags & kHasJudged) != 0) DecodeJudged(&in, origin, &saved->judged);
   return in.AtEnd();
 }
 

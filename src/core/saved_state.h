@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/judged_rows.h"
 #include "core/rule.h"
 #include "core/series_state.h"
 #include "core/time.h"
@@ -43,12 +44,13 @@ struct SavedContainer {
   uint8_t has = 0;  // stream bits
   std::array<SavedReading, kStreams> readings;
   bool has_previous = false;
-  double previous = 0;  // the restart counter's reading before the last
+  double previous = 0;      // the restart counter's reading before the last
   bool has_memory = false;  // any part of it
   MemoryParts memory;
   bool memory_given = false;
   std::vector<Gain> gains;
   std::vector<SavedRuleState> states;
+  JudgedRows judged;
 };
 
 std::string EncodeContainer(const SavedContainer& saved);

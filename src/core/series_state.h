@@ -33,6 +33,7 @@ struct alignas(64) Container {
   uint32_t states = kNil;  // list of RuleState
   uint32_t memory = kNil;  // MemoryParts
   uint32_t gains = kNil;   // RestartGains
+  uint32_t judged = kNil;  // JudgedRows
   uint8_t has = 0;         // stream bits: ever read
   // Stream bits: the stream is silent, the rules know it, and nothing changed since. The bit of
   // `running` stands for the newest of all streams as long as `running` was never read.

@@ -95,6 +95,7 @@ void Evaluator::ReplaySources(Micros now, const Source** failed, bool* is_held_u
       // A rule counts for every row that was committed after it, so what is known of the rules must
       // not be older than the snapshots that the rows are read by.
       if (!rules_are_new) world_->engine.SetRules(LoadRules(world_->binding), now);
+      world_->engine.ClearJudged(samples, containers);
       world_->engine.Judge(samples, containers, now);
       samples_since_refresh_ = true;
       ALERTING_FREEZE_POINT("replaying");

@@ -238,6 +238,7 @@ void PrivateEngine::ReadRows(Micros now) {
     samples.insert(samples.end(), own.begin(), own.end());
   }
   const std::vector<ContainerRef> containers(samples.size(), container_);
+  engine_.ClearJudged(samples, containers);
   engine_.Judge(samples, containers, kNoTime);
 }
 

@@ -57,6 +57,15 @@ run_sql(q{INSERT INTO containers VALUES (13, 1, 'parts'); INSERT INTO limits VAL
 stopped(q{INSERT INTO limits VALUES (13, '2026-03-02 10:05Z', 1000);});
 like(alerts($node, $db), qr/^MEMORY_USAGE 13 FIRING 10:10:00 10:10:00$/m, 'an earlier part puts the reading right');
 
+# What two tables say of one time is read again in the tables' order, not in that of the commits: it
+# was judged, and is no correction.
+run_sql(q{INSERT INTO containers VALUES (14, 1, 'twice'); INSERT INTO uses VALUES (14, '2026-03-02 10:01Z', 10);
+	INSERT INTO container_metrics VALUES (14, '2026-03-02 10:01Z', 950, 1000);});
+stopped('');
+like(alerts($node, $db), qr/^MEMORY_USAGE 14 FIRING 10:01:00 10:01:00$/m, 'what was corrected stays so');
+stopped(q{INSERT INTO uses VALUES (14, '2026-03-02 10:01Z', 20);});
+like(alerts($node, $db), qr/^MEMORY_USAGE 14 RESOLVED 10:01:00 10:01:00 10:01:00$/m, 'a correction that nobody has judged counts');
+
 # A mapping that does not fit any more, and a table that is locked, delay no other source.
 {
 	my $session = $node->background_psql($db);

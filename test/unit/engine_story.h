@@ -92,6 +92,8 @@ class Story {
 
   // One transaction.
   void Send(const std::vector<Row>& rows, double arrival) { Judge(rows, At(arrival)); }
+  // Rows that are read back from the tables.
+  void ReadBack(const std::vector<Row>& rows, double now) { Judge(rows, At(now), true); }
   void SendAtOwnTime(const std::vector<Row>& rows) { Judge(rows, kNoTime); }
   // One row that arrives at its own time.
   void Send(double at, const Values& values, uint32_t source = 1) {
@@ -143,7 +145,7 @@ class Story {
   }
 
  private:
-  void Judge(const std::vector<Row>& rows, Micros arrival) {
+  void Judge(const std::vector<Row>& rows, Micros arrival, bool is_stored = false) {
     std::vector<Sample> samples;
     std::vector<ContainerRef> refs;
     for (const Row& row : rows) {
@@ -167,6 +169,7 @@ class Story {
       samples.push_back(sample);
       refs.push_back(Ref(row.container));
     }
+    if (is_stored) engine_.ClearJudged(samples, refs);
     engine_.Judge(samples, refs, arrival);
   }
 

@@ -26,6 +26,8 @@ SavedContainer Full() {
   saved.memory.limit_at = 4;
   saved.memory_given = true;
   saved.gains = {{-100, 1}, {0, -2.5}, {kHour, std::numeric_limits<double>::infinity()}};
+  saved.judged.ahead = {{-7, 0}, {-7, UINT32_MAX}, {kHour, 5}};
+  saved.judged.superseded = {{kNever, kCpu, 1.5}, {3, kMemoryLimit, 0}, {kNoTime, kRestarts, -1}};
   SavedRuleState& firing = saved.states.emplace_back();
   firing.rule_id = "firing";
   firing.phase = Phase::kFiring;
@@ -66,6 +68,8 @@ TEST(SavedState, ComesBackAsItWas) {
   EXPECT_TRUE(back.memory_given);
   ASSERT_EQ(back.gains.size(), 3u);
   EXPECT_EQ(back.gains[1].restarts, -2.5);
+  EXPECT_EQ(back.judged.ahead, saved.judged.ahead);
+  EXPECT_EQ(back.judged.superseded, saved.judged.superseded);
   ASSERT_EQ(back.states.size(), 4u);
   EXPECT_EQ(back.states[0].duration, kNever);
   EXPECT_TRUE(back.states[0].by_silence && back.states[0].from_alert);
@@ -120,6 +124,10 @@ TEST(SavedState, RefusesWhatCannotHaveBeenSaved) {
   EXPECT_TRUE(refused([](SavedContainer& s) { s.states[1].rule_id = s.states[0].rule_id; }));
   EXPECT_TRUE(refused([](SavedContainer& s) { s.states[0].peak = kNan; }));
   EXPECT_TRUE(refused([](SavedContainer& s) { s.states[0].duration = -1; }));
+  EXPECT_TRUE(refused([](SavedContainer& s) { std::swap(s.judged.ahead[0], s.judged.ahead[2]); }));
+  EXPECT_TRUE(refused([](SavedContainer& s) { s.judged.superseded[0].value = kNan; }));
+  EXPECT_TRUE(
+      refused([](SavedContainer& s) { s.judged.superseded[0].reading = Reading{kCpu | kMemory}; }));
 }
 
 TEST(SavedState, RandomBytesAreRefusedOrTaken) {
