@@ -186,6 +186,21 @@ BEGIN
 END
 $function$;
 
+-- Whether what is known of a text column's values speaks against 'running' among them: its CHECK constraints, else its
+-- statistics. Nothing is read of the table, whose planning may run its owner's functions.
+CREATE OR REPLACE FUNCTION alerting.never_running(rel regclass, quoted_column text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
+  WITH allowed(says) AS (
+    SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
+     WHERE c.contype = 'c' AND c.conrelid = $1 AND quote_ident(a.attname) = $2 AND pg_get_constraintdef(c.oid) ~ $$= (ANY|')$$),
+  seen(says) AS (
+    SELECT concat_ws(' ', s.most_common_vals::text, s.histogram_bounds::text)
+      FROM pg_stats s JOIN pg_class c ON c.relname = s.tablename JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
+     WHERE c.oid = $1 AND quote_ident(s.attname) = $2 AND num_nonnulls(s.most_common_vals, s.histogram_bounds) > 0)
+  SELECT coalesce((SELECT NOT bool_or(a.says ~* $$[{,"']running[,"'}]$$) FROM allowed a),
+                  (SELECT NOT bool_or(s.says ~* $$[{,"']running[,"'}]$$) FROM seen s), false);
+$function$;
+
 -- Whether the container runs: a boolean column, else a state whose value 'running' says so.
 CREATE OR REPLACE FUNCTION alerting.guess_running(metrics regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -208,7 +223,8 @@ BEGIN
     INTO state
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
    WHERE a.attrelid = metrics AND a.attnum > 0 AND quote_ident(a.attname) = found_column;
-  RETURN CASE WHEN state.typtype <> 'e' THEN format('lower(m.%s) = ''running''', found_column)
+  RETURN CASE WHEN state.typtype <> 'e' AND alerting.never_running(metrics, found_column) THEN NULL
+              WHEN state.typtype <> 'e' THEN format('lower(m.%s) = ''running''', found_column)
               WHEN state.label IS NOT NULL THEN format('m.%s = %L', found_column, state.label) END;
 END
 $function$;

@@ -209,10 +209,12 @@ BEGIN
    WHERE a.attrelid = metrics AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory = 'N'
      AND (n.name ~ 'cpu' AND NOT mapping ? 'cpu'
           OR n.name ~ '^(container)?mem' AND NOT mapping ?| ARRAY['memory', 'memory_used']
-          OR n.name ~ 'restart' AND NOT mapping ? 'restarts');
+          OR n.name ~ 'restart' AND NOT mapping ? 'restarts')
+      OR a.attrelid = metrics AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory IN ('S', 'E')
+     AND n.name ~ '^(container)?(state|status)$' AND NOT mapping ? 'running';
   IF unused IS NOT NULL THEN
     RAISE NOTICE 'columns of % that look like metrics, but are not mapped: %', metrics, unused
-      USING HINT = 'Map what you need: cpu and memory are percentages, for example cpu => ''100 * cpu_ratio''; restarts is a counter.';
+      USING HINT = 'Map what you need: cpu and memory are percentages, for example cpu => ''100 * cpu_ratio''; restarts is a counter, running a condition: running => $$status = ''up''$$.';
   END IF;
 END
 $function$;

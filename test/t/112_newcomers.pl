@@ -52,6 +52,9 @@ for my $case (
 	[ 'service_id int, at timestamptz, is_running smallint',                                    'container service_id, at at, running (m.is_running <> 0)' ],
 	[ 'service_id int, at timestamptz, running int, "State" text',                              q{container service_id, at at, running (lower(m."State") = 'running'::text)} ],
 	[ 'service_id int, at timestamptz, status int',                                             'no metric of table public.guesses is mapped' ],
+	[ q{service_id int, at timestamptz, status text CHECK (status IN ('online', 'offline')), cpu_pct real}, 'container service_id, at at, cpu cpu_pct | status' ],
+	[ q{service_id int, at timestamptz, status text CHECK (status IN ('Running', 'Dead'))},     q{container service_id, at at, running (lower(m.status) = 'running'::text)} ],
+	[ q{service_id int, at timestamptz, status text CHECK (status <> '')},                      q{container service_id, at at, running (lower(m.status) = 'running'::text)} ],
 	# Keys.
 	[ 'service int, at timestamptz, cpu_percent real',                                          'container service, at at, cpu cpu_percent' ],
 	[ 'id int, at timestamptz, cpu_percent real',                                               'cannot tell which container a row of table public.guesses is about' ])
@@ -118,6 +121,22 @@ like($attached, qr/^forgot the metrics table with OID \d+, which is gone\nattach
 named(q{INSERT INTO readings VALUES ('c0ffee', 'web', 1772445660, 0, 5)});
 is(alerts($node, 'named'), 'cpu web RESOLVED 10:00:00 10:00:00 10:01:00', 'and goes on');
 is($node->safe_psql('named', q{SELECT count(*) FROM alerting.doctor() WHERE topic = 'metrics' AND status <> 'ok'}), 0, 'in order');
+
+# What is known of a state's values speaks against a guess that would call all containers down.
+for ([ 'Up 3 hours (healthy)', '' ], [ 'running', q{(lower(m.status) = 'running'::text)} ])
+{
+	my ($status, $expected) = @$_;
+	my (undef, $guessed) = $node->psql($database, qq{
+		SET client_min_messages = error;
+		CREATE TABLE seen (service_id int, at timestamptz, cpu_percent real, status text);
+		INSERT INTO seen SELECT 10, now() - interval '1 day', 5, CASE WHEN g % 2 = 0 THEN '$status' ELSE 'Exited (0) ' || g || ' days ago' END FROM generate_series(1, 100) g;
+		ANALYZE seen;
+		SELECT count(*) FROM alerting.attach_metrics('seen');
+		SELECT 'running: ' || coalesce(running, '') FROM alerting.metric_source WHERE metrics = 'seen'::regclass;
+		SELECT count(*) FROM alerting.detach_metrics('seen');
+		DROP TABLE seen});
+	like($guessed, qr/^running: \Q$expected\E$/m, "a state that is called $status");
+}
 
 # Foreign keys that refer to another unique column than the key: what they refer to has it.
 $node->safe_psql('postgres', 'CREATE DATABASE references_others');
