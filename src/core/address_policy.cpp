@@ -234,6 +234,12 @@ std::string FormatIpAddress(const IpAddress& address) {
   return result;
 }
 
+std::string DescribeIpAddress(const IpAddress& address, std::string_view kind) {
+  const bool takes_an = kind.starts_with('I') || kind.starts_with('u');  // as they are spoken
+  return FormatIpAddress(address) + (takes_an ? " is an " : " is a ") + std::string(kind) +
+         " address";
+}
+
 std::optional<AddressPolicy::Network> AddressPolicy::ParseNetwork(std::string_view text,
                                                                   std::string* error) {
   const size_t slash = text.find('/');

@@ -34,6 +34,8 @@ std::optional<IpAddress> ParseIpAddress(std::string_view text);
 // ("2130706433", "0x7f.1", "0177.0.0.1").
 std::optional<IpAddress> ParseLooseIpv4(std::string_view text);
 std::string FormatIpAddress(const IpAddress& address);
+// "127.0.0.1 is a loopback address"; `kind`: as AddressPolicy names it.
+std::string DescribeIpAddress(const IpAddress& address, std::string_view kind);
 
 class AddressPolicy {
  public:

@@ -80,11 +80,10 @@ void CheckAddress(const Url& url, const IpAddress& address, const AddressPolicy&
   const std::string text = FormatIpAddress(address);
   const std::string add =
       "a superuser may add " + text + " to alerting.allowed_networks (ALTER SYSTEM, reload).";
-  const std::string kind(policy.Refusal(address));
+  const std::string_view kind = policy.Refusal(address);
   if (!kind.empty()) {
-    const char* article = strchr("Iu", kind[0]) != nullptr ? " is an " : " is a ";
     Refuse("URL leads to a network that webhooks must not reach",
-           text + article + kind + " address.", ("If it shall be reached, " + add).c_str());
+           DescribeIpAddress(address, kind) + ".", ("If it shall be reached, " + add).c_str());
   }
   if (!url.https && !policy.IsListed(address)) {
     Refuse("URL is plain http to a network that is not listed",

@@ -118,10 +118,7 @@ bool WebhookClient::Transfer::LinkHeaders() {
 
 std::string WebhookClient::Transfer::Refusal(const IpAddress& address) const {
   const std::string_view kind = client->options_.policy.Refusal(address);
-  if (!kind.empty()) {
-    return "refused network: " + FormatIpAddress(address) + " is a " + std::string(kind) +
-           " address";
-  }
+  if (!kind.empty()) return "refused network: " + DescribeIpAddress(address, kind);
   if (!https && !client->options_.policy.IsListed(address)) {
     return "refused network: plain http goes only to networks in alerting.allowed_networks, and " +
            FormatIpAddress(address) + " is in none of them";

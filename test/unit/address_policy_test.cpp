@@ -38,6 +38,15 @@ TEST(IpAddressTest, ParsesAndFormats) {
   }
 }
 
+TEST(IpAddressTest, SaysOfWhichKindAnAddressIs) {
+  EXPECT_EQ(DescribeIpAddress(*ParseIpAddress("127.0.0.1"), "loopback"),
+            "127.0.0.1 is a loopback address");
+  EXPECT_EQ(DescribeIpAddress(*ParseIpAddress("::"), "unspecified"),
+            ":: is an unspecified address");
+  EXPECT_EQ(DescribeIpAddress(*ParseIpAddress("::ffff:1.2.3.4"), "IPv4-mapped"),
+            "::ffff:1.2.3.4 is an IPv4-mapped address");
+}
+
 TEST(IpAddressTest, RefusesOtherSpellings) {
   for (const char* text : {"",
                            "1",
