@@ -24,8 +24,6 @@ class CircuitBreaker {
   void RecordSuccess();
   // `probe`: what Start() returned. Requests started before the breaker opened change nothing more.
   void RecordFailure(Micros now, bool probe);
-  // The probe ended without telling anything about the endpoint (it was never sent).
-  void ForgetProbe() { probing_ = false; }
 
   // The clock was put back by so much.
   void PutBack(Micros by) { next_probe_ = SubtractTime(next_probe_, by); }

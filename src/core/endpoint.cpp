@@ -45,11 +45,6 @@ void Endpoint::Finish(const Ticket& ticket, bool success, Micros now, bool tidy)
   window_ = std::min(window_ * 2, proven_ ? kWidest : kSlowWindow);
 }
 
-void Endpoint::Cancel(const Ticket& ticket) {
-  Remove(ticket);
-  if (ticket.probe) breaker_.ForgetProbe();
-}
-
 void Endpoint::Suspend(Micros next_probe) { breaker_ = CircuitBreaker::Opened(next_probe); }
 
 void Endpoint::PutBack(Micros by) {

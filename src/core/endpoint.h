@@ -29,8 +29,6 @@ class Endpoint {
   Ticket Start(Micros now);
   // `tidy`: its answer ended by itself. One that has to be cut off costs as much as one that fails.
   void Finish(const Ticket& ticket, bool success, Micros now, bool tidy = true);
-  // The request ended without telling anything about the endpoint.
-  void Cancel(const Ticket& ticket);
 
   // Starts anew: it is another endpoint now, or somebody has repaired it.
   void Forgive();

@@ -64,7 +64,7 @@ void AddByQuery(TriggerData* trigger_data, CaptureSource* source) {
   const pg::MappingSettings settings(source->time_zone());
   const pg::SpiConnection connection;
   pg::Call([&] { SPI_register_trigger_data(trigger_data); });
-  SPIPlanPtr plan = source->TransitionPlan(trigger_data);
+  SPIPlanPtr plan = source->TransitionPlan();
   pg::Call([&] { RunPlan(source, plan, nullptr); });
 }
 

@@ -203,10 +203,7 @@ void CaptureSource::CloseSlot() {
   slot_is_open_ = false;
 }
 
-SPIPlanPtr CaptureSource::TransitionPlan(const TriggerData* /*trigger_data*/) {
-  return transition_->Plan({});
-}
-
+SPIPlanPtr CaptureSource::TransitionPlan() { return transition_->Plan({}); }
 SPIPlanPtr CaptureSource::RowPlan() { return row_->Plan({row_type_}); }
 
 bool CaptureSource::MayWarn() {

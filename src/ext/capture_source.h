@@ -54,7 +54,7 @@ class CaptureSource {
   void CloseSlot();
 
   // The rest: plans over the transition table, and over one row given as $1.
-  SPIPlanPtr TransitionPlan(const TriggerData* trigger_data);
+  SPIPlanPtr TransitionPlan();
   SPIPlanPtr RowPlan();
   Oid row_type() const { return row_type_; }
 

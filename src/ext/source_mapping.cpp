@@ -108,18 +108,6 @@ const char* KeyTypeName(KeyKind kind) {
   return "pg_catalog.text";
 }
 
-Oid KeyTypeOid(KeyKind kind) {
-  switch (kind) {
-    case KeyKind::kUuid:
-      return UUIDOID;
-    case KeyKind::kInt8:
-      return INT8OID;
-    case KeyKind::kText:
-      break;
-  }
-  return TEXTOID;
-}
-
 SourceMapping MappingFromTrigger(const Trigger* trigger) {
   if (trigger->tgnargs != kTriggerArguments) {
     pg::Throw([&] {

@@ -20,7 +20,6 @@ namespace alerting::ext {
 enum class KeyKind { kText, kUuid, kInt8 };
 KeyKind ParseKeyKind(std::string_view name);
 const char* KeyTypeName(KeyKind kind);  // as a cast: "pg_catalog.uuid"
-Oid KeyTypeOid(KeyKind kind);
 
 struct SourceMapping {
   uint32_t id = 0;  // metric_source.id

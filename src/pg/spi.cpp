@@ -67,14 +67,9 @@ Params& Params::Add(Datum value, Oid type, bool is_null) {
 
 Params& Params::Text(std::string_view value) { return Add(MakeText(value), TEXTOID, false); }
 
-Params& Params::OptionalText(const std::optional<std::string>& value) {
-  return value ? Text(std::string_view(*value)) : Null(TEXTOID);
-}
-
 Params& Params::Int(int32_t value) { return Add(Int32GetDatum(value), INT4OID, false); }
 Params& Params::BigInt(int64_t value) { return Add(Int64GetDatum(value), INT8OID, false); }
 Params& Params::Bool(bool value) { return Add(BoolGetDatum(value), BOOLOID, false); }
-Params& Params::Float(double value) { return Add(Float8GetDatum(value), FLOAT8OID, false); }
 
 Params& Params::Timestamp(int64_t value) {
   if (value == kNoTime) return Null(TIMESTAMPTZOID);
@@ -162,13 +157,6 @@ Params& Params::TimestampArray(const std::vector<int64_t>& values) {
     nulls.push_back(value == kNoTime ? 1 : 0);
   }
   return AddArray(elements, nulls, TIMESTAMPTZOID, TIMESTAMPTZARRAYOID);
-}
-
-Params& Params::BoolArray(const std::vector<bool>& values) {
-  std::vector<Datum> elements;
-  elements.reserve(values.size());
-  for (bool value : values) elements.push_back(BoolGetDatum(value));
-  return AddArray(elements, {}, BOOLOID, BOOLARRAYOID);
 }
 
 Params& Params::BytesArray(const std::vector<std::string>& values) {

@@ -23,11 +23,9 @@ inline constexpr RowPlace kNoPlace{{0xffff, 0xffff}, 0};
 class Params {
  public:
   Params& Text(std::string_view value);
-  Params& OptionalText(const std::optional<std::string>& value);
   Params& Int(int32_t value);
   Params& BigInt(int64_t value);
   Params& Bool(bool value);
-  Params& Float(double value);
   Params& Timestamp(int64_t value);  // timestamptz; kNoTime is NULL
   Params& Bytes(std::string_view value);
   Params& OidValue(Oid value);
@@ -41,7 +39,6 @@ class Params {
   Params& FloatArray(const std::vector<double>& values);  // NaN is kept
   Params& RealArray(const std::vector<std::optional<float>>& values);
   Params& TimestampArray(const std::vector<int64_t>& values);  // kNoTime is NULL
-  Params& BoolArray(const std::vector<bool>& values);
   Params& BytesArray(const std::vector<std::string>& values);
   Params& JsonbArray(std::vector<Datum> values);
 

@@ -40,7 +40,6 @@ TEST(CircuitBreakerTest, OneProbeAtATime) {
   EXPECT_EQ(breaker.NextProbe(), kNever);
   breaker.RecordFailure(now, true);
   EXPECT_EQ(breaker.NextProbe(), now + 20 * kSecond);
-  breaker.ForgetProbe();
   EXPECT_FALSE(breaker.Allows(now + 19 * kSecond));
 }
 
