@@ -37,6 +37,18 @@ int MostRequests() {
   return std::min(pg::guc_max_concurrent_deliveries, std::max(max_safe_fds / 2, 1));
 }
 
+// Of an attempt at this delivery, as far as it is known before there is an answer.
+Outcome OutcomeOf(const WebhookQueue& queue, const PendingDelivery& delivery, Micros at) {
+  Outcome outcome;
+  outcome.delivery_id = delivery.id;
+  outcome.place = delivery.place;
+  outcome.webhook_id = queue.id;
+  outcome.due = delivery.due;
+  outcome.sequence = delivery.sequence;
+  outcome.at = at;
+  return outcome;
+}
+
 std::string SettingText(const char* value) { return value == nullptr ? "" : value; }
 
 // Each transaction takes some 100 kB and gives them back: unless they stay with the process, the
@@ -254,7 +266,7 @@ void Sender::CollectResponses() {
 void Sender::TakeResponse(const net::Response& response) {
   const auto found = in_flight_.find(response.tag);
   if (found == in_flight_.end()) return;
-  Attempt attempt = std::move(found->second);
+  const Attempt attempt = std::move(found->second);
   in_flight_.erase(found);
   WebhookQueue* queue = attempt.queue;
   const Micros now = GetCurrentTimestamp();
@@ -262,13 +274,7 @@ void Sender::TakeResponse(const net::Response& response) {
   const bool was_open = queue->endpoint.breaker().is_open();
   queue->endpoint.Finish(attempt.ticket, success, now, !response.cut_off);
 
-  Outcome outcome;
-  outcome.delivery_id = std::move(attempt.delivery.id);
-  outcome.place = attempt.delivery.place;
-  outcome.webhook_id = queue->id;
-  outcome.due = attempt.delivery.due;
-  outcome.sequence = attempt.delivery.sequence;
-  outcome.at = attempt.ticket.started_at;
+  Outcome outcome = OutcomeOf(*queue, attempt.delivery, attempt.ticket.started_at);
   outcome.status_code = response.status;
   outcome.error = FailureText(response);
   outcome.duration_ms = static_cast<int>(response.timings.total + 0.5);
@@ -326,13 +332,7 @@ void Sender::DecideFailure(WebhookQueue* queue, const Attempt& attempt,
 void Sender::FailUnsent(WebhookQueue* queue, const PendingDelivery& delivery, const char* why,
                         bool retry) {
   const Micros now = GetCurrentTimestamp();
-  Outcome outcome;
-  outcome.delivery_id = delivery.id;
-  outcome.place = delivery.place;
-  outcome.webhook_id = queue->id;
-  outcome.due = delivery.due;
-  outcome.sequence = delivery.sequence;
-  outcome.at = now;
+  Outcome outcome = OutcomeOf(*queue, delivery, now);
   outcome.error = why;
   outcome.status = DeliveryStatus::kFailed;
   const std::optional<Micros> pause =
