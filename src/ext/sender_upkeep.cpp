@@ -89,6 +89,8 @@ void Sender::SwitchOff() {
     ids.push_back(id);
     return true;
   });
+  // One that may be checked again needs no note; webhooks come and go.
+  std::erase_if(next_failing_check_, [&](const auto& entry) { return entry.second <= now; });
   if (ids.empty()) return;
   for (const std::string& id : store_.SwitchOffFailing(ids)) {
     look_ = true;
