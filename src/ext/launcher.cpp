@@ -341,6 +341,9 @@ void LauncherMain() {
     data->elevel = LOG;
     ThrowErrorData(data);
     exit_code = 1;  // the postmaster starts another launcher after bgw_restart_time
+  } catch (const std::exception& error) {
+    ereport(LOG, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("alerting: %s", error.what())));
+    exit_code = 1;
   } catch (...) {
     exit_code = 1;
   }

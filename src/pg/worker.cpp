@@ -304,6 +304,9 @@ void RunWorker(WorkerKind kind, Oid database,
     data->elevel = LOG;
     ThrowErrorData(data);
     proc_exit(1);
+  } catch (const std::exception& error) {
+    ereport(LOG, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("alerting: %s", error.what())));
+    proc_exit(1);
   } catch (...) {
     proc_exit(1);
   }
