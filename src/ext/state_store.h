@@ -47,7 +47,7 @@ class StateStore {
 
   // Writes the chunks of the given containers, or all that changed, in the current transaction.
   // `outgoing` are the transitions that are not written (by this transaction either).
-  // Returns the bytes written. Call Forget() after the commit.
+  // Returns the bytes written. Committed() or Discard() follows.
   size_t SaveContainers(const std::set<ContainerRef>& containers,
                         const std::vector<const OutgoingTransition*>& outgoing);
   size_t SaveChanged(const std::vector<const OutgoingTransition*>& outgoing);

@@ -2,8 +2,9 @@
 // queue, its workers and its counters. Fixed size, no pointers, made on first use (with or without
 // shared_preload_libraries). Written by any process.
 //
-// Locks: `root->lock` guards the launcher's fields and which slot belongs to which database;
-// `slot->lock` guards the queue and the replay marks. Nothing that may ereport runs under either.
+// Locks: `root->lock` guards the launcher's fields, which slot belongs to which database, and what
+// is to run there (wish, locked_out, asked, workers); `slot->lock` guards the queue and the replay
+// marks. Nothing that may ereport runs under either.
 #ifndef ALERTING_PG_SHARED_STATE_H_
 #define ALERTING_PG_SHARED_STATE_H_
 
