@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use ReceiverTest;
 use Test::More;
-use Time::HiRes qw(usleep);
+use WaitTest;
 
 our @EXPORT = qw(new_node webhook deliver settled wait_settled log_since start_receiver signature
   header wait_until preloaded);
@@ -100,18 +100,6 @@ sub log_since
 {
 	my ($node, $offset) = @_;
 	return substr(slurp_file($node->logfile), $offset // 0);
-}
-
-sub wait_until
-{
-	my ($condition) = @_;
-	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-	while (time < $deadline)
-	{
-		return 1 if $condition->();
-		usleep(10_000);
-	}
-	return 0;
 }
 
 # What webhook-signature should be for a request, by Perl's own HMAC; $key is bytes.

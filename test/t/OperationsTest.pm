@@ -10,7 +10,7 @@ use Exporter qw(import);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
+use WaitTest;
 
 our @EXPORT = qw(catalog drop_database fresh_database is_catalog new_server make_host sql flush alerts statement_ok worker_pid wait_for_workers
   wait_for_alerts wait_until);
@@ -200,18 +200,6 @@ sub wait_for_alerts
 	my ($node, $database, $status, $count) = @_;
 	return $node->poll_query_until($database,
 		"SELECT count(*) = $count FROM alerting.alert WHERE status = '$status'");
-}
-
-# Polls a Perl condition; false when the default timeout has passed.
-sub wait_until
-{
-	my ($condition) = @_;
-	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		return 1 if $condition->();
-		usleep(10_000);
-	}
-	return 0;
 }
 
 1;
