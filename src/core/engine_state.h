@@ -176,11 +176,12 @@ struct Engine::State {
   // Judges a rule that is OK on the container on the last readings; `place` is its state, if any.
   void JudgeAsNew(uint32_t number, Container& container, uint32_t rule, uint32_t place, Micros now);
   void JudgeAllAsNew(uint32_t number, Container& container, Micros now);
-  // Judges a state under changed terms; may drop it.
+  // Judges a state under changed terms; may drop it. `audible`: the metric had not gone silent
+  // before a start that begins to measure its silence anew.
   void JudgeUnderNewTerms(uint32_t number, Container& container, uint32_t* link,
-                          const Terms& before, Micros now);
+                          const Terms& before, Micros now, bool audible = true);
   void JudgePendingAnew(uint32_t number, Container& container, uint32_t* link, const Terms& before,
-                        Micros now);
+                        Micros now, bool audible);
   void JudgeFiringAnew(uint32_t number, Container& container, uint32_t* link, Micros now);
   void Close(uint32_t number, Container& container, uint32_t* link, ResolveReason reason,
              Micros now);

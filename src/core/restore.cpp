@@ -170,7 +170,7 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
       const bool silent = (audible & StreamBit(StreamOf(terms.condition))) == 0;
       const bool judged = state.phase != Phase::kOk || !silence_counts || !silent;
       if (edited && judged) {
-        JudgeUnderNewTerms(number, container, link, saved->second, started);
+        JudgeUnderNewTerms(number, container, link, saved->second, started, !silent);
       }
     }
     if (*link == place) link = &states[place].next;

@@ -124,11 +124,11 @@ void Engine::State::JudgeAllAsNew(uint32_t number, Container& container, Micros 
 }
 
 void Engine::State::JudgeUnderNewTerms(uint32_t number, Container& container, uint32_t* link,
-                                       const Terms& before, Micros now) {
+                                       const Terms& before, Micros now, bool audible) {
   MarkChanged(number, container);
   switch (states[*link].phase) {
     case Phase::kPending:
-      JudgePendingAnew(number, container, link, before, now);
+      JudgePendingAnew(number, container, link, before, now, audible);
       break;
     case Phase::kFiring:
       JudgeFiringAnew(number, container, link, now);
@@ -140,7 +140,7 @@ void Engine::State::JudgeUnderNewTerms(uint32_t number, Container& container, ui
 }
 
 void Engine::State::JudgePendingAnew(uint32_t number, Container& container, uint32_t* link,
-                                     const Terms& before, Micros now) {
+                                     const Terms& before, Micros now, bool audible) {
   RuleState& state = states[*link];
   const uint32_t rule = state.rule;
   const Terms& terms = rules.terms(rule);
@@ -175,7 +175,7 @@ void Engine::State::JudgePendingAnew(uint32_t number, Container& container, uint
     if (terms.no_data == NoData::kResolve) EndBySilence(number, link, view.silent_from);
     return;
   }
-  if (!is_down && SubtractTime(time, state.since) >= terms.duration) {
+  if (audible && !is_down && SubtractTime(time, state.since) >= terms.duration) {
     Fire(number, state, time, figure);
   }
 }

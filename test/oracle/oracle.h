@@ -156,7 +156,7 @@ class Oracle {
   void JudgeCorrection(const std::string& key, Container& container, const Rule& rule);
   void JudgeNewRule(const std::string& key, Container& container, const Rule& rule, Micros now);
   void JudgeEditedRule(const std::string& key, Container& container, const Rule& rule,
-                       const Rule& old_rule, Micros now);
+                       const Rule& old_rule, Micros now, bool audible = true);
   void JudgeAfterRestart(const std::string& key, Container& container, const Rule& rule,
                          const Rule* old_rule, Micros now);
   void CloseForRule(const std::string& key, Container& container, const Rule& rule, Micros now,

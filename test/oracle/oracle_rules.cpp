@@ -112,7 +112,7 @@ void Oracle::JudgeNewRule(const std::string& key, Container& container, const Ru
 
 // Threshold, duration or no_data of a rule changed.
 void Oracle::JudgeEditedRule(const std::string& key, Container& container, const Rule& rule,
-                             const Rule& old_rule, Micros now) {
+                             const Rule& old_rule, Micros now, bool audible) {
   const bool down = rule.condition == Condition::kContainerDown;
   const bool other_threshold = !down && rule.threshold != old_rule.threshold;
   if (!other_threshold && rule.duration == old_rule.duration && rule.no_data == old_rule.no_data) {
@@ -167,7 +167,7 @@ void Oracle::JudgeEditedRule(const std::string& key, Container& container, const
     PassSilence(key, container, rule, silent_at);
     return;
   }
-  if (breach && SubtractTime(as_at, pair.since) >= rule.duration) {
+  if (breach && audible && SubtractTime(as_at, pair.since) >= rule.duration) {
     Fire(key, rule, pair, pair.since, as_at, value, false);
   }
 }
@@ -205,6 +205,9 @@ void Oracle::JudgeAfterRestart(const std::string& key, Container& container, con
                                const Rule* old_rule, Micros now) {
   const bool applies = rule.enabled && rule.organization == container.organization;
   Pair& pair = container.pairs[rule.id];
+  const Stream* stream = LookedAt(container, rule);
+  const bool audible = stream != nullptr && stream->arrival <= now &&
+                       AddTime(stream->arrival, StaleAfter(*stream)) > now;
   if (old_rule != nullptr && pair.phase != Phase::kOk) {
     if (!rule.enabled) {
       CloseForRule(key, container, *old_rule, now, ResolveReason::kRuleDisabled);
@@ -213,7 +216,7 @@ void Oracle::JudgeAfterRestart(const std::string& key, Container& container, con
     } else if (!applies) {
       CloseForRule(key, container, *old_rule, now, ResolveReason::kContainerMoved);
     } else {
-      JudgeEditedRule(key, container, rule, *old_rule, now);
+      JudgeEditedRule(key, container, rule, *old_rule, now, audible);
       return;
     }
   } else if (!applies || (old_rule != nullptr && rule.condition != old_rule->condition)) {
@@ -222,14 +225,11 @@ void Oracle::JudgeAfterRestart(const std::string& key, Container& container, con
   if (!applies) return;
   // A rule that is OK although the last reading breaches it was made or edited meanwhile; it is
   // judged unless the stream had gone silent by now.
-  const Stream* stream = LookedAt(container, rule);
   if (stream == nullptr) return;
   const Reading last = stream->readings.back();
   if (rule.condition == Condition::kContainerDown && !ReportsRunning(container)) return;
   const bool silence_counts =
       rule.condition != Condition::kContainerDown || rule.no_data == NoData::kResolve;
-  const bool audible =
-      stream->arrival <= now && AddTime(stream->arrival, StaleAfter(*stream)) > now;
   if (silence_counts && !audible) return;
   // Otherwise what the clock ended since is no sign of an edit.
   const bool edited = old_rule != nullptr &&

@@ -337,6 +337,27 @@ TEST(SettledCases, RuleEditedWhileDownDoesNotJudgeWhatWentSilent) {
                    "resolve r on c started +60 fired +60 resolved +120 recovered value 0.000000"}));
 }
 
+TEST(SettledCases, RuleEditedWhileDownDoesNotFireOnWhatWentSilent) {
+  // As when it is edited in that silence; the run goes on with what is near enough.
+  for (const bool during : {false, true}) {
+    Scene scene;
+    scene.SetRule("r", kCpuUsage, 50, 600).Cpu(0, 90).Cpu(120, 90).Advance(1000);
+    const alerting::Rule shorter = {.id = "r",
+                                    .organization = "X",
+                                    .condition = kCpuUsage,
+                                    .threshold = 50,
+                                    .duration = kMinute};
+    if (during) {
+      scene.Restart(1100, shorter);
+    } else {
+      scene.At(1050).SetRule(shorter).Restart(1100);
+    }
+    EXPECT_EQ(Events(scene), Lines{}) << during;
+    scene.Lag(1000).Cpu(180, 80);
+    EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +180 value 80.000000"}));
+  }
+}
+
 TEST(SettledCases, RuleOfAnotherConditionAfterARestartIsJudgedAtOnce) {
   Scene scene;
   scene.SetRule("r", kCpuUsage, 50, 0).Put(0, {.cpu = 90, .memory = 80});
