@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # The library exports the server's entry points and nothing of C++: the server opens libraries with
 # RTLD_GLOBAL, so any other symbol could collide with another extension's. Also the reverse: each
-# C function that the SQL script names must be there.
+# C function that the SQL script names must be there. And nothing of the library runs when it is
+# loaded (by the postmaster, perhaps), when the process exits (without shared memory by then), or
+# under the guard of a local static.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 library=${1:-alerting.so}
@@ -33,5 +35,11 @@ for name in $(cat extension/*/*.sql extension/*.sql 2>/dev/null |
     }
   done
 done
+dynamic=$(nm "$library" | awk '{print $NF}' | grep -E '^(_GLOBAL__|_ZGV)')
+if [ -n "$dynamic" ]; then
+  echo "made or destroyed at run time, but static:"
+  c++filt <<<"$dynamic" | sed 's/^/  /'
+  status=1
+fi
 [ $status -ne 0 ] || echo "check_exports: $(wc -l <<<"$exports") symbols, all of them entry points"
 exit $status

@@ -44,8 +44,10 @@ class OwnerScope {
 pg_hmac_ctx* HmacContext() {
   static pg_hmac_ctx* context = nullptr;
   if (context != nullptr) return context;
-  static const ResourceOwner own =
-      pg::Call([] { return ResourceOwnerCreate(nullptr, "alerting signature"); });
+  static ResourceOwner own = nullptr;
+  if (own == nullptr) {
+    own = pg::Call([] { return ResourceOwnerCreate(nullptr, "alerting signature"); });
+  }
   const OwnerScope scope(own);
   context = pg::Call([] { return pg_hmac_create(PG_SHA256); });
   if (context == nullptr) {

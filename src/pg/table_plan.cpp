@@ -7,8 +7,6 @@ namespace alerting::pg {
 
 namespace {
 
-std::vector<TablePlan*> plans;  // all of the process
-
 // PostgreSQL code.
 MemoryContext NewContext() {
   return AllocSetContextCreate(TopMemoryContext, "alerting table plan", ALLOCSET_SMALL_SIZES);
@@ -21,8 +19,10 @@ Datum TextDatum(std::string_view text) {
 
 }  // namespace
 
+constinit TablePlan* TablePlan::first_ = nullptr;
+
 void TablePlan::OnChange(Oid relation) noexcept {
-  for (TablePlan* plan : plans) {
+  for (TablePlan* plan = first_; plan != nullptr; plan = plan->next_) {
     const bool is_concerned = relation == InvalidOid || relation == plan->relation_;
     plan->stale_ = plan->stale_ || is_concerned;
   }
@@ -31,7 +31,8 @@ void TablePlan::OnChange(Oid relation) noexcept {
 TablePlan::TablePlan(std::span<const ColumnType> columns)
     : wanted_(columns), context_(Call([] { return NewContext(); })) {
   static bool registered = false;
-  plans.push_back(this);  // after what may fail: no destructor runs for a plan that is not made
+  // After what may fail: no destructor runs for a plan that is not made.
+  next_ = std::exchange(first_, this);
   if (std::exchange(registered, true)) return;
   Call([] {
     CacheRegisterRelcacheCallback([](Datum, Oid relation) { OnChange(relation); }, Datum{0});
@@ -44,7 +45,9 @@ TablePlan::TablePlan(std::span<const ColumnType> columns)
 }
 
 TablePlan::~TablePlan() {
-  std::erase(plans, this);
+  TablePlan** link = &first_;
+  while (*link != this) link = &(*link)->next_;
+  *link = next_;
   MemoryContextDelete(context_);
 }
 

@@ -74,6 +74,9 @@ class TablePlan {
   void Keep(const EState* state, ResultRelInfo* target);
   void Release(EState* state);
 
+  static TablePlan* first_;  // of all plans of the process
+  TablePlan* next_ = nullptr;
+
   const std::span<const ColumnType> wanted_;
   Oid relation_ = InvalidOid;
   bool stale_ = true;
