@@ -306,7 +306,7 @@ bool BecomeWorker(DatabaseSlot* slot, WorkerKind kind) {
   SharedRoot* shared = Root();
   WorkerSlot* worker = &slot->workers[kind];
   LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-  const bool free = worker->pid == 0;
+  const bool free = slot->database == MyDatabaseId && worker->pid == 0;
   if (free) {
     worker->procno = MyProcNumberCompat();
     worker->pid = MyProcPid;

@@ -160,7 +160,7 @@ void SetProblem(DatabaseSlot* slot, WorkerKind kind, const char* problem) noexce
 void EnsureWorkers(DatabaseSlot* slot);
 
 // In a worker: becomes the slot's worker of that kind until the process exits. False when another
-// process is it already.
+// process is it already, or the slot has passed to another database since it was found.
 bool BecomeWorker(DatabaseSlot* slot, WorkerKind kind);
 bool BecomeLauncher();
 // The launcher's end, after which the next who asks starts another. False: somebody has asked.
