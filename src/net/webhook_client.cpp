@@ -298,6 +298,9 @@ int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* 
   if (what == CURL_POLL_REMOVE) {
     if (kept != nullptr) {
       kept->idle = true;
+      // Where the answer came at once, libcurl was still waiting to write, too.
+      constexpr uint32_t kRead = EPOLLIN;
+      if (kept->events != kRead) kept->events = self->Watch(socket, kRead) ? kRead : 0;
       long version = CURL_HTTP_VERSION_NONE;
       curl_easy_getinfo(handle, CURLINFO_HTTP_VERSION, &version);
       kept->http1 = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
