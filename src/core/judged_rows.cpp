@@ -29,12 +29,12 @@ uint32_t DigestOf(const Sample& sample) {
 }
 
 bool JudgedRows::AddAhead(const RowAhead& row) {
-  if (std::find(ahead.begin(), ahead.end(), row) != ahead.end()) return false;
-  const auto place =
-      std::upper_bound(ahead.begin(), ahead.end(), row.at,
-                       [](Micros at, const RowAhead& other) { return at < other.at; });
-  ahead.insert(place, row);
-  if (ahead.size() > kMostAhead) ahead.pop_back();  // those of before are reached first
+  const auto same_time = std::ranges::equal_range(ahead, row.at, {}, &RowAhead::at);
+  if (std::ranges::find(same_time, row) != same_time.end()) return false;
+  // Those of before are reached first.
+  if (ahead.size() >= kMostAhead && same_time.end() == ahead.end()) return false;
+  ahead.insert(same_time.end(), row);
+  if (ahead.size() > kMostAhead) ahead.pop_back();
   return true;
 }
 
@@ -49,12 +49,15 @@ bool JudgedRows::AddSuperseded(const Superseded& said) {
 }
 
 void JudgedRows::DropAheadBefore(Micros time) {
-  std::erase_if(ahead, [&](const RowAhead& row) { return row.at < time; });
+  ahead.erase(ahead.begin(), std::ranges::lower_bound(ahead, time, {}, &RowAhead::at));
 }
 
 uint8_t JudgedRows::Judged(const Sample& sample) const {
-  const RowAhead row = {sample.at, ahead.empty() ? 0 : DigestOf(sample)};
-  if (std::find(ahead.begin(), ahead.end(), row) != ahead.end()) return sample.present;
+  const auto same_time = std::ranges::equal_range(ahead, sample.at, {}, &RowAhead::at);
+  if (!same_time.empty() &&
+      std::ranges::find(same_time, RowAhead{sample.at, DigestOf(sample)}) != same_time.end()) {
+    return sample.present;
+  }
   uint8_t judged = 0;
   for (const Superseded& said : superseded) {
     if (said.at == sample.at && (sample.present & said.reading) != 0 &&

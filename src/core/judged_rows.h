@@ -32,7 +32,7 @@ struct JudgedRows {
   std::vector<Superseded> superseded;  // of one time for each metric
   uint32_t next = 0;
 
-  // False when it was known.
+  // False when nothing changes: it is known, or there is no room for one as far ahead.
   bool AddAhead(const RowAhead& row);
   bool AddSuperseded(const Superseded& said);
   // Forgets rows ahead of before `time`: what they say is late by now.

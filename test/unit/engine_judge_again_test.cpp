@@ -2,6 +2,9 @@
 // that are known do not show it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "core/judged_rows.h"
 #include "engine_story.h"
 
 namespace alerting::test {
@@ -105,6 +108,20 @@ TEST(JudgeAgain, NothingIsKeptOfCorrectionsInTheOnlyTable) {
   const size_t before = story.engine().Save(story.Ref("c")).size();
   for (int i = 100; i > 0; --i) story.Send({{0, {.cpu = i * 1.0}}}, 0);
   EXPECT_EQ(story.engine().Save(story.Ref("c")).size(), before);
+}
+
+TEST(JudgedRowsTest, RemembersTheRowsThatAreReachedFirst) {
+  JudgedRows rows;
+  for (uint32_t i = 0; i < 1000; ++i) EXPECT_TRUE(rows.AddAhead({Micros{2000 - i}, i}));
+  EXPECT_FALSE(rows.AddAhead({Micros{1500}, 500}));  // known
+  EXPECT_TRUE(rows.AddAhead({Micros{1500}, 501}));   // another row of that time; the last one goes
+  EXPECT_EQ(rows.ahead.size(), 1000u);
+  EXPECT_EQ(rows.ahead.back().at, 1999);
+  EXPECT_FALSE(rows.AddAhead({Micros{3000}, 0}));  // no room
+  EXPECT_TRUE(std::ranges::is_sorted(rows.ahead, {}, &RowAhead::at));
+  rows.DropAheadBefore(1990);
+  EXPECT_EQ(rows.ahead.size(), 10u);
+  EXPECT_EQ(rows.ahead.front().at, 1990);
 }
 
 }  // namespace
