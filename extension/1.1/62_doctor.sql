@@ -110,6 +110,15 @@ BEGIN
   status := CASE WHEN used < slots THEN 'ok' WHEN missing <> '' THEN 'error' ELSE 'warning' END;
   hint := CASE WHEN used >= slots THEN 'Raise max_worker_processes and restart the server: one for the launcher, two for each database, and what else uses them.' END;
   RETURN NEXT;
+
+  IF pg_notification_queue_usage() > 0.5 THEN
+    topic := 'notifications';
+    detail := format('The server''s queue of notifications is %s %% full: when it has no room, alerts and webhooks go on, but NOTIFY alerting tells nobody.',
+      floor(pg_notification_queue_usage() * 100));
+    status := 'warning';
+    hint := 'A session that has executed LISTEN, in whatever database, stays in a transaction: end it. See pg_stat_activity.xact_start.';
+    RETURN NEXT;
+  END IF;
 END
 $function$;
 

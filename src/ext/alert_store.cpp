@@ -7,6 +7,7 @@
 #include "ext/alert_statements.h"
 #include "ext/cuid.h"
 #include "ext/payload.h"
+#include "pg/notification.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -233,6 +234,7 @@ void AlertStore::EnqueueFiring(
 // As jsonb would put it.
 void AlertStore::Notify(std::span<OutgoingTransition* const> batch,
                         const std::vector<size_t>& indexes, const char* event) {
+  List* payloads = NIL;
   for (const size_t i : indexes) {
     const std::string key = KeyText(binding_.key_kind, batch[i]->transition.container_key);
     pg::Call([&] {
@@ -248,10 +250,13 @@ void AlertStore::Notify(std::span<OutgoingTransition* const> batch,
       escape_json(&message, key.c_str());
       if (message.len > kLongestMessage) message.len = without_ids;
       appendStringInfoChar(&message, '}');
-      Async_Notify("alerting", message.data);
-      pfree(message.data);
+      payloads = lappend(payloads, message.data);
     });
   }
+  pg::Call([&] {
+    pg::NotifyAtCommit(payloads);
+    list_free_deep(payloads);
+  });
 }
 
 void AlertStore::WriteFires(std::span<OutgoingTransition* const> batch, std::vector<size_t> fires,

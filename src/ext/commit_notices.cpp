@@ -4,6 +4,7 @@
 #include "ext/commit_notices.h"
 
 #include "pg/guard.h"
+#include "pg/notification.h"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(alerting_notify_at_commit);
@@ -13,8 +14,6 @@ PGDLLEXPORT Datum alerting_notify_at_commit(PG_FUNCTION_ARGS);
 namespace alerting::ext {
 
 namespace {
-
-constexpr char kChannel[] = "alerting";
 
 // The payloads in their order, and where those of each savepoint level begin: what is above a level
 // belongs to it, so that a savepoint's end costs the same however many wait. In
@@ -43,10 +42,7 @@ void AddNotice(const text* payload) {
 // Plain PostgreSQL code without C++ objects: errors pass through as they come.
 extern "C" void OnTransaction(XactEvent event, void* /*argument*/) {
   if (event == XACT_EVENT_PRE_COMMIT) {
-    ListCell* cell;
-    foreach (cell, notices) {
-      Async_Notify(kChannel, static_cast<const char*>(lfirst(cell)));
-    }
+    pg::NotifyAtCommit(notices);
   } else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
              event == XACT_EVENT_PREPARE) {
     notices = levels = NIL;

@@ -8,6 +8,7 @@
 
 #include "ext/binding.h"
 #include "ext/text_encoding.h"
+#include "pg/notification.h"
 #include "pg/worker.h"
 
 namespace alerting::ext {
@@ -26,6 +27,15 @@ std::vector<Micros> ParseMicrosArray(std::string_view text) {
     position = failure == std::errc() ? stop : position + 1;
   }
   return values;
+}
+
+void Notify(const std::vector<std::string>& payloads) {
+  pg::Call([&] {
+    List* list = NIL;
+    for (const std::string& payload : payloads) list = lappend(list, pstrdup(payload.c_str()));
+    pg::NotifyAtCommit(list);
+    list_free_deep(list);
+  });
 }
 
 }  // namespace
@@ -224,9 +234,10 @@ DeliveryStore::Switched DeliveryStore::SwitchOff(const std::string& webhook_id,
       "   AND w.is_active FOR NO KEY UPDATE SKIP LOCKED),"
       " off AS (UPDATE alerting.webhook w SET is_active = false, disabled_reason = $3"
       "   FROM free WHERE w.id = free.id RETURNING w.id)"
-      " SELECT pg_notify('alerting', jsonb_build_object('event', 'webhook.disabled',"
-      "   'webhookId', off.id, 'reason', $3::text)::text) FROM off",
+      " SELECT jsonb_build_object('event', 'webhook.disabled', 'webhookId', off.id,"
+      "   'reason', $3::text)::text FROM off",
       params);
+  Notify(rows.FirstColumn());
   if (rows.size() > 0) return Switched::kOff;
   pg::Params same;
   same.Text(webhook_id).Text(url);
@@ -239,23 +250,26 @@ std::vector<std::string> DeliveryStore::SwitchOffFailing(
     const std::vector<std::string>& webhook_ids) {
   pg::Params params;
   params.TextArray(webhook_ids);
-  return pg::Execute(
-             "WITH failing AS (SELECT w.id FROM alerting.webhook w WHERE w.id = ANY ($1) AND "
-             "w.is_active"
-             "   AND w.updated_at < now() - interval '5 days'"
-             "   AND EXISTS (SELECT 1 FROM alerting.delivery d JOIN alerting.delivery_attempt a"
-             "     ON a.delivery_id = d.id WHERE d.webhook_id = w.id AND d.status <> 'DELIVERED'"
-             "     AND a.at < now() - interval '5 days' AND a.error IS NOT NULL)"
-             "   AND NOT EXISTS (SELECT 1 FROM alerting.delivery d WHERE d.webhook_id = w.id"
-             "     AND d.status = 'DELIVERED' AND d.delivered_at > now() - interval '5 days')"
-             "   FOR NO KEY UPDATE SKIP LOCKED),"
-             " off AS (UPDATE alerting.webhook w SET is_active = false,"
-             "   disabled_reason = 'nothing but failures for five days' FROM failing"
-             "   WHERE w.id = failing.id RETURNING w.id, w.disabled_reason)"
-             " SELECT off.id, pg_notify('alerting', jsonb_build_object('event', 'webhook.disabled',"
-             "   'webhookId', off.id, 'reason', off.disabled_reason)::text) FROM off",
-             params)
-      .FirstColumn();
+  const pg::Rows rows = pg::Execute(
+      "WITH failing AS (SELECT w.id FROM alerting.webhook w WHERE w.id = ANY ($1) AND "
+      "w.is_active"
+      "   AND w.updated_at < now() - interval '5 days'"
+      "   AND EXISTS (SELECT 1 FROM alerting.delivery d JOIN alerting.delivery_attempt a"
+      "     ON a.delivery_id = d.id WHERE d.webhook_id = w.id AND d.status <> 'DELIVERED'"
+      "     AND a.at < now() - interval '5 days' AND a.error IS NOT NULL)"
+      "   AND NOT EXISTS (SELECT 1 FROM alerting.delivery d WHERE d.webhook_id = w.id"
+      "     AND d.status = 'DELIVERED' AND d.delivered_at > now() - interval '5 days')"
+      "   FOR NO KEY UPDATE SKIP LOCKED),"
+      " off AS (UPDATE alerting.webhook w SET is_active = false,"
+      "   disabled_reason = 'nothing but failures for five days' FROM failing"
+      "   WHERE w.id = failing.id RETURNING w.id, w.disabled_reason)"
+      " SELECT jsonb_build_object('event', 'webhook.disabled', 'webhookId', off.id,"
+      "   'reason', off.disabled_reason)::text, off.id FROM off",
+      params);
+  Notify(rows.FirstColumn());
+  std::vector<std::string> ids;
+  for (uint64_t row = 0; row < rows.size(); ++row) ids.push_back(rows.Text(row, 1));
+  return ids;
 }
 
 std::vector<std::string> DeliveryStore::NoteBreakers(const std::vector<std::string>& webhook_ids,

@@ -159,6 +159,15 @@ inline Node* GenerationExpression(Relation relation, int column) {
 #endif
 }
 
+// Pages of the server's queue of notifications.
+inline int MostNotificationPages() {
+#if PG_VERSION_NUM >= 170000
+  return max_notify_queue_pages;
+#else
+  return 1 << 20;
+#endif
+}
+
 }  // namespace alerting::pg
 
 // transaction_timeout exists from 17 on, and its expiry is FATAL.

@@ -1,0 +1,40 @@
+// Implements pg/notification.h.
+#include "pg/notification.h"
+
+namespace alerting::pg {
+
+namespace {
+
+constexpr char kChannel[] = "alerting";
+
+// How many pages of the server's queue these may take: an entry has a head and does not go on on
+// the next page, so that at most half of a page is lost by those that fill less than half of one.
+double PagesOf(const List* payloads) {
+  constexpr double kHead = 64;
+  double bytes = 0;
+  ListCell* cell;
+  foreach (cell, payloads) {
+    bytes += kHead + static_cast<double>(strlen(static_cast<const char*>(lfirst(cell))));
+  }
+  return 2 + 2 * bytes / BLCKSZ;
+}
+
+double FreePages() {
+  LOCAL_FCINFO(call, 0);
+  InitFunctionCallInfoData(*call, nullptr, 0, InvalidOid, nullptr, nullptr);
+  const double used = DatumGetFloat8(pg_notification_queue_usage(call));
+  return (1 - used) * MostNotificationPages();
+}
+
+}  // namespace
+
+void NotifyAtCommit(const List* payloads) {
+  if (payloads == NIL) return;
+  if (PagesOf(payloads) > FreePages()) return;
+  ListCell* cell;
+  foreach (cell, payloads) {
+    Async_Notify(kChannel, static_cast<const char*>(lfirst(cell)));
+  }
+}
+
+}  // namespace alerting::pg
