@@ -41,7 +41,8 @@ COSTS = {"insert": "insert, ns a row", "evaluator": "evaluator, ns a sample", "s
 # These decide whether a curve is flat: of latency the fastest tenth, which whatever else runs disturbs least.
 JUDGED = ("insert", "evaluator", "storm", "visible", "webhook")
 EXPLAINED = {("containers", "evaluator"): "states that no longer fit the CPU's cache come from memory",
-             ("containers", "storm"): "what changed elsewhere is saved meanwhile, so much a second"}
+             ("containers", "storm"): "what changed elsewhere is saved meanwhile, so much a second",
+             ("organizations", "webhook"): "each is its endpoint's first, which the sender reads from the table"}
 
 
 def captured(cluster, containers):
