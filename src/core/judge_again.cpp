@@ -56,7 +56,8 @@ void Engine::State::RememberAhead(uint32_t number, const Sample& sample) {
   Container& container = containers[number];
   if (container.organization == kNil) return;  // removed
   JudgedRows& rows = JudgedOf(container);
-  rows.DropAheadBefore(TimesRead(container, kAllReadings).first);
+  const Micros oldest = TimesRead(container, kAllReadings).first;
+  if (oldest != kNever) rows.DropAheadBefore(oldest);  // else nothing was read yet
   if (rows.AddAhead({sample.at, DigestOf(sample)})) MarkChanged(number, container);
 }
 

@@ -40,6 +40,17 @@ TEST(JudgeAgain, RowAheadOfItsTimeWasJudgedAtItsArrival) {
   EXPECT_EQ(other.Take(), Lines({"fire 600 600 value 96 peak 96"}));
 }
 
+TEST(JudgeAgain, AllRowsAheadOfAContainersFirstTransactionWereJudged) {
+  Story old({Cpu(80, 0)});
+  old.Send({{600, {.cpu = 95}}, {660, {.cpu = 10}}}, 60);
+  EXPECT_EQ(old.Take(), Lines{});  // both at 60, the last one counts
+
+  Story fresh({Cpu(80, 0)}, 400);
+  TakeOver(old, fresh);
+  fresh.ReadBack({{600, {.cpu = 95}}, {660, {.cpu = 10}}}, 400);
+  EXPECT_EQ(fresh.Take(), Lines{});
+}
+
 TEST(JudgeAgain, RowsAheadAreForgottenWhenTheirTimeHasCome) {
   Story story({Cpu(80, 0)});
   size_t most = 0;
