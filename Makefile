@@ -9,6 +9,7 @@
 #   make installcheck            regression, isolation and TAP tests against the installed extension
 #   make dist                    the archive for PGXN, from the last commit
 #   make bench, bench-quick      benchmarks against the installed extension, beside their floors and peers
+#   make bench-peers             beside Prometheus with Alertmanager, which it installs, and pg_net, if it is there
 #   make docs                    the site of docs/, into build/site (needs mkdocs)
 #   make format-check            clang-format's opinion; make format applies it
 #
@@ -119,6 +120,11 @@ bench bench-quick: all
 	@$(MAKE) --no-print-directory -s install
 	@bench/run $(if $(filter %-quick,$@),quick)
 
+bench-peers: all
+	@scripts/install-dependencies bench-peers
+	@$(MAKE) --no-print-directory -s install
+	@bench/run peers
+
 # Also beside other extensions, the packages, and other versions of PostgreSQL, each in a chroot of the
 # Debian suite that has it.
 test-all:
@@ -131,7 +137,7 @@ test-all:
 	@scripts/test-on-suite trixie 17
 	@scripts/test-on-suite forky 18
 
-.PHONY: test test-all sanitize soak demo bench bench-quick docs format format-check dist
+.PHONY: test test-all sanitize soak demo bench bench-quick bench-peers docs format format-check dist
 dist:
 	git archive --format=zip --prefix=alerting-$(DISTVERSION)/ -o alerting-$(DISTVERSION).zip HEAD
 
