@@ -42,6 +42,13 @@ class Reader {
   uint64_t Number() { return Fixed<uint64_t>(); }
   double Double() { return Fixed<double>(); }
   uint8_t Byte() { return Fixed<uint8_t>(); }
+  // Of an enumeration whose last value this is.
+  template <typename Enum>
+  Enum UpTo(Enum last) {
+    const uint64_t value = Number();
+    ok_ = ok_ && value <= static_cast<uint64_t>(last);
+    return ok_ ? static_cast<Enum>(value) : Enum{};
+  }
   std::string Text() {
     const uint64_t size = Number();
     if (!ok_ || size > bytes_.size()) {
@@ -84,14 +91,14 @@ void PutOutgoing(const OutgoingTransition& outgoing, std::string* out) {
 OutgoingTransition GetOutgoing(const std::string& key, Reader* reader) {
   OutgoingTransition outgoing;
   Transition& transition = outgoing.transition;
-  transition.kind = static_cast<Transition::Kind>(reader->Number());
+  transition.kind = reader->UpTo(Transition::Kind::kResolve);
   outgoing.alert_id = reader->Text();
   transition.rule_id = reader->Text();
   transition.started_at = static_cast<Micros>(reader->Number());
   transition.fired_at = static_cast<Micros>(reader->Number());
   transition.resolved_at = static_cast<Micros>(reader->Number());
   transition.value = reader->Double();
-  transition.reason = static_cast<ResolveReason>(reader->Number());
+  transition.reason = reader->UpTo(ResolveReason::kContainerMoved);
   transition.container_key = key;
   return outgoing;
 }
