@@ -26,7 +26,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(dir $(fi
 TOP := $(patsubst %/,%,$(dir $(firstword $(MAKEFILE_LIST))))
 sources = $(patsubst $(TOP)/%,%,$(sort $(wildcard $(TOP)/$(1))))
 
-LAYERS    = core net pg ext
+LAYERS    = core net pg ext ext/*
 OBJS      = $(patsubst %.cpp,%.o,$(foreach layer,$(LAYERS),$(call sources,src/$(layer)/*.cpp)))
 DEPS      = $(OBJS:.o=.d)
 SQL_PARTS = $(sort $(wildcard $(TOP)/extension/$(EXTVERSION)/*.sql))
@@ -110,7 +110,7 @@ export PG_CONFIG
 
 # The sources that clang-format 14 lays out; "make format" does it, "make format-check" only looks.
 CLANG_FORMAT ?= clang-format
-FORMATTED = $(wildcard $(foreach kind,h cpp,src/*/*.$(kind) test/*/*.$(kind) bench/*.$(kind)))
+FORMATTED = $(wildcard $(foreach kind,h cpp,src/*/*.$(kind) src/*/*/*.$(kind) test/*/*.$(kind) bench/*.$(kind)))
 
 # The archive for PGXN: what the last commit holds, under the version that META.json names.
 DISTVERSION = $(shell sed -n 's/^  "version": "\(.*\)".*/\1/p' META.json)

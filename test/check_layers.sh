@@ -5,7 +5,12 @@
 #   src/core  the C++ standard library and core/
 #   src/net   that, curl and net/
 #   src/pg    PostgreSQL, but only through pg/pg_headers.h
-#   src/ext   all of the above
+#   src/ext   all of the above; of its folders:
+#     host, webhook      none of the others
+#     capture            host
+#     evaluator          capture, host, webhook
+#     sender             host, webhook
+#     functions          all of them
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -52,7 +57,7 @@ report 'net includes only the standard library, curl, core/ and net/' < <(
     grep -vE "include ($std|<curl/[a-z]+\.h>|<(arpa|netinet|sys)/[a-z]+\.h>|<(netdb|signal|unistd|poll|fcntl|pthread)\.h>|\"(core|net)/[a-z0-9_]+\.h\")")
 report 'quoted includes name one of our layers' < <(
   search '^[[:space:]]*#[[:space:]]*include "' "${upper[@]}" |
-    grep -vE '^src/pg/(pg_headers|compat)\.h:|include "(core|net|pg|ext)/[a-z0-9_]+\.h"')
+    grep -vE '^src/pg/(pg_headers|compat)\.h:|include "(core|net|pg|ext(/[a-z]+)?)/[a-z0-9_]+\.h"')
 report 'PostgreSQL headers come through pg/pg_headers.h' < <(
   search '^[[:space:]]*#[[:space:]]*include <' "${upper[@]}" |
     grep -E '<(postgres|fmgr|funcapi|miscadmin|pgstat|port|varatt|(access|catalog|commands|common|executor|lib|libpq|mb|nodes|optimizer|parser|port|postmaster|replication|rewrite|storage|tcop|utils)/[a-z0-9_/]+)(\.h)?>' |
@@ -61,6 +66,16 @@ report 'core reads no clock, no environment, and starts no thread' < <(
   code_search 'std::chrono::(system|steady|high_resolution)_clock|\bgetenv\b|std::(thread|jthread|async)\b|\btime\(NULL\)|\bfopen\b|std::(cout|cerr|ifstream|ofstream)' "${core[@]}")
 report 'ext is not included from a lower layer' < <(
   search '#[[:space:]]*include "ext/' "${core[@]}" "${net[@]}" $(files src/pg))
+# may_include FOLDER OTHERS: which folders of ext it may include, as a pattern; the files of src/ext itself anybody may.
+may_include() {
+  report "ext/$1 includes nothing of this folder" < <(
+    search '#[[:space:]]*include "ext/[a-z]+/' $(files "src/ext/$1") | grep -vE "include \"ext/($1|$2)/")
+}
+may_include host host
+may_include webhook webhook
+may_include capture host
+may_include evaluator 'capture|host|webhook'
+may_include sender 'host|webhook'
 report 'PG_TRY and sigsetjmp belong to src/pg/guard.h' < <(
   code_search '\bPG_(TRY|CATCH|FINALLY|END_TRY|RE_THROW)\b|\bsigsetjmp\b|\bPG_exception_stack\b' "${all[@]}" | grep -v '^src/pg/guard\.\(h\|cpp\):')
 report 'PG_VERSION_NUM belongs to src/pg/compat.h' < <(

@@ -1,8 +1,8 @@
 // The library's entry: settings, hooks, and the shared memory that is asked for when preloaded.
 // Runs in the postmaster (preloaded) or in the first backend function call.
-#include "ext/commit_notices.h"
+#include "ext/capture/commit_notices.h"
+#include "ext/capture/transaction_buffer.h"
 #include "ext/database_hooks.h"
-#include "ext/transaction_buffer.h"
 #include "pg/guc.h"
 #include "pg/shared_state.h"
 

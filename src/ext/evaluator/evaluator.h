@@ -1,0 +1,165 @@
+// The evaluator: one background worker per database that owns the engine, feeds it from the queue
+// and the metrics tables, and writes its transitions.
+#ifndef ALERTING_EXT_EVALUATOR_EVALUATOR_H_
+#define ALERTING_EXT_EVALUATOR_EVALUATOR_H_
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "core/byte_ring.h"
+#include "core/clock_steps.h"
+#include "ext/evaluator/alert_store.h"
+#include "ext/evaluator/handover_writer.h"
+#include "ext/evaluator/state_store.h"
+#include "ext/host/source_reader.h"
+#include "pg/transaction.h"
+#include "pg/worker.h"
+
+namespace alerting::ext {
+
+// A transaction of a worker that ends the worker in good order once the extension is gone or of a
+// version that this library does not serve.
+class ExtensionTransaction {
+ public:
+  ExtensionTransaction(pg::DatabaseSlot* slot, const char* activity);
+  void Commit() { transaction_.Commit(); }
+
+ private:
+  pg::Transaction transaction_;
+};
+
+class Evaluator final : public pg::WorkerTask {
+ public:
+  explicit Evaluator(pg::DatabaseSlot* slot);
+  void Load() override;
+  Micros Step() override;
+  void BeforeStop() override;
+  const char* Problem() const override { return problem_.c_str(); }
+
+ private:
+  // What belongs to one binding; rebuilt whole when the binding changes.
+  struct World {
+    explicit World(Binding loaded, Micros started);
+    Binding binding;
+    Engine engine;
+    ContainerDirectory directory;
+    AlertStore alerts;
+    StateStore states;
+    std::unordered_map<uint64_t, std::string> alert_ids;  // of FIRING alerts, by engine number
+  };
+
+  // evaluator.cpp
+  void FollowClock(Micros now);
+  void CollectTransitions();
+  void WriteOutbox(Micros now);
+  void WriteBatch(std::vector<OutgoingTransition*> batch);
+  void PutOff(const std::vector<OutgoingTransition*>& batch, const pg::Error& error);
+  void TryBatch(const std::vector<OutgoingTransition*>& batch);
+  std::vector<WriteResult> WriteRounds(const std::vector<OutgoingTransition*>& batch,
+                                       std::vector<ContainerCorrection>* corrections);
+  void Settle(const std::vector<OutgoingTransition*>& batch,
+              const std::vector<WriteResult>& results);
+  void ApplyCorrections();
+  void SaveState(Micros now, bool force);
+  void AnswerFlush(uint64_t ticket);
+  void PublishCounters();
+  std::vector<const OutgoingTransition*> Outgoing(
+      const std::unordered_set<const OutgoingTransition*>& except) const;
+
+  // evaluator_input.cpp
+  bool TakeInput(Micros now);
+  std::vector<ContainerRef> FindContainers(std::string_view chunks);
+  void JudgeChunks();
+  bool LeaveToReplay(const Sample& sample);
+  void LeaveOutDeleted(const std::unordered_map<std::string_view, size_t>& deleted,
+                       std::vector<Sample>* samples) const;
+  std::string_view KnownKey(std::string_view key) const;
+  void LookUpUnknown(const std::vector<std::string_view>& keys);
+  void AddUnknown(const std::vector<std::string_view>& keys);
+  void JudgeSamples(std::span<const Sample> samples, std::span<ContainerRef> containers,
+                    Micros arrival);
+  void CountUnknown(uint64_t rows);
+  void WarnOfBackfill(const Sample& sample, Micros arrival);
+  void ForgetContainers(const std::vector<std::string_view>& keys);
+  void ReloadRules();
+  void RefreshContainers(const std::vector<std::string>& keys);
+  void RefreshAllContainers();
+  bool TakeMarks(Micros now);
+  void CatchUp(Micros now);
+  Micros WatchPrepared(Micros now);
+  std::string ListPrepared();
+
+  // evaluator_replay.cpp
+  void Replay(Micros now);
+  void ReplaySources(Micros now, const Source** failed, bool* is_held_up);
+  void HoldUp(const Source& source, const pg::Error& error);
+  ReadRange RangeToReplay(const Source& source, Micros from, Micros now) const;
+  void WarnOfSource(const Source& source, const pg::Error& error);
+
+  // evaluator_start.cpp
+  void NoteForgotten(std::string_view chunks);
+  void TakeForgotten();
+  bool IsOtherBinding() const;
+  void RestoreStates();
+  void LeaveOutForgotten(std::vector<SavedContainer>* saved);
+  void RestoreAlerts(const std::unordered_set<std::string>& resolving);
+
+  pg::DatabaseSlot* const slot_;
+  ByteRing* ring_ = nullptr;
+  std::unique_ptr<World> world_;
+  HandoverWriter handover_;
+  std::deque<OutgoingTransition> outbox_;
+  std::vector<ContainerCorrection> corrections_;
+  bool reload_ = false;
+  std::string problem_;  // why alerts could not be written or rows not be read, "" when they were
+  std::string told_;     // of those, what this pass over the outbox has logged
+  std::string reloaded_for_;  // the problem that has led to the last reload
+  int lock_waits_ = 0;        // in vain, in this pass over the outbox
+  bool forget_all_ = false;   // with reload_: the containers in memory are gone, their state counts
+                              // for nothing
+
+  // Hashes of the keys of containers that were deleted while nobody looked. One that is there again
+  // is another container: it has no saved state, and rows up to here, by source, are not its own.
+  std::unordered_set<uint64_t> forgotten_;
+  std::unordered_map<uint32_t, std::unordered_map<std::string, Micros>> rows_of_forgotten_;
+
+  ClockSteps clock_;
+  // By the wall clock: all that was committed until then has been judged, and deadlines may pass.
+  // It stands at the last commit taken from the queue as long as more waits there, so that nobody
+  // is taken for silent whose next sample has come.
+  Micros judged_until_ = kNoTime;
+  Micros state_saved_at_ = kNoTime;
+  Micros save_interval_ = 0;
+  Micros refreshed_at_ = kNoTime;
+  bool samples_since_refresh_ = false;
+  // What is known to have been missed, until it has been made up for.
+  bool rules_stale_ = false;
+  bool containers_stale_ = false;
+  std::vector<pg::ReplayMark> marks_;
+  std::unordered_map<uint32_t, Micros> to_replay_;  // sources, and from which time on
+  Micros replay_at_ = kNoTime;                      // not before
+  // Sources that cannot be read at the moment: until when, and how often that has been so.
+  struct HeldUp {
+    Micros until;
+    int times;
+  };
+  std::unordered_map<uint32_t, HeldUp> held_up_;
+
+  std::vector<pg::ReplayMark> prepared_;  // rows that prepared transactions may bring
+  std::string prepared_list_;             // those seen last, if prepared_known_
+  bool prepared_known_ = false;
+  std::unordered_set<uint32_t> warned_of_backfill_;
+  EngineCounters published_;
+  std::string drained_;      // chunks taken from the queue
+  size_t judged_bytes_ = 0;  // of them
+};
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_EVALUATOR_EVALUATOR_H_

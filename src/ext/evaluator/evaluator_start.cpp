@@ -1,0 +1,230 @@
+// The evaluator's start: binding, saved states, FIRING alerts, and the rows since.
+#include "core/chunk.h"
+#include "ext/capture/transaction_buffer.h"
+#include "ext/evaluator/evaluator.h"
+#include "pg/freeze_point.h"
+#include "pg/guc.h"
+#include "pg/sample_queue.h"
+
+namespace alerting::ext {
+
+void Evaluator::Load() {
+  if (world_ != nullptr && !forget_all_ && !IsOtherBinding()) {
+    SaveState(GetCurrentTimestamp(), true);
+  }
+  reload_ = true;  // until all of this has succeeded
+  outbox_.clear();
+  corrections_.clear();
+  // All that was committed is read from the tables below; but which containers were deleted is said
+  // here alone.
+  NoteForgotten(std::string_view(drained_).substr(judged_bytes_));
+  drained_.clear();
+  judged_bytes_ = 0;
+  marks_.clear();
+  to_replay_.clear();
+  held_up_.clear();
+  rules_stale_ = containers_stale_ = false;
+  world_.reset();
+  published_ = {};
+  // First the queue, then the snapshot: what commits in between is in both, which does no harm.
+  ring_ = pg::OpenQueue(slot_, static_cast<size_t>(pg::guc_queue_size_kb) * 1024);
+  // What waits in it since a stop is in the tables, in its last form: an earlier form, judged after
+  // that, would look like a correction of it.
+  std::string waiting;
+  ring_->Drain(&waiting);
+  NoteForgotten(waiting);
+  TakeForgotten();
+
+  const Micros started = GetCurrentTimestamp();
+  pg_atomic_write_u64(&slot_->evaluator_started, static_cast<uint64_t>(started));
+  {
+    ExtensionTransaction transaction(slot_, "loading rules and state");
+    AdoptLayout();
+    std::optional<Binding> binding = LoadBinding();
+    if (!binding) {
+      (void)pg::ChangeWish(slot_, {pg::Wish::kProbing, pg::Wish::kRun}, pg::Wish::kNothing);
+      throw pg::WorkerExit();
+    }
+    world_ = std::make_unique<World>(std::move(*binding), started);
+    for (const Source& source : world_->binding.sources) {
+      world_->engine.SetSource(source.mapping.id, source.settings);
+    }
+    world_->engine.SetRules(LoadRules(world_->binding), started);
+    RestoreStates();
+    transaction.Commit();
+  }
+  slot_->held = world_->binding.is_copy;
+  if (pg::ChangeWish(slot_, {pg::Wish::kProbing, pg::Wish::kProbe}, pg::Wish::kRun)) {
+    pg::WakeLauncher();
+  }
+  world_->states.MarkAllChanged();
+  judged_until_ = state_saved_at_ = started;
+  save_interval_ = 0;
+  refreshed_at_ = started;
+  ALERTING_FREEZE_POINT("loaded");
+  // Those that are decided between this look and the reading are found by the next look.
+  prepared_list_ = ListPrepared();
+  prepared_known_ = true;
+  if (!prepared_list_.empty()) prepared_.push_back({0, kNoTime});
+  marks_.push_back({0, kNoTime});
+  CatchUp(GetCurrentTimestamp());
+  reload_ = forget_all_ = false;
+  forgotten_.clear();
+}
+
+// Which containers the messages tell to have been deleted.
+void Evaluator::NoteForgotten(std::string_view chunks) {
+  ChunkHeader header;
+  std::string_view messages;
+  while (NextChunk(&chunks, &header, &messages)) {
+    MessageReader reader(messages);
+    Message message;
+    while (reader.Next(&message)) {
+      if (message.kind == MessageKind::kContainersTruncated) forget_all_ = true;
+      if (message.kind == MessageKind::kContainerDeleted) {
+        forgotten_.insert(KeyHash(message.sample.container));
+      }
+    }
+  }
+}
+
+// Clears what writers left because the queue could not take it, for all is read from the tables.
+void Evaluator::TakeForgotten() {
+  LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
+  slot_->replay_count = 0;
+  slot_->replay_all = false;
+  slot_->rules_changed = slot_->binding_changed = slot_->containers_changed = false;
+  forget_all_ = std::exchange(slot_->containers_truncated, false) || forget_all_;
+  std::array<uint64, pg::kMaxForgotten> hashes;
+  const auto end = std::copy_n(slot_->forgotten, slot_->forgotten_count, hashes.begin());
+  slot_->forgotten_count = 0;
+  LWLockRelease(&slot_->lock);
+  forgotten_.insert(hashes.begin(), end);
+}
+
+// Whether alerting was detached and attached to other containers: what is known of the former ones
+// must not be saved among theirs.
+bool Evaluator::IsOtherBinding() const {
+  ExtensionTransaction transaction(slot_, "looking at the binding");
+  const std::optional<Binding> binding = LoadBinding();
+  transaction.Commit();
+  return binding && binding->created_at != world_->binding.created_at &&
+         binding->containers_oid != world_->binding.containers_oid;
+}
+
+// Rows that the saved state has brought to judgement are not judged again, as the new container's.
+void Evaluator::LeaveOutForgotten(std::vector<SavedContainer>* saved) {
+  rows_of_forgotten_.clear();
+  if (forgotten_.empty()) return;
+  Engine past(GetCurrentTimestamp());
+  std::erase_if(*saved, [&](const SavedContainer& container) {
+    if (!forgotten_.contains(KeyHash(container.key))) return false;
+    const ContainerRef ref = past.Add(container.key, "");
+    if (!past.Restore(ref, container.state)) return true;
+    for (const Source& source : world_->binding.sources) {
+      rows_of_forgotten_[source.mapping.id][container.key] = past.LastRead(ref, source.readings());
+    }
+    return true;
+  });
+}
+
+void Evaluator::RestoreStates() {
+  std::vector<SavedContainer> saved;
+  if (!forget_all_) saved = LoadSavedContainers(world_->binding);
+  // Those of containers whose keys were of another kind, before attach() or a change of the type.
+  std::erase_if(saved, [&](const SavedContainer& container) {
+    return !IsKey(world_->binding.key_kind, container.key);
+  });
+  LeaveOutForgotten(&saved);
+  std::vector<std::string> keys;
+  for (const SavedContainer& container : saved) keys.push_back(container.key);
+  const auto known = world_->directory.Find(keys);
+  std::unordered_set<std::string> resolving;
+  for (const SavedContainer& container : saved) {
+    const auto info = known.find(container.key);
+    if (info == known.end() || !info->second.organization) continue;
+    if (world_->engine.Find(container.key) != kNoContainer) continue;
+    const std::string& host_key = info->second.key;
+    if (host_key != container.key) world_->engine.AddSpelling(container.key, host_key);
+    if (world_->engine.Find(host_key) != kNoContainer) continue;
+    const ContainerRef ref = world_->engine.Add(host_key, *info->second.organization);
+    (void)world_->engine.Restore(ref, container.state);
+    for (const OutgoingTransition& outgoing : container.outgoing) {
+      if (outgoing.transition.kind == Transition::Kind::kResolve)
+        resolving.insert(outgoing.alert_id);
+    }
+  }
+  RestoreAlerts(resolving);
+  // Numbers that the engine does not give: an alert's beginning and end share one.
+  std::unordered_map<std::string, uint64_t> numbers;
+  for (SavedContainer& container : saved) {
+    const ContainerRef ref = world_->engine.Find(container.key);
+    if (ref == kNoContainer) continue;
+    for (OutgoingTransition& outgoing : container.outgoing) {
+      Transition& transition = outgoing.transition;
+      transition.container = ref;
+      transition.container_key = world_->engine.Key(ref);
+      transition.alert =
+          numbers.try_emplace(outgoing.alert_id, UINT64_MAX - numbers.size()).first->second;
+      if (transition.kind == Transition::Kind::kFire && !resolving.contains(outgoing.alert_id)) {
+        transition.alert = world_->engine.RestoreAlert(
+            ref, transition.rule_id, transition.started_at, transition.fired_at, transition.value);
+        world_->alert_ids[transition.alert] = outgoing.alert_id;
+      }
+      outbox_.push_back(std::move(outgoing));
+    }
+  }
+  world_->engine.FinishRestore();
+}
+
+void Evaluator::RestoreAlerts(const std::unordered_set<std::string>& resolving) {
+  struct FiringAlert {
+    std::string id, rule, container;
+    Micros started_at, fired_at;
+    double value;
+  };
+  std::vector<FiringAlert> alerts;
+  {
+    const pg::UserScope user(world_->binding.owner, false);
+    const std::string type = KeyTypeName(world_->binding.key_kind);
+    const pg::Rows rows = pg::Execute("SELECT id, rule_id, container_id::" + type +
+                                      ", started_at, fired_at, coalesce(value, 'NaN')"
+                                      " FROM alerting.alert WHERE status = 'FIRING'");
+    for (uint64_t row = 0; row < rows.size(); ++row) {
+      bool is_null = false;
+      const Datum key_value = rows.Value(row, 2, &is_null);
+      KeyBytes key;
+      const std::string_view view =
+          pg::Call([&] { return KeyFromDatum(world_->binding.key_kind, key_value, &key); });
+      alerts.push_back({rows.Text(row, 0), rows.Text(row, 1), std::string(view),
+                        rows.Timestamp(row, 3), rows.Timestamp(row, 4), rows.Float(row, 5)});
+    }
+  }
+  std::vector<std::string> missing;
+  for (const FiringAlert& alert : alerts) {
+    if (world_->engine.Find(alert.container) == kNoContainer) missing.push_back(alert.container);
+  }
+  const auto known = world_->directory.Find(missing);
+  std::vector<std::string> gone;
+  for (const std::string& key : missing) {
+    if (!known.contains(key)) gone.push_back(key);
+  }
+  world_->alerts.DeleteOrphans(gone);
+  for (const FiringAlert& alert : alerts) {
+    if (resolving.contains(alert.id)) continue;
+    ContainerRef ref = world_->engine.Find(alert.container);
+    if (ref == kNoContainer) {
+      const auto info = known.find(alert.container);
+      if (info == known.end()) continue;
+      ref = world_->engine.Add(info->second.key, info->second.organization.value_or(""));
+      if (info->second.key != alert.container) {
+        world_->engine.AddSpelling(alert.container, info->second.key);
+      }
+    }
+    const uint64_t number =
+        world_->engine.RestoreAlert(ref, alert.rule, alert.started_at, alert.fired_at, alert.value);
+    world_->alert_ids[number] = alert.id;
+  }
+}
+
+}  // namespace alerting::ext

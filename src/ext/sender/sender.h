@@ -1,0 +1,194 @@
+// The sender: takes what is pending in alerting.delivery, sends it, and writes down what came of
+// it. Runs in its own background worker, one per database.
+//
+// Invariants: no transaction waits for a request. Claims live in memory only
+// (the slot admits one sender per database): whatever is not recorded as DELIVERED or FAILED is
+// sent again after a restart, with the same id, when its next_attempt_at says.
+#ifndef ALERTING_EXT_SENDER_SENDER_H_
+#define ALERTING_EXT_SENDER_SENDER_H_
+
+#include <deque>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "core/byte_ring.h"
+#include "core/clock_steps.h"
+#include "core/fair_turns.h"
+#include "core/handover.h"
+#include "ext/sender/delivery_store.h"
+#include "ext/sender/sender_queue.h"
+#include "net/threaded_client.h"
+#include "pg/worker.h"
+
+namespace alerting::ext {
+
+// What costs more the more webhooks and settled deliveries there are takes a fifth of the time: how
+// long to pause after it took `cost`.
+Micros PauseAfterCost(Micros cost);
+
+// All of a URL that may appear in a log.
+std::string LoggableOrigin(const std::string& url);
+
+class Sender final : public pg::WorkerTask {
+ public:
+  explicit Sender(pg::DatabaseSlot* slot);
+  ~Sender() override;
+  Sender(const Sender&) = delete;
+  Sender& operator=(const Sender&) = delete;
+
+  void Load() override;
+  Micros Step() override;
+  int WakeDescriptor() override { return client_->PollDescriptor(); }
+  const char* Problem() const override;
+
+ private:
+  static constexpr size_t kMostRecorded = 256;   // outcomes in one transaction
+  static constexpr size_t kRecordedAtOnce = 64;  // by one statement
+  static constexpr size_t kStartedAtOnce = 16;   // more make the client's thread wait for them
+  static constexpr Micros kLongestUnrecorded = 5 * kMillisecond;
+
+  struct Attempt {
+    PendingDelivery delivery;
+    WebhookQueue* queue = nullptr;
+    Endpoint::Ticket ticket;
+  };
+  struct FlushRequest {
+    uint64_t number = 0;
+    int64_t sequence = 0;  // deliveries up to this one are meant
+  };
+  struct StuckOutcome {
+    Outcome outcome;
+    Micros retry_at = kNoTime;
+    std::string problem;  // "": its delivery is locked by a user
+  };
+  // What is true once the transaction has committed.
+  struct Results {
+    std::vector<std::string> settled;  // of the first `recorded` outcomes: delivery ids
+    size_t recorded = 0;
+    bool moved = false;  // a user gave one of them another time
+    bool looked = false;
+    std::vector<std::pair<std::string, Micros>> noted;  // breakers: webhook id, next probe
+    uint64_t flushed = 0;  // flush requests up to this number are fulfilled
+  };
+
+  // sender.cpp: requests
+  void ApplySettings();
+  void FollowClock();
+  void Serve();
+  void StartReady();
+  // Requests under way at endpoints that have not proven themselves, by organization and in all.
+  struct Unproven {
+    int all = 0;
+    std::unordered_map<std::string, int> by_organization;
+  };
+  Unproven CountUnproven(Micros now) const;
+  bool MayStart(const WebhookQueue& queue, Micros now, Unproven* unproven) const;
+  void StartRequest(WebhookQueue* queue, Micros now);
+  void HandOverRequests();
+  void CollectResponses();
+  void TakeResponse(const net::Response& response);
+  void DecideFailure(WebhookQueue* queue, const Attempt& attempt, const net::Response& response,
+                     Outcome* outcome);
+  void FailUnsent(WebhookQueue* queue, const PendingDelivery& delivery, const char* why,
+                  bool retry);
+  void AddOutcome(WebhookQueue* queue, Outcome outcome);
+  Micros NextWake(Micros now) const;
+  int MostPerWebhook(int wanted) const;
+
+  // sender_outbox.cpp: transactions
+  bool HasWork(Micros now) const;  // for a transaction
+  void RunTransaction();
+  void Exchange(uint64_t flush_requested, Results* results);
+  void PauseAfterError();
+  void SetAside(const char* problem);
+  void RecordOutcomes(Results* results);
+  void ApplyResults(const Results& results);
+  void SettleOutcome(const Outcome& outcome);
+  void Look(Micros now);
+  void UpdateQueue(const PendingWebhook& webhook);
+  void Fetch(Micros now);
+  void TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched, int limit, Micros now,
+                   std::vector<std::string>* deferred, std::vector<Micros>* until);
+  bool MayLook(Micros now) const;
+  void SetStuckFree(Micros now);
+  void Deactivate(WebhookQueue* queue);
+  void ForgetIdleQueues();
+  std::vector<WebhookQueue*> QueuesToFetch(Micros now) const;
+
+  // sender_handover.cpp
+  void DrainHandover();
+  void TakeHanded();
+  void TakeHanded(HandedDelivery delivery, Micros now);
+  void ForgetHanded(std::span<const PendingDelivery> fetched);
+  WebhookQueue* FindQueue(const std::string& id);
+  WebhookQueue* FindAsHanded(const HandedDelivery& delivery);
+
+  // sender_claims.cpp
+  struct Claim;
+  template <typename Visitor>
+  void VisitClaims(const Visitor& visit) const;
+  std::vector<std::string> Claimed() const;
+  std::vector<std::string> ClaimedAhead() const;
+  bool HasClaimed(std::span<const PendingDelivery> fetched) const;
+
+  // sender_upkeep.cpp
+  void AnswerFlushes(uint64_t requested, Results* results);
+  void ParkOverdue();
+  void SwitchOff();
+  void NoteBreakers(Results* results);
+  void NoteHeld(bool held);
+  void DeleteExpired(Micros now);
+
+  pg::DatabaseSlot* const slot_;
+  DeliveryStore store_;
+  std::unique_ptr<net::ThreadedClient> client_;
+  net::TlsFiles tls_;      // as last applied, as the following
+  std::string networks_;   // alerting.allowed_networks as last applied
+  int most_requests_ = 0;  // alerting.max_concurrent_deliveries as last applied
+
+  using Queues = std::unordered_map<std::string, std::unique_ptr<WebhookQueue>>;
+  Queues queues_;
+  Queues idle_;                   // have nothing to do, but are known when something is handed over
+  ByteRing* handover_ = nullptr;  // nullptr: there is none
+  HandoverInbox inbox_;
+  FairTurns<WebhookQueue*> turns_;  // queues with something ready
+  std::unordered_map<uint64_t, Attempt> in_flight_;
+  std::vector<net::Request> made_;  // in flight, but for being handed to the client
+  uint64_t next_tag_ = 1;
+
+  std::deque<Outcome> outcomes_;  // to be recorded
+  Micros oldest_outcome_at_ = kNoTime;
+  std::vector<StuckOutcome> stuck_;                                 // could not be recorded
+  std::vector<std::pair<std::string, std::string>> probes_failed_;  // webhook id, error
+  std::vector<std::pair<std::string, std::string>> gone_;           // webhook id, url
+  std::unordered_set<std::string> parked_;  // webhooks that parked a delivery since the last check
+  std::unordered_map<std::string, Micros> next_failing_check_;  // by webhook
+  std::deque<FlushRequest> flushes_;
+  uint64_t flush_seen_ = 0;
+  Micros next_flush_check_ = kNoTime;
+  bool flush_check_due_ = false;  // one was put off to that time
+
+  ClockSteps clock_;
+  uint64_t wakes_seen_ = 0;
+  uint64_t fetches_ = 0;
+  bool look_ = true;  // look at all webhooks in the next transaction
+  Micros look_not_before_ = kNoTime;
+  bool held_ = false;
+  Micros next_look_ = kNoTime;
+  Micros next_cleanup_ = kNoTime;
+  uint32_t cleanup_block_ = 0;   // where the next one begins
+  Micros not_before_ = kNoTime;  // after an error: no transaction before
+  int errors_ = 0;
+  size_t record_most_ = kMostRecorded;
+  std::minstd_rand random_;
+};
+
+}  // namespace alerting::ext
+
+#endif  // ALERTING_EXT_SENDER_SENDER_H_

@@ -1,0 +1,170 @@
+// The sender's upkeep: flush(), what is parked or switched off, copies of a database, retention.
+// See ext/sender/sender.h.
+#include <algorithm>
+
+#include "core/url.h"
+#include "ext/sender/sender.h"
+#include "pg/guc.h"
+
+namespace alerting::ext {
+
+namespace {
+
+constexpr Micros kFailingCheckInterval = kHour;
+constexpr int kDeletedAtOnce = 1000;
+constexpr uint32_t kBlocksAtOnce = 1024;
+constexpr Micros kLongestCleanupInterval = 10 * kMinute;
+constexpr Micros kShortestCleanupRound = 10 * kSecond;
+// Parked deliveries are what a user still has to look at: they stay longer than delivered ones.
+constexpr Micros kFailedRetentionFactor = 4;
+
+std::vector<Micros> RemainingPausesByAttempts(const std::vector<Micros>& schedule) {
+  constexpr Micros kLongest = 3650 * 24 * kHour;
+  std::vector<Micros> remaining;
+  for (size_t attempts = 0; attempts <= schedule.size(); ++attempts) {
+    remaining.push_back(std::min(RemainingPauses(schedule, static_cast<int>(attempts)), kLongest));
+  }
+  return remaining;
+}
+
+}  // namespace
+
+Micros PauseAfterCost(Micros cost) {
+  constexpr Micros kFactor = 4;
+  constexpr Micros kLongest = kSecond;
+  return std::min(kFactor * std::max<Micros>(cost, 0), kLongest);
+}
+
+std::string LoggableOrigin(const std::string& text) {
+  std::string ignored;
+  const std::optional<Url> url = ParseUrl(text, &ignored);
+  return url ? url->Origin() : "an invalid URL";
+}
+
+void Sender::AnswerFlushes(uint64_t requested, Results* results) {
+  if (requested > flush_seen_) {
+    flushes_.push_back({requested, store_.NewestSequence()});
+    flush_seen_ = requested;
+    next_flush_check_ = kNoTime;
+  }
+  if (flushes_.empty()) return;
+  const Micros now = GetCurrentTimestamp();
+  // While requests are under way the answer hardly changes, and asking costs.
+  flush_check_due_ = now < next_flush_check_ && !(in_flight_.empty() && turns_.empty());
+  if (flush_check_due_) return;
+  for (const FlushRequest& flush : flushes_) {
+    if (!store_.IsFlushed(flush.sequence)) break;
+    results->flushed = flush.number;
+  }
+  next_flush_check_ = AddTime(now, PauseAfterCost(GetCurrentTimestamp() - now));
+}
+
+void Sender::ParkOverdue() {
+  for (const auto& [id, error] : std::exchange(probes_failed_, {})) {
+    const auto found = queues_.find(id);
+    if (found == queues_.end()) continue;
+    store_.ParkOverdue(id, RemainingPausesByAttempts(found->second->schedule), Claimed(),
+                       GetCurrentTimestamp(), "not tried again, the endpoint fails: " + error);
+  }
+}
+
+void Sender::SwitchOff() {
+  constexpr char kReason[] = "endpoint answered 410 Gone";
+  std::erase_if(gone_, [&](const std::pair<std::string, std::string>& gone) {
+    const DeliveryStore::Switched switched = store_.SwitchOff(gone.first, gone.second, kReason);
+    if (switched == DeliveryStore::Switched::kOff) {
+      pg::Call([&] {
+        ereport(LOG,
+                (errmsg("alerting: webhook %s was switched off: %s", gone.first.c_str(), kReason)));
+      });
+    }
+    return switched != DeliveryStore::Switched::kLocked;
+  });
+  const Micros now = GetCurrentTimestamp();
+  std::vector<std::string> ids;
+  std::erase_if(parked_, [&](const std::string& id) {
+    Micros& next_check = next_failing_check_[id];
+    if (now < next_check) return false;
+    next_check = AddTime(now, kFailingCheckInterval);
+    ids.push_back(id);
+    return true;
+  });
+  // One that may be checked again needs no note; webhooks come and go.
+  std::erase_if(next_failing_check_, [&](const auto& entry) { return entry.second <= now; });
+  if (ids.empty()) return;
+  for (const std::string& id : store_.SwitchOffFailing(ids)) {
+    look_ = true;
+    pg::Call([&] {
+      ereport(LOG, (errmsg("alerting: webhook %s was switched off: nothing but failures for five "
+                           "days",
+                           id.c_str())));
+    });
+  }
+}
+
+// Open breakers are written down for who looks, and for the sender's next start.
+void Sender::NoteBreakers(Results* results) {
+  std::vector<std::string> ids;
+  std::vector<Micros> probes;
+  for (const auto& [id, queue] : queues_) {
+    const Micros probe = queue->endpoint.breaker().NextProbe();
+    // While a probe is under way its time stands.
+    if (probe == kNever || probe == queue->noted_probe) continue;
+    ids.push_back(id);
+    probes.push_back(probe);
+  }
+  if (ids.empty()) return;
+  for (const std::string& id : store_.NoteBreakers(ids, probes)) {
+    const auto found = std::find(ids.begin(), ids.end(), id);
+    results->noted.emplace_back(id, probes[static_cast<size_t>(found - ids.begin())]);
+  }
+}
+
+void Sender::NoteHeld(bool held) {
+  slot_->held = held;
+  if (held == held_) return;
+  held_ = held;
+  if (!held) return;
+  for (auto& [id, queue] : queues_) Deactivate(queue.get());
+  pg::Call([&] {
+    ereport(WARNING,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("alerting: webhooks are held: this database is a copy of the one that alerting "
+                    "was attached in"),
+             errdetail("Alerts are evaluated and their deliveries wait in alerting.delivery."),
+             errhint("Call alerting.resume() if this database is to send webhooks.")));
+  });
+}
+
+// Walks through the table, once in a tenth of the retention: no index, which each delivery would
+// pay for when it is written and when it is settled, and no row that may not go yet stands in the
+// way of others.
+void Sender::DeleteExpired(Micros now) {
+  next_cleanup_ = AddTime(now, kLongestCleanupInterval);
+  if (pg::guc_delivery_retention_minutes < 0) return;
+  const Micros retention = pg::guc_delivery_retention_minutes * kMinute;
+  DeliveryStore::Deleted deleted;
+  try {
+    StoreTransaction transaction("deleting old deliveries");
+    if (transaction.ready()) {
+      deleted = store_.DeleteExpired(cleanup_block_, kBlocksAtOnce, now - retention,
+                                     now - kFailedRetentionFactor * retention, kDeletedAtOnce);
+    }
+    transaction.Commit();
+  } catch (...) {
+    PauseAfterError();
+    throw;
+  }
+  if (deleted.rows >= kDeletedAtOnce) {  // there may be more in these blocks
+    next_cleanup_ = AddTime(now, kSecond / 5);
+    return;
+  }
+  const auto steps = static_cast<Micros>(deleted.table_blocks / kBlocksAtOnce) + 1;
+  cleanup_block_ += kBlocksAtOnce;
+  if (cleanup_block_ >= deleted.table_blocks) cleanup_block_ = 0;
+  const Micros round =
+      std::clamp(retention / 10, kShortestCleanupRound, kLongestCleanupInterval * steps);
+  next_cleanup_ = AddTime(now, round / steps);
+}
+
+}  // namespace alerting::ext
