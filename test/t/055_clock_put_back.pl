@@ -3,27 +3,12 @@ use strict;
 use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
+use ClockTest;
 use DeliveryTest;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $folder = PostgreSQL::Test::Utils::tempdir();
-
-sub shift_clock
-{
-	my ($seconds) = @_;
-	open(my $file, '+<', "$folder/shift") or die $!;
-	syswrite($file, pack('q', $seconds)) == 8 or die $!;
-	close $file;
-	return;
-}
-append_to_file("$folder/shift", pack('q', 0));
-my $node;
-{
-	local $ENV{LD_PRELOAD} = preloaded('shifted_clock', $folder);
-	local $ENV{SHIFTED_CLOCK} = "$folder/shift";
-	$node = new_node('clock');
-}
+my $clock = ClockTest->new;
+my $node = $clock->under(sub { return new_node('clock') });
 my $receiver = start_receiver('clock');
 webhook($node, 'ok', $receiver->url('/ok'));
 webhook($node, 'failing', $receiver->url('/status/500'), retry_schedule => q{array_fill('1 second'::interval, '{30}')});
@@ -36,7 +21,7 @@ $node->safe_psql('postgres', q{
 my $container = 100;
 for my $step (0, -3600, -90000, -90005)
 {
-	shift_clock($step);
+	$clock->shift_by($step);
 	$node->safe_psql('postgres', "INSERT INTO container_metrics VALUES ($container, now(), 99)");
 	$container++;
 	deliver($node, 'ok');
@@ -49,7 +34,7 @@ for my $step (0, -3600, -90000, -90005)
 # An endpoint that is spared is probed again, not when the clock is there once more.
 deliver($node, 'failing', count => 12);
 ok($node->poll_query_until('postgres', q{SELECT probe_at IS NOT NULL FROM alerting.webhook WHERE id = 'failing'}), 'an endpoint is spared');
-shift_clock(-200000);
+$clock->shift_by(-200000);
 ok($node->poll_query_until('postgres', q{SELECT probe_at < now() + interval '6 minutes' FROM alerting.webhook WHERE id = 'failing'}), 'its probe is put back with the clock');
 
 $receiver->stop;

@@ -1,0 +1,217 @@
+# Random scenes, with webhooks, over days of a shifted clock, through a server whose workers and
+# processes are ended and killed again and again; in the end there are exactly the alerts and deliveries that
+# a plain model of the rules (ModelTest.pm) makes of the same history.
+#
+#   ALERTING_MODEL_SEED=100 ALERTING_MODEL_SCENES=40 PROVE_TESTS=test/t/302_model.pl test/run tap
+#
+# Each database plays the scenes of a seed of its own, from ALERTING_MODEL_SEED on, all at the same time.
+# A difference is shown with the scene's history; ALERTING_MODEL_ONLY=17 plays that scene alone.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use AlertingTest qw(clean_log_ok);
+use ClockTest;
+use IPC::Run ();
+use ModelTest;
+use OperationsTest;
+use PostgreSQL::Test::Utils;
+use ReceiverTest;
+use SceneTest qw(chance described pick);
+use Test::More;
+
+my $seed = $ENV{ALERTING_MODEL_SEED} // 1;
+my $scenes = $ENV{ALERTING_MODEL_SCENES} // 20;
+my $databases = 3;
+my $rounds = 11;
+note "ALERTING_MODEL_SEED=$seed ALERTING_MODEL_SCENES=$scenes";
+
+# How evaluation ends. unjudged: with rows that are committed and perhaps not judged; acts: changes
+# and rows come while it stands still; later: it goes on days later.
+my @ends = (
+	{ end => 'evaluator TERM', unjudged => 1 }, { end => 'evaluator KILL' }, { end => 'sender KILL', unjudged => 1 },
+	{ end => 'server immediate', later => 1 }, { end => 'server immediate', unjudged => 1 }, { end => 'server fast', later => 1 },
+	{ end => 'stop', acts => 1 }, { end => 'stop', acts => 1, later => 1 });
+
+# What happens to all scenes at once, [hour, what, how]: act, and it is judged; jump: the clock has
+# gone on; end, by one of @ends; start.
+sub steps
+{
+	srand $seed;
+	my @order = map { $_->[0] } sort { $a->[1] <=> $b->[1] } map { [ $_, rand ] } @ends, ({}) x ($rounds - @ends);
+	my $hour = 1;
+	my @steps = [ $hour, 'act', first => 1 ];
+	my $jump = sub { $hour += 24 * pick(1, 1, 2, 3, 3, 5, 8, 15, 30) + 1; return };
+	for my $end (@order)
+	{
+		push @steps, [ $hour, 'act' ];
+		$jump->();
+		push @steps, [ $hour, 'jump' ];
+		next if !%$end;
+		push @steps, [ $hour, 'act', unjudged => 1 ] if $end->{unjudged};
+		push @steps, [ $hour, 'end', end => $end->{end} ];
+		push @steps, [ $hour, 'act', down => 1 ] if $end->{acts};
+		$jump->() if $end->{later};
+		push @steps, [ $hour, 'start', end => $end->{end} ];
+	}
+	return @steps;
+}
+
+my $clock = ClockTest->new;
+my $t0 = 86400 * (1 + int(time / 86400));
+my $receiver = start_receiver('model');
+my $node = new_server('model', preload => 1, start => 0,
+	conf => "restart_after_crash = on\nlog_statement = none\ncheckpoint_timeout = '1d'\nalerting.allowed_networks = '127.0.0.0/8'\n"
+	  . "alerting.delivery_retention = -1\n");
+sub set_clock { my ($hour) = @_; $clock->set($t0 + 3600 * $hour); return; }
+
+# Runs SQL in all databases at the same time, [database, SQL].
+sub everywhere
+{
+	my @runs = map { { name => $_->{name}, sql => $_->{sql}, out => '', err => '' } } @_;
+	$_->{handle} = IPC::Run::start([ $node->installed_command('psql'), '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($_->{name}) ],
+		'<', \$_->{sql}, '>', \$_->{out}, '2>', \$_->{err}) for @runs;
+	for my $run (@runs)
+	{
+		$run->{handle}->finish or die "$run->{name}: $run->{err}";
+		is($run->{out}, "t\n", "$run->{name}: flushed") if $run->{out} !~ /^(?:t\n)?\z/;
+	}
+	return;
+}
+
+my $flush = "SELECT alerting.flush('180s');\n";
+
+my @steps = steps();
+my @databases = map { { seed => $_, name => "seed$_" } } $seed .. $seed + $databases - 1;
+for my $database (@databases)
+{
+	srand $database->{seed};
+	my $stale = pick(5, 7, 15, 30);
+	$database->{stale_after} = { m1 => 24 * $stale, m2 => 24 * pick($stale, $stale, 9, 30) };
+	$database->{level} = pick(qw(statement row));
+	$database->{index} = pick('', 'CREATE INDEX ON m1 (container_id, at); CREATE INDEX ON m2 (container_id, at);');
+	$database->{scenes} = [ map { SceneTest->new(number => $_, seed => $database->{seed}, steps => \@steps, url => $receiver->url, t0 => $t0) }
+		  grep { $_ == ($ENV{ALERTING_MODEL_ONLY} // $_) } 1 .. $scenes ];
+}
+
+sub make_host_sql
+{
+	my ($database) = @_;
+	my ($m1, $m2) = map { "max_age => '180 days', level => '$database->{level}', stale_after => '$database->{stale_after}{$_} hours'" } qw(m1 m2);
+	return qq{
+		SET client_min_messages = warning;
+		CREATE EXTENSION alerting;
+		CREATE TABLE organizations (id int PRIMARY KEY, name text);
+		CREATE TABLE containers (id int PRIMARY KEY, organization_id int NOT NULL REFERENCES organizations ON DELETE CASCADE, name text);
+		CREATE TABLE m1 (container_id int REFERENCES containers ON DELETE CASCADE, at timestamptz, cpu float8, memory float8, used float8, lim float8,
+			running bool, restarts int);
+		CREATE TABLE m2 (container_id int REFERENCES containers ON DELETE CASCADE, at timestamptz, cpu float8, running bool);
+		$database->{index}
+		CREATE FUNCTION hour(at timestamptz) RETURNS text STABLE LANGUAGE sql AS \$\$ SELECT round(extract(epoch FROM at - to_timestamp($t0)) / 3600)::text \$\$;
+		SELECT FROM alerting.attach('organizations', 'containers');
+		SELECT FROM alerting.attach_metrics('m1', container => 'container_id', at => 'at', cpu => 'cpu', memory => 'memory', memory_used => 'used',
+			memory_limit => 'lim', running => 'running', restarts => 'restarts', $m1);
+		SELECT FROM alerting.attach_metrics('m2', container => 'container_id', at => 'at', cpu => 'cpu', memory => '', running => 'running', restarts => '', $m2);
+		};
+}
+
+# Ends evaluation in all databases.
+sub end_evaluation
+{
+	my ($end) = @_;
+	my ($kind, $how) = split / /, $end;
+	if ($kind eq 'stop')
+	{
+		everywhere(map { { name => $_->{name}, sql => 'SELECT FROM alerting.stop()' } } @databases);
+		$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'alerting evaluator'}) or die 'not stopped';
+	}
+	elsif ($kind eq 'server') { $node->stop($how); }
+	elsif ($how eq 'TERM') { sql($node, 'postgres', "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE backend_type = 'alerting $kind'"); }
+	else
+	{
+		my $pid = '';
+		wait_until(sub { $pid = worker_pid($node, $kind, $databases[0]{name}) }) or die "no $kind";
+		my $offset = -s $node->logfile;
+		kill KILL => $pid;
+		$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	}
+	return;
+}
+
+sub start_evaluation
+{
+	my ($end) = @_;
+	$clock->under(sub { $node->start }) if $end =~ /server/;
+	everywhere(map { { name => $_->{name}, sql => 'SELECT FROM alerting.start()' } } @databases) if $end eq 'stop';
+	for my $database (@databases)
+	{
+		$node->poll_query_until($database->{name}, q{SELECT state = 'running' AND evaluator_pid IS NOT NULL FROM alerting.status()}) or die 'does not run';
+	}
+	return;
+}
+
+set_clock($steps[0][0]);
+$clock->under(sub { $node->start });
+$node->safe_psql('postgres', "CREATE DATABASE $_->{name}") for @databases;
+everywhere(map { { name => $_->{name}, sql => make_host_sql($_) . $flush } } @databases);
+for my $step (0 .. $#steps)
+{
+	my ($hour, $what, %how) = @{ $steps[$step] };
+	note "hour $hour: $what ", join ' ', map { "$_=$how{$_}" } sort keys %how;
+	set_clock($hour) if $what eq 'jump' || $step && $steps[ $step - 1 ][0] != $hour;
+	my $waits = $how{unjudged} || $how{down} ? '' : $flush;
+	end_evaluation($how{end}) if $what eq 'end';
+	start_evaluation($how{end}) if $what eq 'start';
+	everywhere(map { my $database = $_; { name => $_->{name}, sql => join('', map { $_->{sql}[$step] // '' } @{ $database->{scenes} }) . $waits } } @databases)
+	  if $what ne 'end';
+}
+
+# A scene's lines of all.
+sub lines_of { my ($scene, @lines) = @_; return join '', map { "$_\n" } sort grep { /\br$scene->{number}_/ } @lines; }
+
+sub compare
+{
+	my ($database, $what, $method, $got) = @_;
+	my @got = split /\n/, $node->safe_psql($database->{name}, $got);
+	my ($count, @wrong) = (0);
+	for my $scene (@{ $database->{scenes} })
+	{
+		my @expected = $scene->{model}->$method;
+		$count += @expected;
+		my ($have, $want) = map { lines_of($scene, @$_) } \@got, \@expected;
+		next if $have eq $want;
+		push @wrong, $scene->{number};
+		diag("seed $database->{seed}, scene $scene->{number}: $what\n${have}expected\n$want") if @wrong <= 3;
+		diag("stale after $database->{stale_after}{m1} and $database->{stale_after}{m2} hours\n" . described(@{ $scene->{history} })) if @wrong <= 3;
+	}
+	is(join(' ', @wrong), '', "seed $database->{seed}: $what, $count");
+	return;
+}
+
+for my $database (@databases)
+{
+	flush($node, $database->{name}, deliveries => 1, name => "seed $database->{seed}: evaluated and delivered");
+	$_->{model} = ModelTest->new(stale_after => $database->{stale_after}, max_age => 24 * 180)->play(@{ $_->{history} }) for @{ $database->{scenes} };
+	compare($database, 'alerts', 'alert_lines', q{
+		SELECT concat_ws(' ', rule_id, container_id, concat_ws('>', hour(started_at), hour(fired_at), coalesce(hour(resolved_at), '-')), coalesce(resolve_reason, '-'),
+		         coalesce(round(value::numeric, 3)::text, '-')) FROM alerting.alert});
+	compare($database, 'deliveries', 'delivery_lines', q{
+		SELECT concat_ws(' ', webhook_id, split_part(event, '.', 2), d #>> '{rule,id}', d #>> '{container,id}',
+		         concat_ws('>', hour((a ->> 'startedAt')::timestamptz), hour((a ->> 'firedAt')::timestamptz),
+		           CASE WHEN event = 'alert.firing' THEN NULL WHEN a ->> 'resolveReason' LIKE '%DELETED' THEN '-' ELSE hour((a ->> 'resolvedAt')::timestamptz) END),
+		         CASE WHEN event = 'alert.resolved' THEN a ->> 'resolveReason' END)
+		  FROM alerting.delivery, LATERAL (SELECT payload -> 'data', payload #> '{data,alert}') x(d, a)});
+	is($node->safe_psql($database->{name}, q{SELECT count(*) FROM alerting.delivery r JOIN alerting.delivery f USING (webhook_id)
+		 WHERE r.event = 'alert.resolved' AND f.event = 'alert.firing' AND f.payload #> '{data,alert,id}' = r.payload #> '{data,alert,id}' AND f.seq > r.seq}),
+		0, "seed $database->{seed}: no end is told of before its beginning");
+	is($node->safe_psql($database->{name}, q{SELECT count(*) FROM alerting.delivery d JOIN alerting.webhook w ON w.id = d.webhook_id
+		 WHERE w.is_active AND d.status <> 'DELIVERED'}), 0, "seed $database->{seed}: all is delivered");
+	my @delivered = split /\n/, $node->safe_psql($database->{name}, q{SELECT id FROM alerting.delivery WHERE status = 'DELIVERED'});
+	my %received = map { map { $_->[1] => 1 } grep { lc $_->[0] eq 'webhook-id' } @{ $_->{headers} } } $receiver->requests;
+	is(join(' ', grep { !$received{$_} } @delivered), '', "seed $database->{seed}: and was received");
+}
+
+clean_log_ok($node, qr/was terminated by signal 9/);
+$receiver->stop;
+$node->stop('fast');
+done_testing();
