@@ -90,9 +90,10 @@ is($node->safe_psql('postgres', $health =~ s/> now\(\)/IS NULL/r), 'closed|t||0'
 deliver($node, 'failing', count => 12);
 ok($node->poll_query_until('postgres', q{SELECT breaker <> 'closed' FROM alerting.webhook_health WHERE webhook_id = 'failing'}), 'it opens');
 my $pid = $node->safe_psql('postgres', $sender);
-# At once: the sender that is to end writes there when it has probed the endpoint.
-$node->safe_psql('postgres', qq{UPDATE alerting.webhook SET probe_at = now() + interval '1 hour' WHERE id = 'failing'; SELECT pg_terminate_backend($pid)});
+# Between two senders: one that runs writes there what it knows itself.
+$node->safe_psql('postgres', q{SELECT alerting.stop(); UPDATE alerting.webhook SET probe_at = now() + interval '1 hour' WHERE id = 'failing'});
 is($node->safe_psql('postgres', $health), 'open|t|t|12', 'webhook_health shows it');
+$node->safe_psql('postgres', 'SELECT alerting.start()');
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($sender) x WHERE pid <> $pid"), 'the sender starts anew');
 my $tried = $node->safe_psql('postgres', "SELECT count(*) FROM $attempts WHERE d.webhook_id = 'failing'");
 deliver($node, 'lone');
