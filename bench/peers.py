@@ -26,7 +26,7 @@ from prometheus import Prometheus
 QUICK = "quick" in sys.argv
 TURNS = next((int(word) for word in sys.argv[1:] if word.isdigit()), 1 if QUICK else 3)
 FLEET = 10_000
-IDLE, LOAD, CROSSINGS = (20, 500, 50) if QUICK else (50, 1000, 200)
+IDLE, LOAD, CROSSINGS = (10, 500, 50) if QUICK else (30, 1000, 200)
 BACKLOG = 20_000 if QUICK else 40_000
 SECONDS = 5 if QUICK else 10
 BATCHES = {200: 2_000, 2_000: 10_000, 5_000: 20_000, 10_000: BACKLOG}  # of pg_net, 200 by default: one a second; how many requests
@@ -212,7 +212,8 @@ class Postgres:
         for name in self.names:
             self.breach("100 breaches a second", [name], LOAD, 5_000, 15_000)
         self.all_is_well()
-        self.breach("idle", self.names, IDLE, 550_000, 750_000)
+        time.sleep(2.5)  # pg_net sleeps two seconds after its last request, not before
+        self.breach("idle", self.names, IDLE, 1_050_000, 1_250_000)
         self.rest()
         self.backlogs()
 
