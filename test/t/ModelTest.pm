@@ -84,7 +84,7 @@ sub rule
 		my $reason = !$rule->{enabled} ? 'RULE_DISABLED' : $self->{missed} && !$is_other ? 'CONTAINER_MOVED' : 'RULE_CHANGED';
 		$self->part($c, $old, $hour, $reason) if $was && (!$is || $is_other);
 		if ($is && (!$was || $is_other)) { $self->judge_as_new($c, $rule, $hour); }
-		elsif ($is && grep { $old->{$_} ne $rule->{$_} } qw(threshold duration no_data)) { $self->judge_again($c, $old, $rule, $hour); }
+		elsif ($is && grep { $old->{$_} ne $rule->{$_} } qw(duration no_data), has($rule, 'CONTAINER_DOWN') ? () : 'threshold') { $self->judge_again($c, $old, $rule, $hour); }
 	}
 	$self->clock($hour);
 	return;
