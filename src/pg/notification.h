@@ -1,8 +1,9 @@
 // NOTIFY on the channel "alerting". Any process.
 //
-// Invariant: it never makes a transaction fail. Of notifications that the server's queue has no
-// room for (a session that listens stays in a transaction for long), the commit would fail: they
-// are left out, and whoever listens finds in the tables what has happened.
+// Where the server's queue of notifications has no room (a session that listens stays in a
+// transaction for long), the commit would fail: they are left out, and whoever listens finds in the
+// tables what has happened. Not foretold is what others, or another call, add before the commit:
+// then the evaluator tries again with less in a transaction.
 #ifndef ALERTING_PG_NOTIFICATION_H_
 #define ALERTING_PG_NOTIFICATION_H_
 
@@ -11,7 +12,8 @@
 namespace alerting::pg {
 
 // PostgreSQL code. Notifies with each of the payloads (char *, less than 8000 bytes, in the
-// database's encoding) when the current transaction commits, or with none of them.
+// database's encoding) when the current transaction commits, or with none of them: each call is
+// looked at by itself.
 void NotifyAtCommit(const List* payloads);
 
 }  // namespace alerting::pg
