@@ -113,6 +113,10 @@ BEGIN
     ADD COLUMN IF NOT EXISTS connect_ms real,
     ADD COLUMN IF NOT EXISTS tls_ms real,
     ADD COLUMN IF NOT EXISTS wait_ms real;
+  -- Each alert compresses its container's state anew: lz4 takes a quarter of pglz's CPU, a third more room.
+  IF (SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression') THEN
+    ALTER TABLE alerting.series_state ALTER COLUMN state SET COMPRESSION lz4;
+  END IF;
   -- A delivery is written twice, as pending and as settled: room for the second index entry spares
   -- most of the page splits.
   ALTER INDEX IF EXISTS alerting.delivery_pkey SET (fillfactor = 50);

@@ -36,6 +36,10 @@ sub begins
 }
 begins($_) for ('the first', 'saved again', 'and again');
 is(sql($node, 'postgres', 'SELECT count(*), min(chunk), max(chunk) FROM alerting.series_state'), '1|0|0', 'one chunk');
+is(sql($node, 'postgres', <<'SQL'), 't', 'compressed by lz4 where the server has it');
+SELECT (attcompression = 'l') = ('lz4' = ANY (enumvals)) FROM pg_attribute, pg_settings
+ WHERE attrelid = 'alerting.series_state'::regclass AND attname = 'state' AND name = 'default_toast_compression'
+SQL
 is(sql($node, 'postgres', 'SELECT saved_at > now() - interval \'1 hour\' FROM alerting.series_state'), 't', 'with its time');
 
 sql($node, 'postgres', q{ALTER TABLE alerting.series_state ADD note text DEFAULT 'mine', ADD size int GENERATED ALWAYS AS (octet_length(state)) STORED,

@@ -157,19 +157,25 @@ std::vector<size_t> AlertStore::LockContainers(std::span<OutgoingTransition* con
 
 void AlertStore::EnqueueFiring(std::span<OutgoingTransition* const> batch,
                                std::vector<size_t> fires) {
-  std::vector<std::string> organizations;
-  std::unordered_set<std::string> seen;
-  std::erase_if(fires, [&](size_t i) {
-    const auto& organization = containers_[batch[i]->transition.container_key].organization;
-    if (!organization || !webhooks_.contains(*organization)) return true;  // nobody is told
-    if (seen.insert(*organization).second) organizations.push_back(*organization);
-    return false;
-  });
+  struct Told {
+    std::string_view organization;
+    size_t index;
+  };
+  std::vector<Told> told;
+  for (const size_t i : fires) {
+    const auto& organization = containers_.at(batch[i]->transition.container_key).organization;
+    if (organization && webhooks_.contains(*organization)) told.push_back({*organization, i});
+  }
   // One organization's webhooks stand side by side in the outbox's indexes.
-  std::stable_sort(fires.begin(), fires.end(), [&](size_t a, size_t b) {
-    return *containers_[batch[a]->transition.container_key].organization <
-           *containers_[batch[b]->transition.container_key].organization;
-  });
+  std::ranges::stable_sort(told, {}, &Told::organization);
+  std::vector<std::string> organizations;
+  fires.clear();
+  for (const Told& one : told) {
+    if (organizations.empty() || organizations.back() != one.organization) {
+      organizations.emplace_back(one.organization);
+    }
+    fires.push_back(one.index);
+  }
   const auto known_names = directory_->OrganizationNames(organizations);
   const std::span<const size_t> all(fires);
   for (size_t first = 0; first < all.size(); first += kAlertsPerStatement) {
