@@ -11,6 +11,7 @@
 #define ALERTING_CORE_ENGINE_STATE_H_
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -114,11 +115,17 @@ struct Engine::State {
 
   // --- rule_state.cpp: what a reading or the clock does to the rules of a container
 
-  // Judges a new or corrected reading of a stream. `run_broken`: a gap ended what was pending.
+  // Judges a new reading of a stream, or one that corrects the last one, whose value was
+  // `corrected`. `run_broken`: a gap ended what was pending.
   void JudgeStream(uint32_t number, Container& container, int stream, Micros at, double value,
-                   bool run_broken, bool is_correction);
+                   bool run_broken, std::optional<double> corrected);
   void JudgeState(uint32_t number, Container& container, uint32_t* link, Micros at, double value,
-                  bool run_broken);
+                  bool run_broken, std::optional<double> corrected);
+  // What was said before breached already, so that its correction begins nothing. Restarts are
+  // counted over a window: of theirs a single reading does not tell.
+  static bool Breached(const Terms& terms, std::optional<double> corrected) {
+    return corrected && terms.condition != Condition::kRestartLoop && *corrected > terms.threshold;
+  }
   // The figure that a rule compares with its threshold at time `at`, given the stream's value.
   double Figure(const Container& container, const Terms& terms, Micros at, double value) const;
   // The greatest figure that any rule of the stream can see.

@@ -272,29 +272,28 @@ Engine::State::Taken Engine::State::TakeReading(uint32_t number, Container& cont
                                                 Micros arrival) {
   const auto s = static_cast<size_t>(stream);
   bool run_broken = false;
-  bool is_correction = false;
+  std::optional<double> corrected;
   if (container.Has(stream)) {
     if (at < container.at[s]) return Taken::kLate;
-    is_correction = at == container.at[s];
-    if (is_correction && value == container.Value(stream)) return Taken::kRepeat;
-    if (is_correction) {
-      const double before = container.Value(stream);
+    if (at == container.at[s]) corrected = container.Value(stream);
+    if (corrected == value) return Taken::kRepeat;
+    if (corrected) {
       const bool is_running = stream == kRunningStream;
-      Supersede(number, container, kOfStream[s], at, is_running ? 1 - before : before);
+      Supersede(number, container, kOfStream[s], at, is_running ? 1 - *corrected : *corrected);
     }
-    if (container.states != kNil && !is_correction) {
+    if (container.states != kNil && !corrected) {
       PassDeadlinesBefore(number, container, stream, at);
       run_broken = stream <= kMemoryStream &&
                    SubtractTime(at, container.at[s]) > sources[container.source[s]].stale_after;
     }
   }
   if (stream == kRestartsStream) {
-    TakeRestarts(container, at, value, is_correction);
+    TakeRestarts(container, at, value, corrected.has_value());
   } else {
     container.SetValue(stream, value);
   }
   container.silenced &= static_cast<uint8_t>(~StreamBit(stream));
-  if (!is_correction) {
+  if (!corrected) {
     container.has |= StreamBit(stream);
     container.at[s] = at;
     container.arrival[s] = arrival;
@@ -303,9 +302,9 @@ Engine::State::Taken Engine::State::TakeReading(uint32_t number, Container& cont
   const OrganizationRules& organization = rules.organization(container.organization);
   if (container.states != kNil ||
       GreatestFigure(container, stream, value) > organization.lowest[s]) {
-    JudgeStream(number, container, stream, at, value, run_broken, is_correction);
+    JudgeStream(number, container, stream, at, value, run_broken, corrected);
   }
-  return is_correction ? Taken::kCorrection : Taken::kNew;
+  return corrected ? Taken::kCorrection : Taken::kNew;
 }
 
 void Engine::State::TakeRestarts(Container& container, Micros at, double value,

@@ -21,7 +21,7 @@ bool HasLasted(const Terms& terms, Micros since, Micros at) {
 }  // namespace
 
 void Engine::State::JudgeStream(uint32_t number, Container& container, int stream, Micros at,
-                                double value, bool run_broken, bool is_correction) {
+                                double value, bool run_broken, std::optional<double> corrected) {
   const auto condition = static_cast<Condition>(stream);
   rules.BeginWalk();
   for (uint32_t* link = &container.states; *link != kNil;) {
@@ -31,8 +31,8 @@ void Engine::State::JudgeStream(uint32_t number, Container& container, int strea
       rules.Mark(state.rule);
       const bool judged_before = state.from_alert && at < state.turned_at;
       // A correction neither ends a silence nor undoes what silence ended.
-      if (!judged_before && !(is_correction && state.by_silence)) {
-        JudgeState(number, container, link, at, value, run_broken);
+      if (!judged_before && !(corrected && state.by_silence)) {
+        JudgeState(number, container, link, at, value, run_broken, corrected);
       }
     }
     if (*link == place) link = &state.next;
@@ -46,14 +46,14 @@ void Engine::State::JudgeStream(uint32_t number, Container& container, int strea
     if (rules.Marked(rule)) continue;
     const Terms& terms = rules.terms(rule);
     const double figure = Figure(container, terms, at, value);
-    if (!(figure > terms.threshold)) continue;
+    if (!(figure > terms.threshold) || Breached(terms, corrected)) continue;
     RuleState& state = StartRun(container, rule, kNil, at, figure);
     if (HasLasted(terms, at, at)) Fire(number, state, at, figure);
   }
 }
 
 void Engine::State::JudgeState(uint32_t number, Container& container, uint32_t* link, Micros at,
-                               double value, bool run_broken) {
+                               double value, bool run_broken, std::optional<double> corrected) {
   RuleState& state = states[*link];
   const Terms& terms = rules.terms(state.rule);
   const Micros time = std::max(at, state.turned_at);
@@ -65,6 +65,10 @@ void Engine::State::JudgeState(uint32_t number, Container& container, uint32_t* 
     } else {
       EndState(container, link);
     }
+    return;
+  }
+  if (Breached(terms, corrected)) {
+    if (state.phase != Phase::kOk) state.peak = std::max(state.peak, figure);
     return;
   }
   state.by_silence = false;

@@ -299,7 +299,7 @@ bool Oracle::JudgeReading(const std::string& key, Container& container, Conditio
   if (at == last.at) {
     if (value == last.value) return true;  // a repeat
     stream.readings.back().value = value;
-    for (const Rule* rule : rules) JudgeCorrection(key, container, *rule);
+    for (const Rule* rule : rules) JudgeCorrection(key, container, *rule, last.value);
     return true;
   }
   for (const Rule* rule : rules) PassDeadline(key, container, *rule, at - 1);
@@ -348,7 +348,8 @@ void Oracle::JudgeNewReading(const std::string& key, Container& container, const
 }
 
 // The newest reading turned out to be another one.
-void Oracle::JudgeCorrection(const std::string& key, Container& container, const Rule& rule) {
+void Oracle::JudgeCorrection(const std::string& key, Container& container, const Rule& rule,
+                             double corrected) {
   Pair& pair = container.pairs[rule.id];
   const Reading reading = StreamOf(container, rule.condition).readings.back();
   if (pair.phase == Phase::kFiring && pair.by_silence) return;
@@ -366,8 +367,10 @@ void Oracle::JudgeCorrection(const std::string& key, Container& container, const
     Drop(pair);
     return;
   }
-  if (pair.phase == Phase::kFiring) {
-    pair.peak = std::max(pair.peak, value);
+  // From bad to bad is no news: nothing begins or fires by it.
+  const bool no_news = !counts_restarts && Breaches(rule, corrected);
+  if (pair.phase == Phase::kFiring || no_news) {
+    if (pair.phase != Phase::kOk) pair.peak = std::max(pair.peak, value);
     return;
   }
   if (counts_restarts) {

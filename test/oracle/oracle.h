@@ -153,7 +153,9 @@ class Oracle {
                     double value, uint32_t source, Micros arrival);
   void JudgeNewReading(const std::string& key, Container& container, const Rule& rule,
                        std::optional<Reading> previous, Micros previous_stale_after);
-  void JudgeCorrection(const std::string& key, Container& container, const Rule& rule);
+  // `corrected`: what was said before.
+  void JudgeCorrection(const std::string& key, Container& container, const Rule& rule,
+                       double corrected);
   void JudgeNewRule(const std::string& key, Container& container, const Rule& rule, Micros now);
   void JudgeEditedRule(const std::string& key, Container& container, const Rule& rule,
                        const Rule& old_rule, Micros now, bool audible = true);

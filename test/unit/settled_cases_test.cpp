@@ -102,6 +102,15 @@ TEST(SettledCases, CorrectionBeforeWhatSilenceEndedIsNotJudged) {
                                   "resolve r on c started +0 fired +0 resolved +300 no data"}));
 }
 
+TEST(SettledCases, CorrectionFromBadToBadBeginsNothingThatSilenceEnded) {
+  // The run that silence dropped was of the same readings: what comes next begins its own.
+  Scene scene;
+  scene.SetRule("r", kCpuUsage, 50, 600, NoData::kResolve).Cpu(0, 90).Advance(300);
+  scene.Transaction({{.at = Scene::Time(0), .cpu = 80}}).Cpu(280, 90);
+  scene.Cpu(570, 90).Cpu(860, 90).Cpu(900, 90);
+  EXPECT_EQ(Events(scene), (Lines{"fire r on c started +280 fired +900 value 90.000000"}));
+}
+
 TEST(SettledCases, CorrectionOfWhatCameAfterTheClockEndedItIsJudgedAtThatMoment) {
   // As if the right value had come at once: what is down now must not wait for another sample.
   Scene down;
