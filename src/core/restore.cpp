@@ -165,8 +165,9 @@ void Engine::State::FinishContainer(uint32_t number, Container& container) {
       const auto saved = restored_terms.find(PairOf(number, state.rule));
       const bool edited = saved != restored_terms.end() && !saved->second.SameAs(terms);
       // What is over is judged as a missed rule is: where silence counts, only while there is none.
+      // Under fire the next silence decides, which fires from the last sample on.
       const bool silence_counts =
-          terms.condition != Condition::kContainerDown || terms.no_data == NoData::kResolve;
+          terms.condition != Condition::kContainerDown || terms.no_data != NoData::kKeep;
       const bool silent = (audible & StreamBit(StreamOf(terms.condition))) == 0;
       const bool judged = state.phase != Phase::kOk || !silence_counts || !silent;
       if (edited && judged) {

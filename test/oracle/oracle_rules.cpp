@@ -235,7 +235,10 @@ void Oracle::JudgeAfterRestart(const std::string& key, Container& container, con
   const bool edited = old_rule != nullptr &&
                       (old_rule->threshold != rule.threshold ||
                        old_rule->duration != rule.duration || old_rule->no_data != rule.no_data);
-  if (container.pairs[rule.id].last_transition > last.at && !edited) return;
+  // Under fire the next silence decides.
+  const bool waits =
+      rule.condition == Condition::kContainerDown && rule.no_data == NoData::kFire && !audible;
+  if (container.pairs[rule.id].last_transition > last.at && (!edited || waits)) return;
   JudgeNewRule(key, container, rule, now);
 }
 

@@ -335,6 +335,28 @@ TEST(SettledCases, FirstRunningReadingTakesOverFromTheNewestOfAll) {
                    "fire r on c started +420 fired +720 value nan"}));
 }
 
+TEST(SettledCases, DownRuleEditedToFireOnceSilenceEndedItFiresFromTheLastSampleOn) {
+  for (const bool during : {false, true}) {
+    Scene scene;
+    scene.SetRule("r", kDown, 0, 60, NoData::kResolve).Running(0, false).Advance(60).Advance(300);
+    const alerting::Rule fire = {.id = "r",
+                                 .organization = "X",
+                                 .condition = kDown,
+                                 .duration = kMinute,
+                                 .no_data = NoData::kFire};
+    if (during) {
+      scene.Restart(1100, fire);
+    } else {
+      scene.At(1050).SetRule(fire).Restart(1100);
+    }
+    scene.Advance(1400);
+    EXPECT_EQ(Events(scene), (Lines{"fire r on c started +0 fired +60 value nan",
+                                    "resolve r on c started +0 fired +60 resolved +300 no data",
+                                    "fire r on c started +0 fired +300 value nan"}))
+        << during;
+  }
+}
+
 TEST(SettledCases, RuleEditedWhileDownDoesNotJudgeWhatWentSilent) {
   Scene scene;
   scene.SetRule("r", kLoop, 0, 60).Restarts(0, 0).Restarts(60, 2).Advance(5000);
