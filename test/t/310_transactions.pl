@@ -134,6 +134,8 @@ gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; ROLLBACK PREPARED 'a'
 gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; COMMIT PREPARED 'a'", 'FIRING 1>1', 'a prepared transaction, committed');
 gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT alerting.flush(); COMMIT PREPARED 'a'", 'FIRING 1>1',
 	'a prepared transaction, committed after a flush');
+gives([ map { "BEGIN; SELECT s(C, $_.1, 95); PREPARE TRANSACTION 'a'; COMMIT PREPARED 'a'; SELECT s(C, $_.2, 5)" } 1 .. 20 ],
+	join("\n", map { "RESOLVED $_.1>$_.1>$_.2 RECOVERED" } 1 .. 20), 'what comes after prepared rows are committed does not overtake them');
 # As many are prepared as are committed meanwhile.
 gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT alerting.flush();"
 	  . " BEGIN; INSERT INTO child VALUES (10); PREPARE TRANSACTION 'b'; COMMIT PREPARED 'a'", 'FIRING 1>1',

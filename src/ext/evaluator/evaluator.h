@@ -92,6 +92,7 @@ class Evaluator final : public pg::WorkerTask {
   void RefreshAllContainers();
   bool TakeMarks(Micros now);
   void CatchUp(Micros now);
+  void TakePrepared();
   Micros WatchPrepared(Micros now);
   std::string ListPrepared();
 

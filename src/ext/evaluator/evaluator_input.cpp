@@ -26,7 +26,18 @@ bool IsUsable(const ContainerInfo& info) { return info.organization.has_value();
 // What an error interrupts stays, and is taken up again before anything newer.
 bool Evaluator::TakeInput(Micros now) {
   CatchUp(now);
-  if (drained_.empty()) DrainChunks(ring_, kBytesAtOnce, &drained_);
+  if (drained_.empty()) {
+    DrainChunks(ring_, kBytesAtOnce, &drained_);
+    // Prepared rows may have been committed before these, which must not overtake them.
+    std::string_view waiting = drained_;
+    ChunkHeader first;
+    std::string_view messages;
+    if (NextChunk(&waiting, &first, &messages)) {
+      if (slot_->prepared) TakePrepared();
+      judged_until_ = std::max(judged_until_, first.committed_at);
+      (void)WatchPrepared(now);
+    }
+  }
   if (!drained_.empty()) {
     ALERTING_FREEZE_POINT("drained");
     JudgeChunks();
@@ -313,18 +324,25 @@ bool Evaluator::TakeMarks(Micros now) {
     rules_stale_ = std::exchange(slot_->rules_changed, false);
     containers_stale_ = std::exchange(slot_->containers_changed, false) || containers_stale_;
     if (std::exchange(slot_->binding_changed, false)) reload_ = true;
-    if (slot_->prepared) {
-      prepared_.insert(prepared_.end(), slot_->prepared_from,
-                       slot_->prepared_from + slot_->prepared_count);
-      if (slot_->prepared_count == 0) prepared_.push_back({UINT32_MAX, kNever});
-      slot_->prepared = false;
-      slot_->prepared_count = 0;
-      prepared_known_ = false;
-    }
   }
   LWLockRelease(&slot_->lock);
+  TakePrepared();
   CatchUp(now);
   return taken;
+}
+
+// What transactions left that were prepared.
+void Evaluator::TakePrepared() {
+  LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
+  if (slot_->prepared) {
+    prepared_.insert(prepared_.end(), slot_->prepared_from,
+                     slot_->prepared_from + slot_->prepared_count);
+    if (slot_->prepared_count == 0) prepared_.push_back({UINT32_MAX, kNever});
+    slot_->prepared = false;
+    slot_->prepared_count = 0;
+    prepared_known_ = false;
+  }
+  LWLockRelease(&slot_->lock);
 }
 
 // Does what is known to have been missed.
