@@ -15,11 +15,11 @@ use WaitTest;
 our @EXPORT = qw(catalog drop_database fresh_database is_catalog new_server make_host sql flush alerts statement_ok worker_pid wait_for_workers
   wait_for_alerts wait_until);
 
-# A started server. preload => 1: with shared_preload_libraries; conf: more lines; start => 0: not yet.
+# A started server. preload => 1: with shared_preload_libraries; conf: more lines; start => 0: not yet; install_path: of another installation.
 sub new_server
 {
 	my ($name, %options) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, install_path => $options{install_path});
 	$node->init(%{ $options{init} // {} });
 	$node->append_conf('postgresql.conf', "max_worker_processes = 32\nautovacuum = off\n");
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'alerting'\n")
