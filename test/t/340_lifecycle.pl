@@ -117,6 +117,16 @@ for my $preload (0, 1)
 		"$how: switched on, they come back by themselves");
 	flush($node, 'postgres');
 	is(alerts($node, 'postgres', 'container_id = 11 AND started_at = at(6)'), 'cpu 11 RESOLVED 6>6>7 RECOVERED', "$how: nothing was lost");
+	# A reload reaches one process after another: a transaction that began before it ends after the evaluator's start.
+	$node->append_conf('postgresql.conf', 'alerting.enabled = off');
+	$node->reload;
+	ok(wait_until(sub { worker_pid($node, 'evaluator', 'postgres') eq '' }), "$how: switched off again");
+	$node->append_conf('postgresql.conf', 'alerting.enabled = on');
+	sql($node, 'postgres', "BEGIN; SELECT s(11, 8, 95); SELECT pg_reload_conf(); SELECT alerting.flush('60s'); COMMIT");
+	flush($node, 'postgres');
+	is(alerts($node, 'postgres', 'container_id = 11 AND started_at > at(7)'), 'cpu 11 FIRING 8>8', "$how: nor what a transaction still held that did not know");
+	sql($node, 'postgres', 'SELECT s(11, 9, 5)');
+	flush($node, 'postgres');
 	my $evaluator = worker_pid($node, 'evaluator', 'postgres');
 	$node->reload;
 	flush($node, 'postgres');

@@ -91,7 +91,9 @@ void CheckTrigger(const FunctionCallInfo fcinfo) {
 Datum Capture(FunctionCallInfo fcinfo) {
   CheckTrigger(fcinfo);
   TriggerData* trigger_data = reinterpret_cast<TriggerData*>(fcinfo->context);
-  if (pg::guc_enabled && OpenTransactionBuffer()) {
+  if (!pg::guc_enabled) {
+    NoteUncapturedRows();
+  } else if (OpenTransactionBuffer()) {
     CaptureSource* source = CaptureSource::For(trigger_data);
     if (source == nullptr || !source->IsConcernedBy(trigger_data)) {
       // Nothing to read.

@@ -48,6 +48,7 @@ struct Buffer {
   int level_count;
   pg::ReplayMark marks[pg::kMaxReplays];  // rows that were not kept
   int mark_count;
+  bool has_uncaptured;  // see NoteUncapturedRows
   bool start_workers;
   bool forget_stop;
   int sender_wakes;   // calls of WakeSenderAtCommit
@@ -77,7 +78,7 @@ void Reset() noexcept {
   buffer.context = {};
   buffer.level_count = 0;
   buffer.mark_count = 0;
-  buffer.start_workers = buffer.forget_stop = false;
+  buffer.has_uncaptured = buffer.start_workers = buffer.forget_stop = false;
   buffer.sender_wakes = buffer.covered_wakes = 0;
 }
 
@@ -208,6 +209,14 @@ void HandOverMessages(DatabaseSlot* slot) noexcept {
   counted_in = slot;
 }
 
+// An evaluator that starts from now on sees these rows in their tables.
+void MarkUncaptured() noexcept {
+  DatabaseSlot* slot = pg::FindSlot(MyDatabaseId);
+  if (slot == nullptr || !pg::WorkerRuns(slot, pg::kEvaluator)) return;
+  if (buffer.slot == nullptr) buffer.slot = slot;
+  Mark(0, kNoTime);
+}
+
 // Where the transaction's end is told. nullptr: nowhere.
 DatabaseSlot* SlotAtEnd() noexcept {
   // The launcher may have freed a slot that had nothing to run.
@@ -264,14 +273,16 @@ void LeavePreparedMarks() noexcept {
 }
 
 extern "C" void OnTransactionEvent(XactEvent event, void* /*argument*/) {
-  if (buffer.slot == nullptr) return;
+  const bool ends_well = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE;
+  if (buffer.has_uncaptured && ends_well) MarkUncaptured();
+  if (buffer.slot == nullptr && !buffer.has_uncaptured) return;
   switch (event) {
     case XACT_EVENT_COMMIT:
-      HandOver();
+      if (buffer.slot != nullptr) HandOver();
       Reset();
       break;
     case XACT_EVENT_PREPARE:
-      LeavePreparedMarks();
+      if (buffer.slot != nullptr) LeavePreparedMarks();
       Reset();
       break;
     case XACT_EVENT_ABORT:
@@ -357,6 +368,8 @@ void RegisterTransactionCallbacks() {
 }
 
 bool OpenTransactionBuffer() { return buffer.slot != nullptr || OpenSlot(); }
+
+void NoteUncapturedRows() { buffer.has_uncaptured = SharedMemoryIsThere(); }
 
 void MarkSource(uint32_t source) noexcept {
   (void)NoteLevel();

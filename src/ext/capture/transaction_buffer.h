@@ -49,6 +49,11 @@ void CloseSampleSpace(const SampleSpace& space) noexcept;
 void LeaveSourceToReplay(uint32_t source) noexcept;
 bool IsSourceLeftToReplay(uint32_t source) noexcept;
 
+// The transaction writes rows that are not captured, because alerting is switched off. A reload of
+// the settings reaches one process after another: an evaluator that runs when the transaction ends
+// reads them from their tables.
+void NoteUncapturedRows();
+
 // Counts rows that cannot be samples.
 void CountSkipped(uint64_t rows) noexcept;
 
