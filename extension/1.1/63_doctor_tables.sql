@@ -91,7 +91,7 @@ DECLARE
   host record;
   moment text;
 BEGIN
-  SELECT s.*, c.relpages, c.relkind, a.atttypid::regtype::text AS type,
+  SELECT s.*, c.relkind = 'r' AND pg_relation_size(c.oid) < 8 * 2^20 AS is_small, a.atttypid::regtype::text AS type,
          EXISTS (SELECT FROM pg_index i WHERE i.indrelid = s.metrics AND i.indisvalid AND i.indpred IS NULL
                     AND pg_get_indexdef(i.indexrelid, 1, true) = s.at) AS by_time
     INTO m
@@ -105,7 +105,7 @@ BEGIN
                  THEN format('to_timestamp(t.at::float8 / %s)', CASE m.at_unit WHEN 'ms' THEN 1000 WHEN 'us' THEN 1000000 ELSE 1 END) END;
   IF moment IS NULL THEN
     RETURN;
-  ELSIF m.by_time OR (m.relkind = 'r' AND m.relpages < 1000) THEN
+  ELSIF m.by_time OR m.is_small THEN
     EXECUTE format('SELECT %s FROM (SELECT max(m.%s) AS at FROM %s m) t', moment, m.at, m.metrics) INTO newest;
     is_known := true;
   ELSIF alerting.has_replay_index(m.metrics, m.container, m.at) THEN

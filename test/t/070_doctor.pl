@@ -296,6 +296,15 @@ $node->restart;
 $node->poll_query_until('host', q{SELECT state = 'running' FROM alerting.status()});
 found('worker slots', qr/^warning 3 of the server's 3 .*Raise max_worker_processes/, 'none left');
 
+# It reads no large table without an index for a glance at its newest row, not even one of which nothing is known yet (after pg_upgrade, say).
+is($node->safe_psql('host', q{
+	SET client_min_messages = error;
+	CREATE TABLE huge (container int, at timestamptz, cpu float8) WITH (fillfactor = 10);
+	INSERT INTO huge SELECT 1, now() FROM generate_series(1, 20000);
+	SELECT FROM alerting.attach_metrics('huge', container => 'container', at => 'at', cpu => 'cpu');
+	SELECT relpages, pg_relation_size(oid) / 2^20 BETWEEN 8 AND 50, is_known FROM pg_class, alerting.metric_source s, alerting.newest_time(s.id) WHERE oid = 'huge'::regclass AND s.metrics = oid}) =~ s/^\s+//r,
+	'0|t|f', 'a large table without an index, not analyzed yet');
+
 # A standby.
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
