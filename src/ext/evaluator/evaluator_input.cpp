@@ -33,7 +33,7 @@ bool Evaluator::TakeInput(Micros now) {
     ChunkHeader first;
     std::string_view messages;
     if (NextChunk(&waiting, &first, &messages)) {
-      if (slot_->prepared) TakePrepared();
+      TakePrepared();
       judged_until_ = std::max(judged_until_, first.committed_at);
       (void)WatchPrepared(now);
     }
@@ -313,6 +313,7 @@ void Evaluator::RefreshAllContainers() {
 // lies in it was committed before. True when there was something.
 bool Evaluator::TakeMarks(Micros now) {
   bool taken = false;
+  marks_.reserve(pg::kMaxReplays + 1);  // nothing may throw while the lock is held
   LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
   if (ring_->size() == 0) {
     taken = slot_->replay_count > 0 || slot_->replay_all || slot_->rules_changed ||
@@ -333,10 +334,14 @@ bool Evaluator::TakeMarks(Micros now) {
 
 // What transactions left that were prepared.
 void Evaluator::TakePrepared() {
+  if (!slot_->prepared) return;  // who sets it wakes us afterwards
+  prepared_.reserve(prepared_.size() + pg::kMaxReplays + 1);
   LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
   if (slot_->prepared) {
-    prepared_.insert(prepared_.end(), slot_->prepared_from,
-                     slot_->prepared_from + slot_->prepared_count);
+    // From what each container has been judged to: older rows may still wait in the queue.
+    for (int i = 0; i < slot_->prepared_count; ++i) {
+      prepared_.push_back({slot_->prepared_from[i].source, kNoTime});
+    }
     if (slot_->prepared_count == 0) prepared_.push_back({UINT32_MAX, kNever});
     slot_->prepared = false;
     slot_->prepared_count = 0;
