@@ -13,8 +13,9 @@
 namespace alerting {
 
 struct ChunkHeader {
-  uint64_t bytes = 0;       // of the messages that follow
-  Micros committed_at = 0;  // wall-clock time of the commit
+  uint32_t bytes = 0;         // of the messages that follow
+  uint32_t prepared_xid = 0;  // of a prepared transaction, which is yet to be decided, else 0
+  Micros committed_at = 0;    // wall-clock time of the commit, or of PREPARE TRANSACTION
 };
 
 // Splits the first chunk off `bytes`. False when none is whole.

@@ -45,7 +45,6 @@ void ClearSlot(DatabaseSlot* slot) {
   slot->replay_count = 0;
   slot->replay_all = false;
   slot->prepared = false;
-  slot->prepared_count = 0;
   slot->rules_changed = slot->binding_changed = slot->containers_changed = false;
   slot->containers_truncated = false;
   slot->forgotten_count = 0;
@@ -343,18 +342,6 @@ bool ResignAsLauncher() noexcept {
 void AddReplayMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept {
   AddMark(slot->replays, &slot->replay_count, source, from, &slot->replay_all,
           &slot->replay_all_from);
-}
-
-void AddPreparedMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept {
-  bool all = false;
-  Micros all_from = 0;
-  AddMark(slot->prepared_from, &slot->prepared_count, source, from, &all, &all_from);
-  // Too many sources for marks: the last one stands for all of them (source 0).
-  if (all) {
-    ReplayMark* last = &slot->prepared_from[kMaxReplays - 1];
-    *last = {0, std::min(last->from, all_from)};
-  }
-  slot->prepared = true;
 }
 
 }  // namespace alerting::pg

@@ -58,9 +58,7 @@ struct DatabaseSlot {
   ReplayMark replays[kMaxReplays];
   bool replay_all;  // more sources than marks: read all of them
   Micros replay_all_from;
-  bool prepared;  // a transaction that inserted metrics was PREPAREd
-  ReplayMark prepared_from[kMaxReplays];
-  int prepared_count;
+  bool prepared;             // of a prepared transaction, what had no room in the queue
   dsm_handle handover;       // see pg/handover_ring.h; DSM_HANDLE_INVALID: none yet
   pg_atomic_uint32 marking;  // transactions that have left marks and have not ended yet
   bool rules_changed;        // messages that had no room in the queue
@@ -99,7 +97,7 @@ struct DatabaseSlot {
 
 // Of what lies in shared memory, the queue's messages included. An older library, which a server
 // without preloading may still hold memory of, left 0.
-inline constexpr uint32 kSharedFormat = 2;
+inline constexpr uint32 kSharedFormat = 3;
 
 struct SharedRoot {
   LWLock lock;
@@ -168,7 +166,6 @@ bool ResignAsLauncher() noexcept;
 
 // Marks rows of a source to be read from its table. Caller holds slot->lock exclusively.
 void AddReplayMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept;
-void AddPreparedMark(DatabaseSlot* slot, uint32 source, Micros from) noexcept;
 
 }  // namespace alerting::pg
 

@@ -150,4 +150,11 @@ SpiConnection::~SpiConnection() {
   }
 }
 
+Decision DecisionOf(TransactionId prepared) {
+  return Call([&] {
+    if (TransactionIdIsInProgress(prepared)) return Decision::kNone;
+    return TransactionIdDidCommit(prepared) ? Decision::kCommitted : Decision::kRolledBack;
+  });
+}
+
 }  // namespace alerting::pg

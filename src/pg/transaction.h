@@ -95,6 +95,10 @@ class MappingSettings {
   SafeSearchPath path_;
 };
 
+// How a transaction that was prepared has been decided. Any process, also without a transaction.
+enum class Decision { kNone, kCommitted, kRolledBack };
+Decision DecisionOf(TransactionId prepared);
+
 // An SPI connection in a backend that already has a transaction.
 class SpiConnection {
  public:

@@ -130,12 +130,47 @@ gives("SET session_replication_role = replica; SELECT s(C, 1, 95); RESET session
 gives("SELECT s(C, 1, 95); SET SESSION AUTHORIZATION DEFAULT; BEGIN READ ONLY; SELECT 1; COMMIT", 'FIRING 1>1', 'read only transactions');
 
 # Two-phase commit: decided later, by another session.
+my $replays = sub { flush($node, 'postgres'); return sql($node, 'postgres', 'SELECT replays FROM alerting.status()') };
+my $replays_before = $replays->();
 gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; ROLLBACK PREPARED 'a'", '', 'a prepared transaction, rolled back');
 gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; COMMIT PREPARED 'a'", 'FIRING 1>1', 'a prepared transaction, committed');
 gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT alerting.flush(); COMMIT PREPARED 'a'", 'FIRING 1>1',
 	'a prepared transaction, committed after a flush');
 gives([ map { "BEGIN; SELECT s(C, $_.1, 95); PREPARE TRANSACTION 'a'; COMMIT PREPARED 'a'; SELECT s(C, $_.2, 5)" } 1 .. 20 ],
 	join("\n", map { "RESOLVED $_.1>$_.1>$_.2 RECOVERED" } 1 .. 20), 'what comes after prepared rows are committed does not overtake them');
+gives("BEGIN; SELECT s(C, 1, 95); SAVEPOINT a; SELECT s(C, 2, 5); ROLLBACK TO a; PREPARE TRANSACTION 'a'; SELECT alerting.flush(); COMMIT PREPARED 'a'",
+	'FIRING 1>1', 'a prepared transaction, in part rolled back');
+gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT alerting.flush(); SELECT s(C, 2, 5); COMMIT PREPARED 'a'", '',
+	'prepared rows are late where newer ones were committed before');
+gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; BEGIN; SELECT s(C, 2, 5); PREPARE TRANSACTION 'b'; SELECT alerting.flush();"
+	  . " COMMIT PREPARED 'a'; COMMIT PREPARED 'b'", 'RESOLVED 1>1>2 RECOVERED', 'two prepared transactions');
+gives("SELECT s(C, 1, 95); SELECT alerting.flush(); BEGIN; DELETE FROM containers WHERE id = C; INSERT INTO containers VALUES (C, 1);"
+	  . " SELECT s(C, 2, 96); PREPARE TRANSACTION 'a'; SELECT alerting.flush(); COMMIT PREPARED 'a'", 'FIRING 2>2',
+	'a container deleted and made again by a prepared transaction');
+is($replays->(), $replays_before, 'what they gave to the queue is kept: no table is read');
+# The evaluator begins anew, with all that it knows of the database, while some wait.
+my $begin_anew = "CREATE TABLE other (LIKE container_metrics); SELECT alerting.attach_metrics('other'); SELECT alerting.flush();"
+  . " SELECT alerting.detach_metrics('other'); DROP TABLE other; SELECT alerting.flush()";
+gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT alerting.flush(); $begin_anew; COMMIT PREPARED 'a'", 'FIRING 1>1',
+	'prepared, another binding, committed');
+gives("SELECT s(C, 1, 95); SELECT alerting.flush(); BEGIN; DELETE FROM containers WHERE id = C; PREPARE TRANSACTION 'a';"
+	  . " $begin_anew; ROLLBACK PREPARED 'a'; SELECT alerting.flush(); SELECT s(C, 2, 96); SELECT s(C, 3, 5)", 'RESOLVED 1>1>3 RECOVERED',
+	'a deletion that is not committed is none');
+# Where there is no room for what they wrote, in the queue or while they wait, it is read from the table.
+$node->append_conf('postgresql.conf', "alerting.queue_size = '64kB'");
+sql($node, 'postgres', "SELECT pg_reload_conf(); $begin_anew");
+my $many = 'INSERT INTO container_metrics SELECT C, at(%d + n / 1e5), %d, n %% 7, true, 0 FROM generate_series(0, %d) n';
+for my $case ([ 'queue', 20_000, 1 ], [ 'evaluator', 2_000, 9 ])
+{
+	my ($where, $rows, $transactions) = @$case;
+	$replays_before = $replays->();
+	my $write = join '; ', map { 'BEGIN; ' . sprintf($many, $_, 95, $rows) . "; PREPARE TRANSACTION 'a$_'" } 1 .. $transactions;
+	my $commit = join '; ', map { "COMMIT PREPARED 'a$_'" } 1 .. $transactions;
+	gives("$write; SELECT alerting.flush(); $commit; SELECT alerting.flush(); SELECT s(C, 20, 5)", 'RESOLVED 1>1>20 RECOVERED', "prepared, no room in the $where");
+	cmp_ok($replays->(), '>', $replays_before, 'it is read from the table');
+}
+$node->append_conf('postgresql.conf', "alerting.queue_size = '16MB'");
+sql($node, 'postgres', "SELECT pg_reload_conf(); $begin_anew");
 # As many are prepared as are committed meanwhile.
 gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT alerting.flush();"
 	  . " BEGIN; INSERT INTO child VALUES (10); PREPARE TRANSACTION 'b'; COMMIT PREPARED 'a'", 'FIRING 1>1',

@@ -17,7 +17,7 @@ class ChunkTest : public testing::Test {
  protected:
   bool Append(const std::string& messages) {
     ChunkHeader header;
-    header.bytes = messages.size();
+    header.bytes = static_cast<uint32_t>(messages.size());
     header.committed_at = static_cast<Micros>(messages.size());
     return ring_->Append({reinterpret_cast<const char*>(&header), sizeof(header)}, messages);
   }

@@ -169,7 +169,8 @@ void LeaveMarks(DatabaseSlot* slot) noexcept {
   }
 }
 
-bool AppendToQueue(DatabaseSlot* slot) noexcept {
+// `prepared`: the transaction, if it is prepared, not committed.
+bool AppendToQueue(DatabaseSlot* slot, TransactionId prepared) noexcept {
   // Once rows, rules or a binding have been left to be read, later rows may not overtake them
   // through the queue.
   if (slot->replay_count > 0 || slot->replay_all || slot->rules_changed ||
@@ -179,7 +180,8 @@ bool AppendToQueue(DatabaseSlot* slot) noexcept {
   ByteRing* ring = pg::MappedQueue(slot);
   if (ring == nullptr) return false;
   ChunkHeader header;
-  header.bytes = buffer.used;
+  header.bytes = static_cast<uint32_t>(buffer.used);
+  header.prepared_xid = prepared;
   header.committed_at = GetCurrentTransactionStopTimestamp();
   return ring->Append(std::string_view(reinterpret_cast<const char*>(&header), sizeof(header)),
                       std::string_view(buffer.data, buffer.used));
@@ -200,7 +202,7 @@ void HandOverMessages(DatabaseSlot* slot) noexcept {
     pg::AddReplayMark(slot, buffer.marks[i].source, buffer.marks[i].from);
   }
   bool are_left = buffer.mark_count > 0;
-  if (buffer.used > 0 && !AppendToQueue(slot)) {
+  if (buffer.used > 0 && !AppendToQueue(slot, InvalidTransactionId)) {
     LeaveMarks(slot);
     are_left = true;
   }
@@ -249,24 +251,16 @@ void HandOver() noexcept {
   WakeSender(slot);
 }
 
-// A prepared transaction commits later, perhaps after a restart, with no word to us: the evaluator
-// reads the table whenever one of this database's prepared transactions has gone.
-void LeavePreparedMarks() noexcept {
+// A prepared transaction is decided later, perhaps after a restart, with no word to us: the
+// evaluator keeps its messages until then. What it cannot be given, it finds in the tables.
+void HandOverPrepared() noexcept {
   DatabaseSlot* slot = SlotAtEnd();
   if (slot == nullptr) return;
   ALERTING_FREEZE_POINT("prepared");
   LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-  for (int i = 0; i < buffer.mark_count; ++i) {
-    pg::AddPreparedMark(slot, buffer.marks[i].source, buffer.marks[i].from);
-  }
-  MessageReader reader(std::string_view(buffer.data, buffer.used));
-  Message message;
-  while (reader.Next(&message)) {
-    if (message.kind == MessageKind::kSample) {
-      pg::AddPreparedMark(slot, message.sample.source, message.sample.at);
-    } else {
-      slot->prepared = true;
-    }
+  if (slot->database == MyDatabaseId) {
+    const bool has_room = buffer.used == 0 || AppendToQueue(slot, GetTopTransactionIdIfAny());
+    if (!has_room || buffer.mark_count > 0) slot->prepared = true;
   }
   LWLockRelease(&slot->lock);
   pg::WakeWorker(slot, pg::kEvaluator);
@@ -282,7 +276,7 @@ extern "C" void OnTransactionEvent(XactEvent event, void* /*argument*/) {
       Reset();
       break;
     case XACT_EVENT_PREPARE:
-      if (buffer.slot != nullptr) LeavePreparedMarks();
+      if (buffer.slot != nullptr) HandOverPrepared();
       Reset();
       break;
     case XACT_EVENT_ABORT:

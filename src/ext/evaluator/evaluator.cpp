@@ -107,7 +107,6 @@ Micros Evaluator::Step() {
       drained = TakeInput(now);
     }
   }
-  Micros next = WatchPrepared(now);
   if (!world_->binding.organization_is_column && samples_since_refresh_ &&
       now - refreshed_at_ >= kRefreshInterval) {
     RefreshAllContainers();
@@ -118,6 +117,7 @@ Micros Evaluator::Step() {
   WriteOutbox(now);
   ApplyCorrections();
   CollectTransitions();
+  Micros next = NextLookAtPrepared(now);
   if (takes_input) next = std::min(next, world_->engine.NextDeadline());
   SaveState(now, false);
   PublishCounters();

@@ -92,9 +92,14 @@ class Evaluator final : public pg::WorkerTask {
   void RefreshAllContainers();
   bool TakeMarks(Micros now);
   void CatchUp(Micros now);
-  void TakePrepared();
-  Micros WatchPrepared(Micros now);
-  std::string ListPrepared();
+
+  // evaluator_prepared.cpp
+  struct HeldChunk;
+  void SettlePrepared(Micros now);
+  void Hold(HeldChunk chunk);
+  void WatchPrepared(Micros now);
+  Micros NextLookAtPrepared(Micros now) const;
+  std::vector<TransactionId> ListPrepared() const;
 
   // evaluator_replay.cpp
   void Replay(Micros now);
@@ -152,9 +157,15 @@ class Evaluator final : public pg::WorkerTask {
   };
   std::unordered_map<uint32_t, HeldUp> held_up_;
 
-  std::vector<pg::ReplayMark> prepared_;  // rows that prepared transactions may bring
-  std::string prepared_list_;             // those seen last, if prepared_known_
-  bool prepared_known_ = false;
+  // What prepared transactions gave to the queue, until they are decided.
+  struct HeldChunk {
+    TransactionId xid;
+    Micros prepared_at;
+    std::string messages;
+  };
+  std::vector<HeldChunk> held_;
+  bool has_unlisted_ = false;           // others were prepared that watched_ does not have yet
+  std::vector<TransactionId> watched_;  // prepared: to be found in the tables once they commit
   std::unordered_set<uint32_t> warned_of_backfill_;
   EngineCounters published_;
   std::string drained_;      // chunks taken from the queue

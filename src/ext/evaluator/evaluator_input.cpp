@@ -12,7 +12,6 @@ namespace alerting::ext {
 
 namespace {
 
-constexpr Micros kPreparedPause = kSecond;
 constexpr size_t kKeysPerLookup = 10'000;
 constexpr size_t kSamplesPerSearch = 256;
 constexpr size_t kBytesAtOnce = 512 * 1024;
@@ -28,15 +27,10 @@ bool Evaluator::TakeInput(Micros now) {
   CatchUp(now);
   if (drained_.empty()) {
     DrainChunks(ring_, kBytesAtOnce, &drained_);
-    // Prepared rows may have been committed before these, which must not overtake them.
-    std::string_view waiting = drained_;
-    ChunkHeader first;
-    std::string_view messages;
-    if (NextChunk(&waiting, &first, &messages)) {
-      TakePrepared();
-      judged_until_ = std::max(judged_until_, first.committed_at);
-      (void)WatchPrepared(now);
-    }
+    const bool has_drained = !drained_.empty();
+    SettlePrepared(now);
+    WatchPrepared(now);
+    if (has_drained && drained_.empty()) return false;
   }
   if (!drained_.empty()) {
     ALERTING_FREEZE_POINT("drained");
@@ -327,27 +321,8 @@ bool Evaluator::TakeMarks(Micros now) {
     if (std::exchange(slot_->binding_changed, false)) reload_ = true;
   }
   LWLockRelease(&slot_->lock);
-  TakePrepared();
   CatchUp(now);
   return taken;
-}
-
-// What transactions left that were prepared.
-void Evaluator::TakePrepared() {
-  if (!slot_->prepared) return;  // who sets it wakes us afterwards
-  prepared_.reserve(prepared_.size() + pg::kMaxReplays + 1);
-  LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
-  if (slot_->prepared) {
-    // From what each container has been judged to: older rows may still wait in the queue.
-    for (int i = 0; i < slot_->prepared_count; ++i) {
-      prepared_.push_back({slot_->prepared_from[i].source, kNoTime});
-    }
-    if (slot_->prepared_count == 0) prepared_.push_back({UINT32_MAX, kNever});
-    slot_->prepared = false;
-    slot_->prepared_count = 0;
-    prepared_known_ = false;
-  }
-  LWLockRelease(&slot_->lock);
 }
 
 // Does what is known to have been missed.
@@ -366,33 +341,6 @@ void Evaluator::CatchUp(Micros now) {
   }
   marks_.clear();
   if (!to_replay_.empty() && now >= replay_at_) Replay(now);
-}
-
-// The prepared transactions of this database: an empty text when there are none.
-std::string Evaluator::ListPrepared() {
-  ExtensionTransaction transaction(slot_, "watching prepared transactions");
-  const pg::Rows rows = pg::Execute(
-      "SELECT string_agg(transaction::text, ',' ORDER BY transaction::text) FROM pg_prepared_xacts"
-      " WHERE database = current_database()");
-  std::string list = rows.Text(0, 0);
-  transaction.Commit();
-  return list;
-}
-
-// While prepared transactions of this database wait: whenever they are others than before, some may
-// have become visible. Returns when to look again.
-Micros Evaluator::WatchPrepared(Micros now) {
-  if (prepared_.empty()) return kNever;
-  std::string list = ListPrepared();
-  if (!prepared_known_ || list != prepared_list_) {
-    rules_stale_ = containers_stale_ = true;
-    marks_.insert(marks_.end(), prepared_.begin(), prepared_.end());
-    if (list.empty()) prepared_.clear();
-    prepared_list_ = std::move(list);
-    prepared_known_ = true;
-    CatchUp(now);
-  }
-  return prepared_.empty() ? kNever : now + kPreparedPause;
 }
 
 }  // namespace alerting::ext

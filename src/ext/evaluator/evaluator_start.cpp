@@ -30,9 +30,10 @@ void Evaluator::Load() {
   ring_ = pg::OpenQueue(slot_, static_cast<size_t>(pg::guc_queue_size_kb) * 1024);
   // What waits in it since a stop is in the tables, in its last form: an earlier form, judged after
   // that, would look like a correction of it.
-  std::string waiting;
-  ring_->Drain(&waiting);
-  NoteForgotten(waiting);
+  ring_->Drain(&drained_);
+  SettlePrepared(GetCurrentTimestamp());
+  NoteForgotten(drained_);
+  drained_.clear();
   TakeForgotten();
 
   const Micros started = GetCurrentTimestamp();
@@ -63,9 +64,8 @@ void Evaluator::Load() {
   refreshed_at_ = started;
   ALERTING_FREEZE_POINT("loaded");
   // Those that are decided between this look and the reading are found by the next look.
-  prepared_list_ = ListPrepared();
-  prepared_known_ = true;
-  if (!prepared_list_.empty()) prepared_.push_back({0, kNoTime});
+  watched_ = ListPrepared();
+  has_unlisted_ = false;
   marks_.push_back({0, kNoTime});
   CatchUp(GetCurrentTimestamp());
   reload_ = forget_all_ = false;

@@ -1,0 +1,118 @@
+// Prepared transactions (two-phase commit). They are decided later, by any session, perhaps after a
+// restart, with no word to us. What they gave to the queue is held here until then; what had no
+// room there, or was prepared before the evaluator started, is read from the tables.
+#include <algorithm>
+
+#include "core/chunk.h"
+#include "ext/evaluator/evaluator.h"
+#include "pg/guc.h"
+
+namespace alerting::ext {
+
+namespace {
+
+using pg::Decision;
+
+constexpr Micros kShortestPause = kSecond / 1000;
+constexpr Micros kLongestPause = kSecond;
+
+void AppendChunk(const ChunkHeader& header, std::string_view messages, std::string* chunks) {
+  chunks->append(reinterpret_cast<const char*>(&header), sizeof(header));
+  chunks->append(messages);
+}
+
+bool HasPrepared(std::string_view chunks) {
+  ChunkHeader header;
+  std::string_view messages;
+  while (NextChunk(&chunks, &header, &messages)) {
+    if (header.prepared_xid != InvalidTransactionId) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// Holds what is undecided of what was drained. What was held and has been committed since comes
+// before all that was drained, which must not overtake it.
+void Evaluator::SettlePrepared(Micros now) {
+  std::string_view rest = drained_;
+  ChunkHeader header;
+  std::string_view messages;
+  Micros arrival = now;
+  if (NextChunk(&rest, &header, &messages)) {
+    arrival = judged_until_ = std::max(judged_until_, header.committed_at);
+  }
+  if (held_.empty() && !HasPrepared(drained_)) return;
+  std::string settled;
+  try {
+    std::erase_if(held_, [&](const HeldChunk& held) {
+      const Decision decision = pg::DecisionOf(held.xid);
+      if (decision == Decision::kCommitted) {
+        AppendChunk({.bytes = static_cast<uint32_t>(held.messages.size()), .committed_at = arrival},
+                    held.messages, &settled);
+      }
+      return decision != Decision::kNone;
+    });
+    for (rest = drained_; NextChunk(&rest, &header, &messages);) {
+      const TransactionId xid = std::exchange(header.prepared_xid, InvalidTransactionId);
+      const Decision decision =
+          xid == InvalidTransactionId ? Decision::kCommitted : pg::DecisionOf(xid);
+      if (decision == Decision::kCommitted) AppendChunk(header, messages, &settled);
+      if (decision == Decision::kNone) Hold({xid, header.committed_at, std::string(messages)});
+    }
+  } catch (...) {
+    reload_ = true;  // some may be lost here: all are in the tables
+    throw;
+  }
+  drained_ = std::move(settled);
+}
+
+void Evaluator::Hold(HeldChunk chunk) {
+  size_t bytes = chunk.messages.size();
+  for (const HeldChunk& held : held_) bytes += held.messages.size();
+  if (bytes > static_cast<size_t>(pg::guc_queue_size_kb) * 1024) {
+    has_unlisted_ = true;
+  } else {
+    held_.push_back(std::move(chunk));
+  }
+}
+
+// Reads the tables once one of those has been decided that are not held.
+void Evaluator::WatchPrepared(Micros now) {
+  if (slot_->prepared) {  // who sets it wakes us afterwards
+    LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
+    has_unlisted_ = std::exchange(slot_->prepared, false) || has_unlisted_;
+    LWLockRelease(&slot_->lock);
+  }
+  const auto is_decided = [](TransactionId xid) { return pg::DecisionOf(xid) != Decision::kNone; };
+  if (!has_unlisted_ && !std::any_of(watched_.begin(), watched_.end(), is_decided)) return;
+  rules_stale_ = containers_stale_ = true;
+  marks_.push_back({0, kNoTime});
+  // Those that are decided between this look and the reading are found by the next look.
+  watched_ = ListPrepared();
+  has_unlisted_ = false;
+  CatchUp(now);
+}
+
+// The sooner after a PREPARE, the sooner its decision is to be expected.
+Micros Evaluator::NextLookAtPrepared(Micros now) const {
+  if (held_.empty()) return watched_.empty() ? kNever : now + kLongestPause;
+  const Micros age = now - held_.back().prepared_at;
+  return now + std::clamp(age, kShortestPause, kLongestPause);
+}
+
+// Those of this database.
+std::vector<TransactionId> Evaluator::ListPrepared() const {
+  ExtensionTransaction transaction(slot_, "watching prepared transactions");
+  const pg::Rows rows = pg::Execute(
+      "SELECT transaction::text::bigint FROM pg_prepared_xacts WHERE database = "
+      "current_database()");
+  std::vector<TransactionId> prepared;
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    prepared.push_back(static_cast<TransactionId>(rows.BigInt(row, 0)));
+  }
+  transaction.Commit();
+  return prepared;
+}
+
+}  // namespace alerting::ext
