@@ -23,15 +23,17 @@ use Test::More;
 my $seed = $ENV{ALERTING_MODEL_SEED} // 1;
 my $scenes = $ENV{ALERTING_MODEL_SCENES} // 20;
 my $databases = 3;
-my $rounds = 11;
+my $rounds = 13;
 note "ALERTING_MODEL_SEED=$seed ALERTING_MODEL_SCENES=$scenes";
 
 # How evaluation ends. unjudged: with rows that are committed and perhaps not judged; acts: changes
-# and rows come while it stands still; later: it goes on days later.
+# and rows come while it stands still; later: it goes on days later; frozen: it is not ended before
+# it goes on, so that what came meanwhile lies in the queue unseen; lost: and is lost there.
 my @ends = (
 	{ end => 'evaluator TERM', unjudged => 1 }, { end => 'evaluator KILL' }, { end => 'sender KILL', unjudged => 1 },
 	{ end => 'server immediate', later => 1 }, { end => 'server immediate', unjudged => 1 }, { end => 'server fast', later => 1 },
-	{ end => 'stop', acts => 1 }, { end => 'stop', acts => 1, later => 1 });
+	{ end => 'stop', acts => 1 }, { end => 'stop', acts => 1, later => 1 }, { end => 'frozen TERM', acts => 1 },
+	{ end => 'frozen KILL', acts => 1, lost => 1 }, { end => 'frozen KILL', acts => 1, lost => 1, later => 1 });
 
 # What happens to all scenes at once, [hour, what, how]: act, and it is judged; jump: the clock has
 # gone on; end, by one of @ends; start.
@@ -50,7 +52,7 @@ sub steps
 		next if !%$end;
 		push @steps, [ $hour, 'act', unjudged => 1 ] if $end->{unjudged};
 		push @steps, [ $hour, 'end', end => $end->{end} ];
-		push @steps, [ $hour, 'act', down => 1 ] if $end->{acts};
+		push @steps, [ $hour, 'act', down => 1, lost => $end->{lost} // 0 ] if $end->{acts};
 		$jump->() if $end->{later};
 		push @steps, [ $hour, 'start', end => $end->{end} ];
 	}
@@ -62,7 +64,7 @@ my $t0 = 86400 * (1 + int(time / 86400));
 my $receiver = start_receiver('model');
 my $node = new_server('model', preload => 1, start => 0,
 	conf => "restart_after_crash = on\nlog_statement = none\ncheckpoint_timeout = '1d'\nalerting.allowed_networks = '127.0.0.0/8'\n"
-	  . "alerting.delivery_retention = -1\n");
+	  . "alerting.delivery_retention = -1\nmax_prepared_transactions = " . $databases * ($scenes + 1) . "\n");
 sub set_clock { my ($hour) = @_; $clock->set($t0 + 3600 * $hour); return; }
 
 # Runs SQL in all databases at the same time, [database, SQL].
@@ -115,12 +117,45 @@ sub make_host_sql
 		};
 }
 
+# Stops the evaluators where they wait, without a lock that others would wait for; gives their PIDs.
+sub freeze
+{
+	my @pids;
+	for my $name (map { $_->{name} } @databases)
+	{
+		wait_until(sub {
+			my $pid = worker_pid($node, 'evaluator', $name) or return 0;
+			kill STOP => $pid;
+			$node->poll_query_until('postgres', "SELECT pg_read_file('/proc/$pid/stat') ~ '[)] T '");
+			push @pids, $pid and return 1
+			  if $node->safe_psql('postgres', "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid") eq 'Extension';
+			kill CONT => $pid;
+			return 0;
+		}) or die "no evaluator of $name to stop";
+	}
+	return @pids;
+}
+
+# Ends the evaluators that stand still, before they see anything of what came.
+sub end_frozen
+{
+	my ($signal, @pids) = @_;
+	my $offset = -s $node->logfile;
+	kill $signal => @pids;
+	kill CONT => @pids;
+	if ($signal eq 'KILL') { $node->wait_for_log(qr/database system is ready to accept connections/, $offset); }
+	else { $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_activity WHERE pid IN (' . join(', ', @pids) . ')') or die 'not ended'; }
+	return;
+}
+
 # Ends evaluation in all databases.
+my @frozen;
 sub end_evaluation
 {
 	my ($end) = @_;
 	my ($kind, $how) = split / /, $end;
-	if ($kind eq 'stop')
+	if ($kind eq 'frozen') { @frozen = freeze(); }
+	elsif ($kind eq 'stop')
 	{
 		everywhere(map { { name => $_->{name}, sql => 'SELECT FROM alerting.stop()' } } @databases);
 		$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'alerting evaluator'}) or die 'not stopped';
@@ -142,6 +177,7 @@ sub start_evaluation
 {
 	my ($end) = @_;
 	$clock->under(sub { $node->start }) if $end =~ /server/;
+	end_frozen($1, splice @frozen) if $end =~ /frozen (.*)/;
 	everywhere(map { { name => $_->{name}, sql => 'SELECT FROM alerting.start()' } } @databases) if $end eq 'stop';
 	for my $database (@databases)
 	{

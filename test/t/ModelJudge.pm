@@ -2,7 +2,7 @@
 #   container  { key, organization, readings by metric, newest, gains, parts, pairs by rule }
 #   reading    { at, value, stale_after, arrived }
 #   pair       of a rule and a container: since when it breaches, its alert, whether that stands for silence,
-#              the reading whose silence is judged, whether silence has ended it, its last transition
+#              before when it does not fire, the reading whose silence is judged, whether silence has ended it, its last transition
 package ModelJudge;
 
 use strict;
@@ -11,7 +11,7 @@ use Exporter 'import';
 use List::Util qw(max);
 use ModelReadings qw(computed_memory count_gain gained merged window_end);
 
-our @EXPORT_OK = qw(applies basis has metric_of pair reading resolve);
+our @EXPORT_OK = qw(applies basis exceeds has metric_of pair reading resolve);
 
 my %metric = (CPU_USAGE => 'cpu', MEMORY_USAGE => 'memory', CONTAINER_DOWN => 'running', RESTART_LOOP => 'restarts');
 
@@ -140,7 +140,7 @@ sub pass_time
 sub deadlines
 {
 	my ($self, $c, $rule, $pair, $from) = @_;
-	return [ $pair->{since} + $rule->{duration}, 'down' ] if has($rule, 'CONTAINER_DOWN') && defined $pair->{since} && !$pair->{alert};
+	return [ max($pair->{since} + $rule->{duration}, $pair->{not_before} // $pair->{since}), 'down' ] if has($rule, 'CONTAINER_DOWN') && defined $pair->{since} && !$pair->{alert};
 	if (has($rule, 'RESTART_LOOP') && $pair->{alert} && !$pair->{by_silence})
 	{
 		my $end = window_end($c, @$rule{qw(duration threshold)}, max($from, $pair->{last}));

@@ -17,7 +17,7 @@ package ModelTest;
 use strict;
 use warnings FATAL => 'all';
 use List::Util qw(max);
-use ModelJudge qw(applies basis has metric_of pair reading resolve);
+use ModelJudge qw(applies basis exceeds has metric_of pair reading resolve);
 use parent -norequire, 'ModelJudge';
 
 # stale_after: hours by source; max_age: hours.
@@ -128,9 +128,19 @@ sub judge_again
 		$pair->{ended} = 1;
 		return;
 	}
-	return if !$pair->{alert} && $self->is_silent($reading, $hour) && !(has($rule, 'CONTAINER_DOWN') && $rule->{no_data} eq 'keep');
+	$pair->{not_before} = $reading->{at};    # a shorter duration fires nothing earlier
+	# Its earlier readings may not breach a higher threshold.
 	$pair->{since} = max($reading->{at}, $pair->{last})
 	  if !$pair->{alert} && metric_of($rule) =~ /cpu|memory/ && $rule->{threshold} > $old->{threshold} && defined $pair->{since};
+	if (!$pair->{alert} && $self->is_silent($reading, $hour) && !(has($rule, 'CONTAINER_DOWN') && $rule->{no_data} eq 'keep'))
+	{
+		# What has been silent fires nothing, but a run that the last reading does not breach any more is over.
+		$pair->{since} = undef if !has($rule, 'RESTART_LOOP') && !exceeds($rule, $reading->{value});
+		# Who is down, and was left alone because silence resolves, is down from then on.
+		$pair->{since} //= max($reading->{at}, $pair->{last})
+		  if has($rule, 'CONTAINER_DOWN') && !$reading->{value} && $rule->{no_data} eq 'fire' && !$pair->{ended};
+		return;
+	}
 	$self->judge($c, $rule, $pair, $reading->{at});
 	return;
 }

@@ -26,7 +26,7 @@ sub numbers { return map { $_ * $day } @_; }
 sub new
 {
 	my ($class, %options) = @_;
-	my $self = bless { %options, sql => [], history => [], rules => {}, webhooks => {}, home => {}, last => {}, judged => {}, counter => {}, made => 0 }, $class;
+	my $self = bless { %options, sql => [], history => [], rules => {}, webhooks => {}, home => {}, last => {}, times => {}, said => {}, counter => {}, made => 0, prepared => 0 }, $class;
 	srand $options{seed} * 1000 + $options{number};
 	$self->{organizations} = [ 10 * $self->{number}, 10 * $self->{number} + 1 ];
 	# How far its metrics are behind, and how often its containers run.
@@ -51,10 +51,11 @@ sub act
 	my ($self, $step, %how) = @_;
 	$self->{sql}[$step] = '';
 	$self->{happened} = [];
+	$self->{put} = {};
 	my $dice = rand;
 	if ($how{first}) { $self->set_up; }
 	elsif ($dice < 0.06) { $self->edit_webhook; }
-	elsif ($dice < ($how{down} ? 0.6 : 0.26)) { $self->edit unless $how{unjudged}; }
+	elsif ($dice < ($how{down} ? 0.6 : 0.26)) { $self->edit($how{lost}) unless $how{unjudged}; }
 	elsif ($dice < 0.95) { $self->metrics($how{unjudged} || $how{down}); }
 	$self->{sql}[$step] = join '', map { "$_\n" } splice @{ $self->{sql_now} };
 	my @happened = splice @{ $self->{happened} };
@@ -70,6 +71,10 @@ sub happens
 	my ($self, $sql, @what) = @_;
 	push @{ $self->{sql_now} }, $sql;
 	push @{ $self->{happened} }, map { [ $self->{hour}, @$_ ] } @what;
+	for my $row (map { my ($kind, @rows) = @$_; $kind eq 'rows' ? @rows : () } @what)
+	{
+		$self->{said}{ $row->{key} }{$_} = 1 for grep { ($row->{$_} // '') =~ /^\d+$/ } qw(cpu memory used limit running restarts);
+	}
 	return;
 }
 
@@ -88,9 +93,31 @@ sub other { my ($self, $organization) = @_; return $self->{organizations}[0] + $
 
 # --- What is judged.
 
+# A change, in a transaction of some kind. is_lost: what tells of it is lost with the server's memory,
+# and nobody sees that a key was taken again who did not hear of the deletion.
 sub edit
 {
-	my ($self) = @_;
+	my ($self, $is_lost) = @_;
+	$self->change($is_lost);
+	my @sql = splice @{ $self->{sql_now} } or return;
+	my $undone = 'DELETE FROM organizations WHERE id IN (' . join(', ', @{ $self->{organizations} }) . ');';
+	my $form = pick('', '', 'transaction', 'savepoint', @sql == 1 ? 'prepared' : ());
+	if ($form eq 'transaction') { @sql = ('BEGIN;', @sql, 'COMMIT;'); }
+	elsif ($form eq 'savepoint') { @sql = ('BEGIN;', 'SAVEPOINT a;', $undone, 'ROLLBACK TO a;', @sql, 'COMMIT;'); }
+	elsif ($form eq 'prepared')
+	{
+		my $gid = $self->gid;
+		@sql = ('BEGIN;', @sql, "PREPARE TRANSACTION '$gid';", "COMMIT PREPARED '$gid';");
+	}
+	$self->{sql_now} = \@sql;
+	return;
+}
+
+sub gid { my ($self) = @_; return "p$self->{seed}_$self->{number}_" . $self->{prepared}++; }
+
+sub change
+{
+	my ($self, $is_lost) = @_;
 	my @rules = sort keys %{ $self->{rules} };
 	my @keys = sort keys %{ $self->{home} };
 	my $dice = rand;
@@ -112,7 +139,7 @@ sub edit
 		my $key = pick(@keys);
 		delete $self->{home}{$key};
 		$self->happens("DELETE FROM containers WHERE id = $key;", [ remove => $key ]);
-		$self->add_container($key) if chance(0.3);
+		$self->add_container($key) if !$is_lost && chance(0.3);
 	}
 	else
 	{
@@ -127,7 +154,7 @@ sub add_container
 	my ($self, $key) = @_;
 	my $organization = $self->organization(0.85);
 	$self->{home}{$key} = $organization;
-	delete $self->{$_}{$key} for qw(last judged counter);
+	delete $self->{$_}{$key} for qw(last times said counter);
 	$self->happens("INSERT INTO containers VALUES ($key, $organization, 'c');", [ add => $key, $organization ]);
 	return;
 }
@@ -187,8 +214,8 @@ sub edit_webhook
 
 # --- Metrics.
 
-# A few transactions. in_order: only rows after all that the container has said, so that it makes no
-# difference whether they are judged as they come or read later, in the order of their times.
+# A few transactions. in_order: a container's rows come in order of time, and none is of the time of an
+# earlier one, so that it makes no difference whether they are judged as they come or read later.
 sub metrics
 {
 	my ($self, $in_order) = @_;
@@ -199,12 +226,17 @@ sub metrics
 		my $source = chance(0.7) ? 'm1' : 'm2';
 		my @rows = grep { $_ } map { $self->random_row($source, $in_order) } 1 .. pick(1, 1, 2, 4, 7);
 		next if !@rows;
-		my $form = pick(qw(values values copy statements savepoints savepoints), $in_order ? () : 'update');
+		my $form = pick(qw(values values copy statements savepoints savepoints prepared update));
 		if ($form eq 'values') { $self->happens(insert(@rows), [ rows => @rows ]); }
 		elsif ($form eq 'copy') { $self->happens(copy(@rows), [ rows => @rows ]); }
 		elsif ($form eq 'statements') { $self->happens(join("\n", 'BEGIN;', (map { insert($_) } @rows), 'COMMIT;'), [ rows => @rows ]); }
 		elsif ($form eq 'savepoints') { $self->savepoints(@rows); }
-		else { $self->update($rows[0]); }
+		elsif ($form eq 'prepared')
+		{
+			my $gid = $self->gid;
+			$self->happens("BEGIN;\n" . insert(@rows) . "\nPREPARE TRANSACTION '$gid';\nCOMMIT PREPARED '$gid';", [ rows => @rows ]);
+		}
+		else { $self->update($rows[0], $in_order); }
 	}
 	return;
 }
@@ -226,23 +258,29 @@ sub savepoints
 	return;
 }
 
-# A row, and what it is corrected to.
+# A row, and what it is corrected to; at_once: in one transaction, since nobody knows whether what it
+# said before is judged.
 sub update
 {
-	my ($self, $row) = @_;
-	$self->happens(insert($row), [ rows => $row ]);
-	return if $row->{is_odd};
+	my ($self, $row, $at_once) = @_;
+	return $self->happens(insert($row), [ rows => $row ]) if $row->{is_odd};
 	my %new = (%$row, cpu => pick(10, 95));
 	$new{running} = 1 - $new{running} if defined $new{running} && chance(0.5);
-	$self->happens("UPDATE $row->{source} SET cpu = $new{cpu}, running = " . literal(running => \%new)
-		  . " WHERE container_id = $row->{key} AND at = '" . $self->at($row->{at}) . "';", [ rows => \%new ]);
+	my $update = "UPDATE $row->{source} SET cpu = $new{cpu}, running = " . literal(running => \%new)
+	  . " WHERE container_id = $row->{key} AND at = '" . $self->at($row->{at}) . "';";
+	if ($at_once) { $self->happens(join("\n", 'BEGIN;', insert($row), $update, 'COMMIT;'), [ rows => $row, \%new ]); }
+	else
+	{
+		$self->happens(insert($row), [ rows => $row ]);
+		$self->happens($update, [ rows => \%new ]);
+	}
 	return;
 }
 
 sub at { my ($self, $hour) = @_; return time_text($self->{t0}, $hour); }
 sub time_text { my ($t0, $hour) = @_; return strftime('%Y-%m-%d %H:%M:%SZ', gmtime($t0 + 3600 * $hour)); }
 
-# Mostly the container's next; in_order: never another. Nothing when there is none yet.
+# Mostly the container's next; in_order: see metrics(). Nothing when there is none yet.
 sub random_row
 {
 	my ($self, $source, $in_order) = @_;
@@ -251,15 +289,20 @@ sub random_row
 	my $last = $self->{last}{$key};
 	my $dice = rand;
 	my ($at, $is_odd);
-	if ($in_order || $dice < 0.82)
+	if ($in_order && defined $last && $dice >= 0.9)
+	{
+		# Too late for what newer rows have said.
+		$is_odd = 1;
+		$at = $last - $day * pick(1, 2, 5);
+	}
+	elsif ($in_order || $dice < 0.82)
 	{
 		my $newest = $today - $self->{lag};
 		$last //= $newest - $day * (1 + pick(0, 1, 3, 10, 30));
 		my $days = int(($newest - $last) / $day);
 		return if $days < 1;
 		$at = $last + $day * min($days, pick(1, 1, 1, 2, 3, 3, 6, 10, 20));
-		return if $in_order && $at <= ($self->{judged}{$key} // $at - 1);
-		$self->{last}{$key} = $at;
+		$self->{last}{$key} = $at if !$in_order || $self->is_next($key, $at);
 	}
 	else
 	{
@@ -270,10 +313,18 @@ sub random_row
 		# The same time again, late, or far ahead.
 		$at = $dice < 0.9 ? $last : $dice < 0.97 ? $last - $day * pick(1, 2, 5) : $today + $day * pick(1, 5, 20, 30);
 	}
-	# What is far ahead counts as of now.
-	$self->{judged}{$key} = max(min($at, $self->{hour}), $self->{judged}{$key} // $at);
-	return { key => $key, at => $at, source => $source, is_odd => $is_odd, t0 => $self->{t0}, $self->random_readings($key, $source) };
+	return if $in_order && !$self->is_next($key, $at);
+	$self->{times}{$key}{$at} = 1;
+	$self->{put}{$key} = max($at, $self->{put}{$key} // $at);
+	my %readings = $self->random_readings($key, $source);
+	my $said = $self->{said}{$key} //= {};
+	# A start reads a container's rows from the oldest of its metrics on; one that was never read has none.
+	delete @readings{ grep { !$said->{$_} } keys %readings } if $in_order && grep { $_ > $at } keys %{ $self->{times}{$key} };
+	return { key => $key, at => $at, source => $source, is_odd => $is_odd, t0 => $self->{t0}, %readings };
 }
+
+# Whether it is of a time of its own, and newer than what the same act has put.
+sub is_next { my ($self, $key, $at) = @_; return !$self->{times}{$key}{$at} && $at > ($self->{put}{$key} // $at - 1); }
 
 sub random_readings
 {
