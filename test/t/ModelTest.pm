@@ -120,9 +120,10 @@ sub judge_again
 	my $reading = reading($c, $rule);
 	$pair->{silence_of} = undef if $old->{no_data} ne $rule->{no_data};
 	return if !$reading;
-	if ($pair->{by_silence} && $pair->{alert})
+	my $is_silent = $self->is_silent($reading, $hour);
+	if ($pair->{alert} && ($pair->{by_silence} || ($is_silent && !$self->{missed} && $rule->{no_data} eq 'resolve')))
 	{
-		# It stands for silence until a new reading.
+		# What stands for silence does so until a new reading.
 		return if $rule->{no_data} ne 'resolve';
 		resolve($pair, $reading->{at} + $reading->{stale_after}, 'NO_DATA');
 		$pair->{ended} = 1;
@@ -132,7 +133,7 @@ sub judge_again
 	# Its earlier readings may not breach a higher threshold.
 	$pair->{since} = max($reading->{at}, $pair->{last})
 	  if !$pair->{alert} && metric_of($rule) =~ /cpu|memory/ && $rule->{threshold} > $old->{threshold} && defined $pair->{since};
-	if (!$pair->{alert} && $self->is_silent($reading, $hour) && !(has($rule, 'CONTAINER_DOWN') && $rule->{no_data} eq 'keep'))
+	if (!$pair->{alert} && $is_silent && !(has($rule, 'CONTAINER_DOWN') && $rule->{no_data} eq 'keep'))
 	{
 		# What has been silent fires nothing, but a run that the last reading does not breach any more is over.
 		$pair->{since} = undef if !has($rule, 'RESTART_LOOP') && !exceeds($rule, $reading->{value});
@@ -141,7 +142,9 @@ sub judge_again
 		  if has($rule, 'CONTAINER_DOWN') && !$reading->{value} && $rule->{no_data} eq 'fire' && !$pair->{ended};
 		return;
 	}
-	$self->judge($c, $rule, $pair, $reading->{at});
+	# DOWN goes by the clock.
+	if (has($rule, 'CONTAINER_DOWN') && !$pair->{alert} && !$reading->{value}) { $pair->{since} //= max($reading->{at}, $pair->{last}); }
+	else { $self->judge($c, $rule, $pair, $reading->{at}); }
 	return;
 }
 
