@@ -7,6 +7,7 @@ CREATE TABLE readings (box_id int REFERENCES boxes, at timestamptz, cpu float8, 
 INSERT INTO orgs VALUES (1, 'one');
 
 -- Before attach.
+SELECT state FROM alerting.status();
 SELECT alerting.attach_metrics('readings');
 SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 80);
 SELECT alerting.create_webhook(1, 'https://example.com/');

@@ -127,7 +127,7 @@ Datum Flush(FunctionCallInfo fcinfo) {
   return BoolGetDatum(done);
 }
 
-const char* StateName(const DatabaseSlot* slot) {
+const char* StateName(const DatabaseSlot* slot, bool lacks_binding) {
   if (RecoveryInProgress()) return "standby";
   if (!pg::guc_enabled) return "disabled";
   switch (slot->wish) {
@@ -139,7 +139,7 @@ const char* StateName(const DatabaseSlot* slot) {
       return "not attached";
     case pg::Wish::kProbe:
     case pg::Wish::kProbing:
-      return "starting";
+      return lacks_binding ? "not attached" : "starting";
     case pg::Wish::kRun:
       break;
   }
@@ -148,9 +148,27 @@ const char* StateName(const DatabaseSlot* slot) {
   return slot->held ? "deliveries held" : "running";
 }
 
+// What a worker would find at once, and say nowhere: there is nothing to start for. Tables of an
+// older version can be asked, too.
+bool LacksBinding(const DatabaseSlot* slot) {
+  switch (slot->wish) {
+    case pg::Wish::kNothing:
+    case pg::Wish::kProbe:
+    case pg::Wish::kProbing:
+      break;
+    default:
+      return false;
+  }
+  if (pg::Call([] { return RecoveryInProgress(); })) return false;
+  const pg::Subtransaction savepoint;
+  const pg::SpiConnection connection;
+  return !IsAttached();
+}
+
 Datum Status(FunctionCallInfo fcinfo) {
   DatabaseSlot* slot = SlotOfDatabase();
-  pg::Call([&] { pg::EnsureWorkers(slot); });
+  const bool lacks_binding = LacksBinding(slot);
+  if (!lacks_binding) pg::Call([&] { pg::EnsureWorkers(slot); });
   pg::MapQueue(slot);
   return pg::Call([&] {
     TupleDesc descriptor;
@@ -173,7 +191,7 @@ Datum Status(FunctionCallInfo fcinfo) {
     Datum values[19];
     bool nulls[19] = {};
     int n = 0;
-    values[n++] = CStringGetTextDatum(StateName(slot));
+    values[n++] = CStringGetTextDatum(StateName(slot, lacks_binding));
     for (const pg::WorkerKind kind : {pg::kEvaluator, pg::kSender}) {
       const pid_t pid = slot->workers[kind].pid;
       nulls[n] = pid == 0;

@@ -157,6 +157,16 @@ bool IsCopy() {
   return pg::Execute(kIsCopySql, params).size() > 0;
 }
 
+bool IsAttached() {
+  const Oid owner = TablesOwner();
+  if (!OidIsValid(owner) || !OidIsValid(OwnTable("host_binding"))) return false;
+  const pg::UserScope user(owner, false);
+  const pg::Rows rows =
+      pg::Execute("SELECT organizations::oid, containers::oid FROM alerting.host_binding");
+  return rows.size() > 0 && !pg::QualifiedName(rows.OidValue(0, 0)).empty() &&
+         !pg::QualifiedName(rows.OidValue(0, 1)).empty();
+}
+
 std::optional<Binding> LoadBinding() {
   Binding binding;
   binding.owner = TablesOwner();

@@ -68,6 +68,8 @@ Oid TablesOwner();
 bool IsCopy();
 extern const char kIsCopySql[];  // $1: this database's OID, $2: the system identifier
 
+// Whether there is a binding, to tables that exist; asks only what tables of every version have.
+bool IsAttached();
 // nullopt: there is no binding (yet).
 std::optional<Binding> LoadBinding();
 // As TablesOwner() and LoadBinding(), for functions that users call: an error that says what to do
