@@ -13,6 +13,7 @@ SELECT alerting.create_webhook(1, 'https://example.com/alerts') <> '' AS made;
 SELECT alerting.create_webhook('1', 'HTTPS://Example.COM:8443/a?b=c', secret => 'whsec_c2VjcmV0IG9mIHRoZSByZWdyZXNzaW9uIHRlc3Q=') <> '' AS made;
 SELECT alerting.create_webhook(1, 'https://[2606:4700::1111]/', secret => 'schlüssel 🔑', retry_schedule => '{0.5 s, 1 min}', is_active => false) <> '' AS made;
 SELECT alerting.create_webhook(1, 'https://example.com/none', retry_schedule => '{}') <> '' AS made;
+SET LOCAL alerting.allowed_networks = '10.0.0.0/8';
 SELECT alerting.create_webhook(1, 'http://hooks.example.com/') <> '' AS made_and_judged_when_sent;
 SELECT url, secret, retry_schedule, is_active FROM alerting.webhook ORDER BY url;
 ROLLBACK;
@@ -32,7 +33,8 @@ SELECT alerting.create_webhook(1, 'https://user:hidden@example.com/');
 SELECT alerting.create_webhook(1, E'https://example.com/ \r\nX: y');
 SELECT alerting.create_webhook(1, E'https://example.com/a\tb');
 SELECT alerting.create_webhook(1, 'https://example.com:99999/');
--- Networks that need an administrator's leave.
+-- Networks that need an administrator's leave, and all of them by http.
+SELECT alerting.create_webhook(1, 'http://hooks.example.com/');
 SELECT alerting.create_webhook(1, u.url) FROM (VALUES ('https://127.0.0.1/')) AS u(url);
 SELECT alerting.create_webhook(1, 'https://localhost/');
 SELECT alerting.create_webhook(1, 'https://10.0.0.1/');

@@ -106,6 +106,11 @@ void CheckUrl(const std::string& text) {
     const IpAddress v4 = *ParseIpAddress("127.0.0.1");
     const IpAddress v6 = *ParseIpAddress("::1");
     CheckAddress(*url, policy.IsListed(v6) ? v6 : v4, policy);
+  } else if (!url->https && policy == AddressPolicy()) {
+    Refuse("URL is plain http, and no network is listed",
+           "Plain http goes only to networks in alerting.allowed_networks.",
+           "Use https, or have a superuser add the endpoint's network to "
+           "alerting.allowed_networks (ALTER SYSTEM, reload).");
   }
 }
 
