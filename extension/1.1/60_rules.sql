@@ -87,8 +87,12 @@ BEGIN
       INTO new_id USING organization, name, condition, threshold, duration, no_data, enabled;
   EXCEPTION WHEN check_violation OR foreign_key_violation THEN
     GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, details = PG_EXCEPTION_DETAIL, violated = CONSTRAINT_NAME;
-    IF details = '' OR alerting.rule_advice(violated) IS NULL THEN
+    IF alerting.rule_advice(violated) IS NULL THEN
       RAISE;
+    END IF;
+    -- Under row security PostgreSQL does not show the row.
+    IF details = '' THEN
+      details := format('Given were condition %L, threshold %L, duration %L, no_data %L.', condition, threshold, duration, no_data);
     END IF;
     RAISE EXCEPTION '%', problem
       USING ERRCODE = SQLSTATE, SCHEMA = 'alerting', TABLE = 'alert_rule', CONSTRAINT = violated, DETAIL = details,

@@ -86,6 +86,9 @@ is(as('alerting_application', q{SET app.organization = '2'; UPDATE alerting.aler
 is($node->safe_psql('host', 'SELECT name FROM alerting.alert_rule WHERE enabled'), 'cpu', 'only');
 like(as('alerting_application', q{SET app.organization = '2'; INSERT INTO alerting.alert_rule (organization_id, name, condition, threshold) VALUES (1, 'x', 'CPU_USAGE', 1)}),
 	qr/violates row-level security/, 'no rule for another organization');
+my $told = '';
+$node->psql('host', q{SET ROLE alerting_application; SET app.organization = '2'; SELECT alerting.create_rule(2, 'x', 'CPU')}, stderr => \$told);
+like($told, qr/is_known.*^DETAIL: .*'CPU'.*^HINT: .*CPU_USAGE/ms, 'what is wrong with a rule is told, although PostgreSQL hides the row');
 is(as('alerting_application', 'SELECT count(*) FROM alerting.alert_rule'), 0, 'without an organization: nothing');
 
 $node->stop;
