@@ -43,6 +43,7 @@ for my $make (q{create_rule(1, 'made', 'MEMORY_USAGE', 0.9)}, q{create_webhook(1
 	is(as('alerting_application', "BEGIN; SELECT alerting.$make <> ''; ROLLBACK"), 't', "calls $make");
 	like(as('alerting_application', 'SELECT alerting.' . $make =~ s/1/99/r), qr/^insert or update .* violates foreign key/, 'and is told what is wrong');
 }
+is(as('alerting_application', q{SELECT id FROM alerting.webhook_public}), 'hook', 'shows it without its secrets');
 is(as('alerting_application', q{SELECT delivered FROM alerting.test_webhook('hook')}), 't', 'tests a webhook');
 
 # An agent only inserts.
