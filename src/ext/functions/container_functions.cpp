@@ -3,6 +3,7 @@
 //
 // Whoever owns the containers table decides what reading it executes (an expression of an index is
 // enough), so it is read with that owner's rights and never with those of alerting's tables.
+#include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
@@ -30,19 +31,38 @@ struct ContainersTable {
   Oid owner = InvalidOid;
 };
 
+// The key's column by the alerts' foreign key, which also finds one that was renamed; "": there is
+// no such key.
+std::string ReferencedColumn(Oid containers) {
+  const Oid alert = OwnTable("alert");
+  return pg::Call([&]() -> const char* {
+    const Oid key = get_relation_constraint_oid(alert, "alert_container_id_fkey", true);
+    HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(key));
+    if (!HeapTupleIsValid(tuple)) return "";
+    const char* name = nullptr;
+    if (reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple))->confrelid == containers) {
+      bool is_null = false;
+      const Datum columns = SysCacheGetAttr(CONSTROID, tuple, Anum_pg_constraint_confkey, &is_null);
+      AttrNumber column = InvalidAttrNumber;
+      if (!is_null) {
+        std::memcpy(&column, ARR_DATA_PTR(DatumGetArrayTypeP(columns)), sizeof(column));
+      }
+      name = get_attname(containers, column, true);
+    }
+    ReleaseSysCache(tuple);
+    return name == nullptr ? "" : quote_identifier(name);
+  });
+}
+
 // Of the binding, read with its own owner's rights; nullopt when the host's table is gone, or has
-// other keys by now. The alerts' foreign key also finds a key column that was renamed.
+// other keys by now. Asked for each row of a view, and for each of thousands of containers that go
+// with their host: no catalog is joined.
 std::optional<ContainersTable> FindContainersTable() {
-  // Kept for good: deleting a host deletes the alerts of thousands of containers one by one.
   static constinit pg::Statement* find = nullptr;
   if (find == nullptr) {
     find = new pg::Statement(
-        "SELECT b.containers::oid, coalesce(quote_ident(a.attname), b.container_key),"
-        " b.container_key_kind, coalesce(b.name, ''), c.relowner"
-        " FROM alerting.host_binding b JOIN pg_class c ON c.oid = b.containers"
-        " LEFT JOIN pg_constraint k ON k.conrelid = 'alerting.alert'::regclass"
-        " AND k.conname = 'alert_container_id_fkey' AND k.confrelid = b.containers"
-        " LEFT JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = k.confkey[1]");
+        "SELECT containers::oid, container_key, container_key_kind, coalesce(name, '')"
+        " FROM alerting.host_binding");
   }
   const Oid binding_owner = TablesOwner();
   if (!OidIsValid(binding_owner)) return std::nullopt;
@@ -50,12 +70,15 @@ std::optional<ContainersTable> FindContainersTable() {
   const pg::Rows rows = find->Run();
   if (rows.size() == 0) return std::nullopt;
   const Oid table = rows.OidValue(0, 0);
+  const Oid owner = OwnerOf(table);
+  if (!OidIsValid(owner)) return std::nullopt;
   const std::string name = rows.Text(0, 3);
-  const std::string key = rows.Text(0, 1);
+  std::string key = ReferencedColumn(table);
+  if (key.empty()) key = rows.Text(0, 1);
   const KeyKind kind = ParseKeyKind(rows.Text(0, 2));
   if (!HasColumn(table, key) || KindOfColumn(table, key) != kind) return std::nullopt;
   return ContainersTable{pg::QualifiedName(table), key, HasColumn(table, name) ? name : "",
-                         DescribeKey(table, key, kind), rows.OidValue(0, 4)};
+                         DescribeKey(table, key, kind), owner};
 }
 
 // A question asked for each row of a view, or for each of the alerts that a host's end deletes: its

@@ -12,16 +12,6 @@ namespace {
 
 constexpr double kDefaultRestartThreshold = 3;
 
-Oid OwnerOf(Oid relation) {
-  return pg::Call([&] {
-    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-    if (!HeapTupleIsValid(tuple)) return InvalidOid;
-    const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
-    ReleaseSysCache(tuple);
-    return owner;
-  });
-}
-
 // Not for tables that child tables extend: hypertables, whose compressed rows have no place.
 std::string PlaceOf(Oid relation) {
   return pg::Call([&]() -> const char* {
@@ -94,6 +84,16 @@ std::vector<Source> LoadSources(KeyKind key_kind, const HostKey& container_type)
 }
 
 }  // namespace
+
+Oid OwnerOf(Oid relation) {
+  return pg::Call([&] {
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple)) return InvalidOid;
+    const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
+    ReleaseSysCache(tuple);
+    return owner;
+  });
+}
 
 Oid OwnTable(const char* name) {
   return pg::Call([&] {

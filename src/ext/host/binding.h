@@ -59,6 +59,9 @@ struct Binding {
 // The table of this name in schema alerting, InvalidOid when there is none.
 Oid OwnTable(const char* name);
 
+// InvalidOid when there is no such relation.
+Oid OwnerOf(Oid relation);
+
 // The owner of alerting's tables, InvalidOid while there are none.
 Oid TablesOwner();
 
