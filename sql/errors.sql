@@ -100,6 +100,12 @@ SELECT alerting.attach_metrics('readings', time_zone => NULL);
 SELECT alerting.attach_metrics('readings', level => 'page');
 SELECT alerting.detach_metrics('readings');
 SELECT count(*) FROM alerting.metric_source;
+-- Half of a reading: the other may come from another table.
+BEGIN;
+SELECT alerting.attach_metrics('readings', cpu => '', memory_used => 'cpu');
+SELECT alerting.attach_metrics('readings', cpu => '', memory_limit => 'cpu');
+SELECT alerting.attach_metrics('readings', cpu => '', memory_used => 'cpu', memory_limit => '8');
+ROLLBACK;
 
 -- Rules.
 SELECT alerting.create_rule(NULL, 'cpu', 'CPU_USAGE', 80);

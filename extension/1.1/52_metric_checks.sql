@@ -191,12 +191,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conformin
      AND i.inhrelid::regclass::text NOT LIKE '\_timescaledb\_internal.%';
 $function$;
 
--- What newcomers would else miss in silence: rows that no trigger of this table sees, and columns that look
--- like a metric which is not mapped.
+-- What newcomers would else miss in silence: rows that no trigger of this table sees, columns that look
+-- like a metric which is not mapped, and half of a reading.
 CREATE OR REPLACE FUNCTION alerting.warn_of_unseen(metrics regclass, mapping jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   unused text;
+  other_half text;
   children CONSTANT text := alerting.unseen_children(metrics);
 BEGIN
   IF children IS NOT NULL THEN
@@ -215,6 +216,14 @@ BEGIN
   IF unused IS NOT NULL THEN
     RAISE NOTICE 'columns of % that look like metrics, but are not mapped: %', metrics, unused
       USING HINT = 'Map what you need: cpu and memory are percentages, for example cpu => ''100 * cpu_ratio''; restarts is a counter, running a condition: running => $$status = ''up''$$.';
+  END IF;
+  -- The other half may be another table's.
+  SELECT CASE WHEN count(s.memory_limit) = 0 THEN 'memory_limit' ELSE 'memory_used' END INTO other_half
+    FROM alerting.metric_source s HAVING (count(s.memory_used) = 0) <> (count(s.memory_limit) = 0);
+  IF other_half IS NOT NULL AND mapping ?| ARRAY['memory_used', 'memory_limit'] AND coalesce(mapping ->> 'memory', '') = ''
+     AND NOT mapping ? other_half THEN
+    RAISE NOTICE 'memory of % gives no reading: % is mapped by no table', metrics, other_half
+      USING HINT = 'Map memory_used and memory_limit, in one unit, or memory, a percentage.';
   END IF;
 END
 $function$;
