@@ -128,6 +128,9 @@ BEGIN
   IF to_regclass('alerting.delivery_created_at_brin_idx') IS NULL THEN
     CREATE INDEX delivery_created_at_brin_idx ON alerting.delivery USING brin (created_at);
   END IF;
+  -- For webhook_health: what went well has no entry in them.
+  CREATE INDEX IF NOT EXISTS delivery_failed_idx ON alerting.delivery (webhook_id) WHERE status = 'FAILED';
+  CREATE INDEX IF NOT EXISTS delivery_attempt_failed_idx ON alerting.delivery_attempt (delivery_id, at) WHERE error IS NOT NULL;
   IF present < newest THEN
     PERFORM alerting.grant_like('webhook', 'is_active', ARRAY['rate_limit', 'max_concurrent', 'probe_at']);
   END IF;

@@ -169,31 +169,37 @@ VALUES
 ('webhook_health', $query$
     SELECT w.id AS webhook_id, w.organization_id, w.is_active, w.disabled_reason,
            d.pending, d.oldest_pending_at,
-           CASE WHEN d.pending > 0 THEN greatest(d.next_attempt_at, w.probe_at) END AS next_attempt_at, d.failed,
-           d.last_success_at, t.last_failure_at, f.error AS last_failure, t.failures_in_a_row,
+           CASE WHEN d.pending > 0 THEN greatest(d.next_attempt_at, w.probe_at) END AS next_attempt_at, p.failed,
+           t.last_success_at, f.last_failure_at, e.error AS last_failure, f.failures_in_a_row,
            t.attempts AS attempts_24h, t.success_ratio AS success_ratio_24h, t.p50_ms AS p50_ms_24h, t.p95_ms AS p95_ms_24h,
            CASE WHEN w.probe_at IS NULL THEN 'closed' WHEN w.probe_at > now() THEN 'open' ELSE 'half-open' END AS breaker, w.probe_at
       FROM alerting.webhook w
       CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE e.status = 'PENDING') AS pending, min(e.created_at) FILTER (WHERE e.status = 'PENDING') AS oldest_pending_at,
-               min(e.next_attempt_at) FILTER (WHERE e.status = 'PENDING') AS next_attempt_at,
-               count(*) FILTER (WHERE e.status = 'FAILED') AS failed, max(e.delivered_at) AS last_success_at
-          FROM alerting.delivery e WHERE e.webhook_id = w.id) d
+        SELECT count(*) AS pending, min(e.created_at) AS oldest_pending_at, min(e.next_attempt_at) AS next_attempt_at
+          FROM alerting.delivery e WHERE e.webhook_id = w.id AND e.status = 'PENDING') d
       CROSS JOIN LATERAL (
-        SELECT max(a.at) FILTER (WHERE a.error IS NOT NULL) AS last_failure_at,
-               count(*) FILTER (WHERE a.error IS NOT NULL AND a.at > coalesce(d.last_success_at, '-infinity')) AS failures_in_a_row,
-               count(*) FILTER (WHERE a.is_recent) AS attempts, round(avg((a.error IS NULL)::int) FILTER (WHERE a.is_recent), 4) AS success_ratio,
-               percentile_disc(0.5) WITHIN GROUP (ORDER BY a.duration_ms) FILTER (WHERE a.is_recent) AS p50_ms,
-               percentile_disc(0.95) WITHIN GROUP (ORDER BY a.duration_ms) FILTER (WHERE a.is_recent) AS p95_ms
+        SELECT count(*) AS failed FROM alerting.delivery e WHERE e.webhook_id = w.id AND e.status = 'FAILED') p
+      CROSS JOIN LATERAL (
+        SELECT max(e.delivered_at) AS last_success_at, count(a.at) AS attempts,
+               round(avg((a.error IS NULL)::int) FILTER (WHERE a.at IS NOT NULL), 4) AS success_ratio,
+               percentile_disc(0.5) WITHIN GROUP (ORDER BY a.duration_ms) AS p50_ms,
+               percentile_disc(0.95) WITHIN GROUP (ORDER BY a.duration_ms) AS p95_ms
           FROM alerting.delivery e
-          CROSS JOIN LATERAL (SELECT b.at, b.error, b.duration_ms, b.at > now() - interval '24 hours' AS is_recent
-                                FROM alerting.delivery_attempt b WHERE b.delivery_id = e.id OFFSET 0) a
+          -- What arrived was not tried after that.
+          LEFT JOIN LATERAL (SELECT b.at, b.error, b.duration_ms FROM alerting.delivery_attempt b
+                              WHERE b.delivery_id = e.id AND b.at > now() - interval '24 hours'
+                                AND (e.delivered_at IS NULL OR e.delivered_at > now() - interval '24 hours') OFFSET 0) a ON true
          WHERE e.webhook_id = w.id) t
+      CROSS JOIN LATERAL (
+        SELECT max(a.at) AS last_failure_at, count(*) FILTER (WHERE a.at > coalesce(t.last_success_at, '-infinity')) AS failures_in_a_row
+          FROM alerting.delivery e
+          CROSS JOIN LATERAL (SELECT b.at FROM alerting.delivery_attempt b WHERE b.delivery_id = e.id AND b.error IS NOT NULL OFFSET 0) a
+         WHERE e.webhook_id = w.id) f
       LEFT JOIN LATERAL (
         SELECT a.error FROM alerting.delivery e
           CROSS JOIN LATERAL (SELECT b.error FROM alerting.delivery_attempt b
-                               WHERE b.delivery_id = e.id AND b.at = t.last_failure_at AND b.error IS NOT NULL OFFSET 0) a
-         WHERE e.webhook_id = w.id AND t.last_failure_at IS NOT NULL LIMIT 1) f ON true$query$);
+                               WHERE b.delivery_id = e.id AND b.at = f.last_failure_at AND b.error IS NOT NULL OFFSET 0) a
+         WHERE e.webhook_id = w.id AND f.last_failure_at IS NOT NULL LIMIT 1) e ON true$query$);
 $function$;
 
 -- The statements that grant again what was granted on alerting's views.
