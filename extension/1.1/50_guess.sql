@@ -37,16 +37,21 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    WHERE c.contype = 'f' AND c.conrelid = $1 AND c.confrelid = $2 AND k.referred = alerting.key_column($2);
 $function$;
 
--- The key of the row of `target` that a row of `rel`, called `alias`, refers to by another unique column, as an
--- expression; NULL unless exactly one foreign key does.
+-- The key of the row of `target` that a row of `rel`, called `alias`, refers to by another unique column, or by several that
+-- are unique together, as an expression; NULL unless exactly one foreign key does.
 CREATE OR REPLACE FUNCTION alerting.referring_expression(rel regclass, alias text, target regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT CASE WHEN count(*) = 1 THEN min(format('(SELECT k.%I FROM %s k WHERE k.%I = %s.%I)', key.attname, $3, there.attname, $2, here.attname)) END
-    FROM pg_constraint c
-    JOIN pg_attribute here ON here.attrelid = c.conrelid AND here.attnum = c.conkey[1]
-    JOIN pg_attribute there ON there.attrelid = c.confrelid AND there.attnum = c.confkey[1]
-    JOIN pg_attribute key ON key.attrelid = c.confrelid AND key.attnum = alerting.key_column($3)
-   WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND c.conrelid = $1 AND c.confrelid = $3 AND there.attnum <> key.attnum;
+  WITH reference AS (
+    SELECT cardinality(c.conkey) > 1 AS several,
+           format('(SELECT k.%I FROM %s k WHERE %s)', key.attname, $3,
+                  string_agg(format('k.%I = %s.%I', there.attname, $2, here.attname), ' AND ' ORDER BY pair.position)) AS expression
+      FROM pg_constraint c CROSS JOIN unnest(c.conkey, c.confkey) WITH ORDINALITY AS pair(own, referred, position)
+      JOIN pg_attribute here ON here.attrelid = c.conrelid AND here.attnum = pair.own
+      JOIN pg_attribute there ON there.attrelid = c.confrelid AND there.attnum = pair.referred
+      JOIN pg_attribute key ON key.attrelid = c.confrelid AND key.attnum = alerting.key_column($3)
+     WHERE c.contype = 'f' AND c.conrelid = $1 AND c.confrelid = $3 AND key.attnum <> ALL (c.confkey)
+     GROUP BY c.oid, key.attname)
+  SELECT CASE WHEN count(*) = 1 THEN min(r.expression) END FROM reference r WHERE r.several = (SELECT bool_and(o.several) FROM reference o);
 $function$;
 
 -- What a row of `rel` is called in columns that refer to it or describe it: "pods" gives "pod".

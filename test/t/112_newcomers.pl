@@ -155,6 +155,28 @@ is($node->safe_psql('references_others', 'SELECT b.organization, s.container, a.
 	'(SELECT k.id FROM public.organizations k WHERE (k.slug = c.org))|(SELECT k.id FROM public.containers k WHERE (k.docker_id = m.docker_id))|c1',
 	'foreign keys to other columns than the key');
 
+# So do those of several columns. A column is called like what it refers to, and yet holds another thing: the name.
+$node->safe_psql('postgres', 'CREATE DATABASE references_pairs');
+$node->safe_psql('references_pairs', q{
+	SET client_min_messages = warning;
+	CREATE TABLE organizations (id text PRIMARY KEY, cluster text, name text, UNIQUE (cluster, name));
+	CREATE TABLE containers (id text PRIMARY KEY, cluster text, organization text, name text, UNIQUE (cluster, organization, name),
+	  FOREIGN KEY (cluster, organization) REFERENCES organizations (cluster, name) ON UPDATE CASCADE);
+	CREATE TABLE metrics (cluster text, organization text, container text, at timestamptz, cpu_percent real, PRIMARY KEY (cluster, organization, container, at),
+	  FOREIGN KEY (container, cluster, organization) REFERENCES containers (name, cluster, organization));
+	INSERT INTO organizations VALUES ('o1', 'east', 'default'), ('o2', 'west', 'default');
+	INSERT INTO containers VALUES ('c1', 'east', 'default', 'web'), ('c2', 'west', 'default', 'web');
+	CREATE EXTENSION alerting;
+	SELECT alerting.create_rule('o1', 'cpu', 'CPU_USAGE', 90), alerting.create_rule('o2', 'cpu', 'CPU_USAGE', 90);
+	INSERT INTO metrics VALUES ('east', 'default', 'web', now(), 5), ('west', 'default', 'web', now(), 95)});
+flush_ok($node, 'references_pairs');
+is($node->safe_psql('references_pairs', 'SELECT b.organization, s.container FROM alerting.host_binding b, alerting.metric_source s'),
+	'(SELECT k.id FROM public.organizations k WHERE ((k.cluster = c.cluster) AND (k.name = c.organization)))|'
+	. '(SELECT k.id FROM public.containers k WHERE ((k.name = m.container) AND (k.cluster = m.cluster) AND (k.organization = m.organization)))',
+	'foreign keys of several columns');
+is($node->safe_psql('references_pairs', 'SELECT a.container_id, r.organization_id FROM alerting.alert a JOIN alerting.alert_rule r ON r.id = a.rule_id'), 'c2|o2',
+	'lead to whose they are');
+
 # A key is not cut to the length of its type, which would make it another one's.
 $node->safe_psql('postgres', 'CREATE DATABASE codes');
 (undef, undef, my $cut) = $node->psql('codes', q{
