@@ -127,7 +127,11 @@ BEGIN
       USING ERRCODE = 'invalid_table_definition',
             DETAIL = CASE WHEN candidates > 1 THEN 'It has several unique columns and no primary key.'
                           ELSE 'Rules and alerts refer to its rows by a foreign key of one column.' END,
-            HINT = CASE WHEN primary_key IS NOT NULL
+            HINT = CASE WHEN primary_key IS NOT NULL AND (SELECT c.relkind FROM pg_class c WHERE c.oid = rel) = 'p'
+                        -- A generated column cannot be what it is partitioned by, and no other one is unique across partitions.
+                        THEN format('No other column of a partitioned table can be unique. Attach a table beside it that a trigger on %s fills, '
+                                    'with a key made of its primary key: %s', rel, primary_key)
+                        WHEN primary_key IS NOT NULL
                         THEN format('One made of its primary key will do: ALTER TABLE %s ADD alerting_key text GENERATED ALWAYS AS (%s) '
                                     'STORED UNIQUE NOT NULL; rows that refer to it say it by such an expression, too.', rel, primary_key)
                         ELSE 'Give the table a primary key, or a unique NOT NULL column, of one column.' END;

@@ -152,6 +152,13 @@ run_sql('composite', q{
 	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90), alerting.create_rule(2, 'cpu', 'CPU_USAGE', 90);
 	INSERT INTO readings VALUES (1, 'web', '2026-03-02 10:00Z', 95), (2, 'web', '2026-03-02 10:00Z', 5)});
 is(alerts($node, 'composite'), 'cpu 1/web FIRING 10:00:00 10:00:00', 'containers of a composite key');
+# PostgreSQL knows no such column of a partitioned table.
+(undef, undef, $err) = $node->psql('composite', q{
+	CREATE TABLE placed (tenant_id int, no int, PRIMARY KEY (tenant_id, no)) PARTITION BY LIST (tenant_id);
+	SELECT alerting.attach('tenants', 'placed')});
+like($err, qr/containers table public\.placed has no single-column key/, 'a composite key of a partitioned table');
+unlike($err, qr/ALTER TABLE/, 'is told nothing that cannot be done');
+like($err, qr{HINT:  .*Attach a table beside it that a trigger on public\.placed fills.*: tenant_id \|\| '/' \|\| no}, 'but what can');
 (undef, undef, $err) = $node->psql('composite', q{
 	CREATE TABLE odd (id float8 PRIMARY KEY, tenant_id int);
 	SELECT alerting.attach('tenants', 'odd')});
