@@ -144,6 +144,9 @@ is($node->safe_psql('host', 'SELECT status FROM (' . (sprintf $status, "interval
 # Binding, mapping, triggers, index, policies.
 found('binding', qr/^error The table.* is gone.*alerting\.attach\(/, 'the containers are gone', 'DROP TABLE containers CASCADE');
 found('binding', qr/^public\.containers error .*organization_id.*alerting\.attach\(/, 'a column renamed', 'ALTER TABLE containers RENAME organization_id TO owner');
+found('binding', qr/^public\.containers warning .*no column name any more.*alerting\.attach\('public\.organizations', 'public\.containers', organization => 'organization_id'\)/,
+	"the containers' name renamed", 'ALTER TABLE containers RENAME name TO title');
+found('binding', qr/^public\.organizations warning .*no column name any more/, "the organizations' name dropped", 'ALTER TABLE organizations DROP name');
 found('metrics', qr/^error No metrics table.*attach_metrics/, 'none', 'DELETE FROM alerting.metric_source');
 found('metrics', qr/^\d+ error A metrics table that was attached is gone.*DELETE FROM alerting\.metric_source/, 'dropped', 'DROP TABLE others');
 found('metrics', qr/^public\.others error Its mapping does not fit any more: .*cpu.*attach_metrics/, 'a column dropped', 'ALTER TABLE others DROP cpu');
