@@ -148,7 +148,7 @@ BEGIN
   status := 'warning';
   IF s.skipped > 0 THEN
     detail := format('%s rows could not be read: no container, no time, or the mapping''s expression failed on them.', s.skipped);
-    hint := 'Make the mapping accept every row: alerting.attach_metrics(...); the server''s log names the table.';
+    hint := 'Make the mapping accept every row: alerting.attach_metrics(...); the server''s log names the table, and what the mapping lacks.';
     good := false;
     RETURN NEXT;
   END IF;

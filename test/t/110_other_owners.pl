@@ -185,6 +185,29 @@ for my $command ('DELETE FROM', 'TRUNCATE')
 	like($error, qr/is a trigger of alerting\.alert alone/, "$command a table with our trigger");
 }
 
-clean_log_ok($node, qr/must be owner of table|is a trigger of alerting\.alert alone/);
+# Metrics whose owner may refer to the containers, but not read them: what is lacking is said, and rows go on when it is there.
+$node->safe_psql('postgres', 'CREATE ROLE "the agent" LOGIN');
+$node->safe_psql('postgres', 'CREATE DATABASE granted');
+$node->safe_psql('granted', q{
+	SET client_min_messages = warning;
+	CREATE TABLE organizations (id int PRIMARY KEY, name text);
+	CREATE TABLE containers (id int PRIMARY KEY, organization_id int REFERENCES organizations, docker_id text UNIQUE, name text);
+	CREATE TABLE container_metrics (docker_id text REFERENCES containers (docker_id), at timestamptz, cpu_percent float8, PRIMARY KEY (docker_id, at));
+	ALTER TABLE container_metrics OWNER TO "the agent";
+	INSERT INTO organizations VALUES (1, 'Initech');
+	INSERT INTO containers VALUES (1, 1, 'c0ffee', 'web');
+	GRANT REFERENCES ON containers TO "the agent";
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach_metrics('container_metrics', max_age => NULL);
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90)});
+my (undef, undef, $lacking) = $node->psql('granted', q{INSERT INTO container_metrics VALUES ('c0ffee', '2026-03-02 10:00Z', 95)}, extra_params => [ '-U', 'the agent' ]);
+like($lacking, qr/WARNING:.*could not be read/, 'a mapping that its owner may not evaluate');
+like($lacking, qr/HINT:  .*rights of the table's owner, "the agent": GRANT that role SELECT/, 'says what the owner lacks');
+$node->safe_psql('granted', 'GRANT SELECT ON containers TO "the agent"');
+$node->safe_psql('granted', q{INSERT INTO container_metrics VALUES ('c0ffee', '2026-03-02 10:01Z', 95)}, extra_params => [ '-U', 'the agent' ]);
+flush_ok($node, 'granted');
+is(alerts($node, 'granted'), 'cpu 1 FIRING 10:01:00 10:01:00', 'and goes on with it');
+
+clean_log_ok($node, qr/must be owner of table|is a trigger of alerting\.alert alone|could not be read/);
 $node->stop;
 done_testing();

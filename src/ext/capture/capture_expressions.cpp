@@ -149,8 +149,12 @@ void WarnOfRow(CaptureSource* source, Relation relation, int sqlstate) {
              errdetail("An expression of its mapping failed with SQLSTATE %s. Further rows are "
                        "counted in alerting.status() and warned of once a minute.",
                        unpack_sql_state(sqlstate)),
-             errhint("Make the mapping in alerting.attach_metrics() accept every row, for example "
-                     "with nullif() around a divisor.")));
+             sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE
+                 ? errhint("It is evaluated with the rights of the table's owner, %s: GRANT that role "
+                           "SELECT on the tables and EXECUTE on the functions that it needs.",
+                           quote_identifier(GetUserNameFromId(relation->rd_rel->relowner, false)))
+                 : errhint("Make the mapping in alerting.attach_metrics() accept every row, for "
+                           "example with nullif() around a divisor.")));
   });
 }
 
