@@ -142,19 +142,20 @@ bool CanBeReadLater(pg::Error& error, const CaptureSource* source) {
 void WarnOfRow(CaptureSource* source, Relation relation, int sqlstate) {
   if (!source->MayWarn()) return;
   pg::Call([&] {
-    ereport(WARNING,
-            (errcode(sqlstate),
-             errmsg("alerting: a row of table \"%s\" could not be read and was not evaluated",
-                    RelationGetRelationName(relation)),
-             errdetail("An expression of its mapping failed with SQLSTATE %s. Further rows are "
-                       "counted in alerting.status() and warned of once a minute.",
-                       unpack_sql_state(sqlstate)),
-             sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE
-                 ? errhint("It is evaluated with the rights of the table's owner, %s: GRANT that role "
-                           "SELECT on the tables and EXECUTE on the functions that it needs.",
-                           quote_identifier(GetUserNameFromId(relation->rd_rel->relowner, false)))
-                 : errhint("Make the mapping in alerting.attach_metrics() accept every row, for "
-                           "example with nullif() around a divisor.")));
+    ereport(
+        WARNING,
+        (errcode(sqlstate),
+         errmsg("alerting: a row of table \"%s\" could not be read and was not evaluated",
+                RelationGetRelationName(relation)),
+         errdetail("An expression of its mapping failed with SQLSTATE %s. Further rows are "
+                   "counted in alerting.status() and warned of once a minute.",
+                   unpack_sql_state(sqlstate)),
+         sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE
+             ? errhint("It is evaluated with the rights of the table's owner, %s: GRANT that role "
+                       "SELECT on the tables and EXECUTE on the functions that it needs.",
+                       quote_identifier(GetUserNameFromId(relation->rd_rel->relowner, false)))
+             : errhint("Make the mapping in alerting.attach_metrics() accept every row, for "
+                       "example with nullif() around a divisor.")));
   });
 }
 
