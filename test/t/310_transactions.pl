@@ -140,13 +140,21 @@ gives([ map { "BEGIN; SELECT s(C, $_.1, 95); PREPARE TRANSACTION 'a'; COMMIT PRE
 	join("\n", map { "RESOLVED $_.1>$_.1>$_.2 RECOVERED" } 1 .. 20), 'what comes after prepared rows are committed does not overtake them');
 gives("BEGIN; SELECT s(C, 1, 95); SAVEPOINT a; SELECT s(C, 2, 5); ROLLBACK TO a; PREPARE TRANSACTION 'a'; SELECT alerting.flush(); COMMIT PREPARED 'a'",
 	'FIRING 1>1', 'a prepared transaction, in part rolled back');
-gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT alerting.flush(); SELECT s(C, 2, 5); COMMIT PREPARED 'a'", '',
+gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; SELECT s(C, 2, 5); SELECT alerting.flush(); COMMIT PREPARED 'a'", '',
 	'prepared rows are late where newer ones were committed before');
 gives("BEGIN; SELECT s(C, 1, 95); PREPARE TRANSACTION 'a'; BEGIN; SELECT s(C, 2, 5); PREPARE TRANSACTION 'b'; SELECT alerting.flush();"
 	  . " COMMIT PREPARED 'a'; COMMIT PREPARED 'b'", 'RESOLVED 1>1>2 RECOVERED', 'two prepared transactions');
 gives("SELECT s(C, 1, 95); SELECT alerting.flush(); BEGIN; DELETE FROM containers WHERE id = C; INSERT INTO containers VALUES (C, 1);"
 	  . " SELECT s(C, 2, 96); PREPARE TRANSACTION 'a'; SELECT alerting.flush(); COMMIT PREPARED 'a'", 'FIRING 2>2',
 	'a container deleted and made again by a prepared transaction');
+# All that is told to an evaluator that stands still, it finds at once.
+my $at_once = sub { my $pid = worker_pid($node, 'evaluator', 'postgres'); return "\n\\! kill -STOP $pid\n$_[0];\n\\! kill -CONT $pid\n" };
+gives("BEGIN; SELECT s(C, 2, 5); PREPARE TRANSACTION 'a'; SELECT alerting.flush();" . $at_once->("SELECT s(C, 1, 95); COMMIT PREPARED 'a'"),
+	'RESOLVED 1>1>2 RECOVERED', 'what was committed before a prepared transaction is not late after it');
+gives($at_once->("BEGIN; SELECT s(C, 2, 5); PREPARE TRANSACTION 'a'; SELECT s(C, 1, 95); COMMIT PREPARED 'a'"),
+	'RESOLVED 1>1>2 RECOVERED', 'nor where it waited in the queue with it');
+my $correct = $at_once->("COMMIT PREPARED 'a'; UPDATE container_metrics SET cpu_percent = 95 WHERE container_id = C");
+gives("BEGIN; SELECT s(C, 1, 5); PREPARE TRANSACTION 'a'; SELECT alerting.flush();$correct", 'FIRING 1>1', 'a correction of a prepared row comes after it');
 is($replays->(), $replays_before, 'what they gave to the queue is kept: no table is read');
 # The evaluator begins anew, with all that it knows of the database, while some wait.
 my $begin_anew = "CREATE TABLE other (LIKE container_metrics); SELECT alerting.attach_metrics('other'); SELECT alerting.flush();"

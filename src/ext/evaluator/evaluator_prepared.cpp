@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/chunk.h"
+#include "core/chunk_order.h"
 #include "ext/evaluator/evaluator.h"
 #include "pg/guc.h"
 
@@ -16,11 +17,6 @@ using pg::Decision;
 constexpr Micros kShortestPause = kSecond / 1000;
 constexpr Micros kLongestPause = kSecond;
 
-void AppendChunk(const ChunkHeader& header, std::string_view messages, std::string* chunks) {
-  chunks->append(reinterpret_cast<const char*>(&header), sizeof(header));
-  chunks->append(messages);
-}
-
 bool HasPrepared(std::string_view chunks) {
   ChunkHeader header;
   std::string_view messages;
@@ -32,8 +28,8 @@ bool HasPrepared(std::string_view chunks) {
 
 }  // namespace
 
-// Holds what is undecided of what was drained. What was held and has been committed since comes
-// before all that was drained, which must not overtake it.
+// Holds what is undecided of what was drained, and gives what has been committed since a place
+// among the rest.
 void Evaluator::SettlePrepared(Micros now) {
   std::string_view rest = drained_;
   ChunkHeader header;
@@ -43,28 +39,33 @@ void Evaluator::SettlePrepared(Micros now) {
     arrival = judged_until_ = std::max(judged_until_, header.committed_at);
   }
   if (held_.empty() && !HasPrepared(drained_)) return;
-  std::string settled;
+  ChunkOrder order(
+      arrival, [this](std::string_view key) { return world_ != nullptr ? KnownKey(key) : key; });
+  std::vector<HeldChunk> before = std::exchange(held_, {});
   try {
-    std::erase_if(held_, [&](const HeldChunk& held) {
+    for (HeldChunk& held : before) {
       const Decision decision = pg::DecisionOf(held.xid);
-      if (decision == Decision::kCommitted) {
-        AppendChunk({.bytes = static_cast<uint32_t>(held.messages.size()), .committed_at = arrival},
-                    held.messages, &settled);
-      }
-      return decision != Decision::kNone;
-    });
-    for (rest = drained_; NextChunk(&rest, &header, &messages);) {
-      const TransactionId xid = std::exchange(header.prepared_xid, InvalidTransactionId);
-      const Decision decision =
-          xid == InvalidTransactionId ? Decision::kCommitted : pg::DecisionOf(xid);
-      if (decision == Decision::kCommitted) AppendChunk(header, messages, &settled);
-      if (decision == Decision::kNone) Hold({xid, header.committed_at, std::string(messages)});
+      if (decision == Decision::kCommitted) order.AddPrepared(held.prepared_at, held.messages);
+      if (decision == Decision::kNone) held_.push_back(std::move(held));
     }
+    for (rest = drained_; NextChunk(&rest, &header, &messages);) {
+      const TransactionId xid = header.prepared_xid;
+      if (xid == InvalidTransactionId) {
+        order.Add(header, messages);
+        continue;
+      }
+      const Decision decision = pg::DecisionOf(xid);
+      if (decision == Decision::kCommitted) order.AddPrepared(header.committed_at, messages);
+      if (decision == Decision::kNone) {
+        Hold({xid, std::min(header.committed_at, now), std::string(messages)});
+      }
+    }
+    drained_ = order.Take();
   } catch (...) {
-    reload_ = true;  // some may be lost here: all are in the tables
+    held_.clear();
+    reload_ = true;  // all are in the tables
     throw;
   }
-  drained_ = std::move(settled);
 }
 
 void Evaluator::Hold(HeldChunk chunk) {
