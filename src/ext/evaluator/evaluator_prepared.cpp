@@ -102,7 +102,7 @@ Micros Evaluator::NextLookAtPrepared(Micros now) const {
   return now + std::clamp(age, kShortestPause, kLongestPause);
 }
 
-// Those of this database.
+// Those of this database that are not held.
 std::vector<TransactionId> Evaluator::ListPrepared() const {
   ExtensionTransaction transaction(slot_, "watching prepared transactions");
   const pg::Rows rows = pg::Execute(
@@ -110,7 +110,9 @@ std::vector<TransactionId> Evaluator::ListPrepared() const {
       "current_database()");
   std::vector<TransactionId> prepared;
   for (uint64_t row = 0; row < rows.size(); ++row) {
-    prepared.push_back(static_cast<TransactionId>(rows.BigInt(row, 0)));
+    const auto xid = static_cast<TransactionId>(rows.BigInt(row, 0));
+    const auto is_it = [&](const HeldChunk& held) { return held.xid == xid; };
+    if (std::none_of(held_.begin(), held_.end(), is_it)) prepared.push_back(xid);
   }
   transaction.Commit();
   return prepared;
