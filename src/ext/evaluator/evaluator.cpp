@@ -141,6 +141,7 @@ void Evaluator::FollowClock(Micros now) {
   PutBack({&state_saved_at_, &refreshed_at_, &replay_at_}, by);
   for (OutgoingTransition& outgoing : outbox_) PutBack({&outgoing.retry_at}, by);
   for (auto& [source, held_up] : held_up_) PutBack({&held_up.until}, by);
+  for (HeldChunk& held : held_) PutBack({&held.prepared_at}, by);
 }
 
 void Evaluator::CollectTransitions() {
