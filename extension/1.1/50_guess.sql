@@ -206,6 +206,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conformin
                   (SELECT NOT bool_or(s.says ~* $$[{,"']running[,"'}]$$) FROM seen s), false);
 $function$;
 
+CREATE OR REPLACE FUNCTION alerting.state_names() RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT ARRAY['state', 'status', 'containerstate', 'containerstatus', 'phase'];
+$function$;
+
+-- What is taken for running of a state that is text.
+CREATE OR REPLACE FUNCTION alerting.says_running(quoted_column text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
+  SELECT format('lower(m.%s) = ''running''', $1);
+$function$;
+
 -- Whether the container runs: a boolean column, else a state whose value 'running' says so.
 CREATE OR REPLACE FUNCTION alerting.guess_running(metrics regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -220,7 +231,7 @@ BEGIN
   IF found_column IS NOT NULL THEN
     RETURN format('m.%s <> 0', found_column);
   END IF;
-  found_column := alerting.guess_column(metrics, ARRAY['state', 'status', 'containerstate', 'containerstatus', 'phase'], 'SE');
+  found_column := alerting.guess_column(metrics, alerting.state_names(), 'SE');
   IF found_column IS NULL THEN
     RETURN NULL;
   END IF;
@@ -229,7 +240,7 @@ BEGIN
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
    WHERE a.attrelid = metrics AND a.attnum > 0 AND quote_ident(a.attname) = found_column;
   RETURN CASE WHEN state.typtype <> 'e' AND alerting.never_running(metrics, found_column) THEN NULL
-              WHEN state.typtype <> 'e' THEN format('lower(m.%s) = ''running''', found_column)
+              WHEN state.typtype <> 'e' THEN alerting.says_running(found_column)
               WHEN state.label IS NOT NULL THEN format('m.%s = %L', found_column, state.label) END;
 END
 $function$;

@@ -138,6 +138,20 @@ for ([ 'Up 3 hours (healthy)', '' ], [ 'running', q{(lower(m.status) = 'running'
 	like($guessed, qr/^running: \Q$expected\E$/m, "a state that is called $status");
 }
 
+# A state that never says "running", which nobody could know when the table was attached: all of its containers count as down.
+my $never = q{SELECT status, detail, hint FROM alerting.doctor() WHERE topic = 'metrics' AND object = 'public.machine_states' AND status <> 'ok'};
+$node->safe_psql($database, q{
+	SET client_min_messages = warning;
+	CREATE TABLE machine_states (service_id int, at timestamptz, "State" text, PRIMARY KEY (service_id, at)) WITH (autovacuum_enabled = off);
+	SELECT alerting.attach_metrics('machine_states');
+	INSERT INTO machine_states SELECT 1, now() - n * interval '1 s', CASE WHEN n < 50 THEN 'started' ELSE 'stopped' END FROM generate_series(1, 100) n});
+is($node->safe_psql($database, $never), '', 'nothing is said of what is not known');
+$node->safe_psql($database, 'ANALYZE machine_states');
+like($node->safe_psql($database, $never), qr/^warning\|No value of "State" .*count as down\.\|Say when they run, .*SELECT alerting\.attach_metrics\('public\.machine_states', .*running =>/, 'but of what is');
+$node->safe_psql($database, q{INSERT INTO machine_states SELECT 1, now() + n * interval '1 us', 'Running' FROM generate_series(1, 100) n; ANALYZE machine_states});
+is($node->safe_psql($database, $never), '', 'nor where it does');
+$node->safe_psql($database, q{SET client_min_messages = warning; SELECT alerting.detach_metrics('machine_states')});
+
 # Foreign keys that refer to another unique column than the key: what they refer to has it.
 $node->safe_psql('postgres', 'CREATE DATABASE references_others');
 $node->safe_psql('references_others', q{
