@@ -179,6 +179,16 @@ for my $case ([ 'queue', 20_000, 1 ], [ 'evaluator', 2_000, 9 ])
 	gives("$write; SELECT alerting.flush(); $commit; SELECT alerting.flush(); SELECT s(C, 20, 5)", 'RESOLVED 1>1>20 RECOVERED', "prepared, no room in the $where");
 	cmp_ok($replays->(), '>', $replays_before, 'it is read from the table');
 }
+# A table that is attached by a transaction of which an evaluator that started since has heard nothing.
+sql($node, 'postgres', "CREATE TABLE later (LIKE container_metrics); BEGIN; SELECT alerting.attach_metrics('later'); PREPARE TRANSACTION 'a'");
+my $evaluator = worker_pid($node, 'evaluator', 'postgres');
+kill TERM => $evaluator;
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'alerting evaluator' AND datname = 'postgres' AND pid <> $evaluator")
+  or die 'the evaluator does not start again';
+wait_for_workers($node, 'postgres');
+(my $later = sprintf $many, 1, 95, 20_000) =~ s/container_metrics/later/;
+gives("COMMIT PREPARED 'a'; SELECT alerting.flush(); $later", 'FIRING 1>1', 'a table attached by a prepared transaction is read');
+sql($node, 'postgres', "SELECT alerting.detach_metrics('later'); DROP TABLE later");
 $node->append_conf('postgresql.conf', "alerting.queue_size = '16MB'");
 sql($node, 'postgres', "SELECT pg_reload_conf(); $begin_anew");
 # As many are prepared as are committed meanwhile.

@@ -98,6 +98,7 @@ class Evaluator final : public pg::WorkerTask {
   void SettlePrepared(Micros now);
   void Hold(HeldChunk chunk);
   void WatchPrepared(Micros now);
+  bool HasOtherSources() const;
   Micros NextLookAtPrepared(Micros now) const;
   std::vector<TransactionId> ListPrepared() const;
 

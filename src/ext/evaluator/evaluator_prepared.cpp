@@ -87,12 +87,26 @@ void Evaluator::WatchPrepared(Micros now) {
   }
   const auto is_decided = [](TransactionId xid) { return pg::DecisionOf(xid) != Decision::kNone; };
   if (!has_unlisted_ && !std::any_of(watched_.begin(), watched_.end(), is_decided)) return;
+  if (HasOtherSources()) {
+    reload_ = true;  // which reads the tables, too
+    return;
+  }
   rules_stale_ = containers_stale_ = true;
   marks_.push_back({0, kNoTime});
   // Those that are decided between this look and the reading are found by the next look.
   watched_ = ListPrepared();
   has_unlisted_ = false;
   CatchUp(now);
+}
+
+// Whether tables have been attached or detached.
+bool Evaluator::HasOtherSources() const {
+  ExtensionTransaction transaction(slot_, "looking at the binding");
+  const std::optional<Binding> binding = LoadBinding();
+  transaction.Commit();
+  const auto id = [](const Source& source) { return source.mapping.id; };
+  return !binding || binding->created_at != world_->binding.created_at ||
+         !std::ranges::equal(binding->sources, world_->binding.sources, {}, id, id);
 }
 
 // The sooner after a PREPARE, the sooner its decision is to be expected.
