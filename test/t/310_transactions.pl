@@ -189,6 +189,8 @@ wait_for_workers($node, 'postgres');
 (my $later = sprintf $many, 1, 95, 20_000) =~ s/container_metrics/later/;
 gives("COMMIT PREPARED 'a'; SELECT alerting.flush(); $later", 'FIRING 1>1', 'a table attached by a prepared transaction is read');
 sql($node, 'postgres', "SELECT alerting.detach_metrics('later'); DROP TABLE later");
+gives("BEGIN; UPDATE alerting.alert_rule SET name = name; " . sprintf($many, 1, 95, 20_000) . "; PREPARE TRANSACTION 'a'; SELECT alerting.flush();"
+	  . " COMMIT PREPARED 'a'; SELECT alerting.flush(); SELECT s(C, 20, 5)", 'RESOLVED 1>1>20 RECOVERED', 'prepared, no room for the rows, but for a changed rule');
 $node->append_conf('postgresql.conf', "alerting.queue_size = '16MB'");
 sql($node, 'postgres', "SELECT pg_reload_conf(); $begin_anew");
 # As many are prepared as are committed meanwhile.

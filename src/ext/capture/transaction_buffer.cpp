@@ -254,13 +254,15 @@ void HandOver() noexcept {
 // A prepared transaction is decided later, perhaps after a restart, with no word to us: the
 // evaluator keeps its messages until then. What it cannot be given, it finds in the tables.
 void HandOverPrepared() noexcept {
+  if (buffer.used == 0 && buffer.mark_count == 0) return;
   DatabaseSlot* slot = SlotAtEnd();
   if (slot == nullptr) return;
   ALERTING_FREEZE_POINT("prepared");
   LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
   if (slot->database == MyDatabaseId) {
-    const bool has_room = buffer.used == 0 || AppendToQueue(slot, GetTopTransactionIdIfAny());
-    if (!has_room || buffer.mark_count > 0) slot->prepared = true;
+    // All or nothing: of what the evaluator holds it reads no table.
+    const bool is_held = buffer.mark_count == 0 && AppendToQueue(slot, GetTopTransactionIdIfAny());
+    if (!is_held) slot->prepared = true;
   }
   LWLockRelease(&slot->lock);
   pg::WakeWorker(slot, pg::kEvaluator);
