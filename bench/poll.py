@@ -51,7 +51,7 @@ def main():
             print(f"| {name} | {median:.0f} | {least:.0f} to {most:.0f} |", flush=True)
             if name.startswith("all"):
                 best = min(best or median, median)
-        print(f"\nThe evaluator judges the 10,000 samples of such a round in about a millisecond; the cheapest polling query takes {best:.0f} ms a pass,"
+        print(f"\nThe evaluator judges the 10,000 samples of such a round in one to two milliseconds; the cheapest polling query takes {best:.0f} ms a pass,"
               "\nwhether anything has changed or not, and sees only what holds at that moment.")
         result.keep(kind="peer", name="polling SQL, 4 rules", milliseconds=best)
     finally:
