@@ -180,6 +180,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   m record;
   mapped text;
+  state text;
   waiting text;
 BEGIN
   IF NOT EXISTS (SELECT FROM alerting.metric_source) THEN
@@ -216,11 +217,12 @@ BEGIN
                         format('SELECT alerting.attach_metrics(%L, level => ''row'');', m.metrics)
                   WHERE m.level = 'statement' AND alerting.is_subscribed(m.metrics);
     -- A guess that the table's statistics speak against by now.
-    RETURN QUERY SELECT 'metrics', object, 'warning', format('No value of %s that is known says ''running'': its containers count as down.', g.state),
-                        format('Say when they run, for example running => $$%s = ''up''$$, instead of what is said in: %s', g.state, alerting.attach_call(m.id, object))
-                   FROM (SELECT alerting.guess_column(m.metrics, alerting.state_names(), 'S') AS state) g
-                  WHERE status = 'ok' AND alerting.never_running(m.metrics, g.state)
-                    AND m.running = (SELECT d.sql FROM alerting.describe_mapping(m.metrics, 'm', 'running', alerting.says_running(g.state), NULL, 'pg_catalog') d);
+    state := alerting.guess_column(m.metrics, alerting.state_names(), 'S');
+    IF status = 'ok' AND state IS NOT NULL AND alerting.never_running(m.metrics, state) THEN
+      RETURN QUERY SELECT 'metrics', object, 'warning', format('No value of %s that is known says ''running'': its containers count as down.', state),
+                          format('Say when they run, for example running => $$%s = ''up''$$, instead of what is said in: %s', state, alerting.attach_call(m.id, object))
+                     FROM alerting.describe_mapping(m.metrics, 'm', 'running', alerting.says_running(state), NULL, 'pg_catalog') d WHERE d.sql = m.running;
+    END IF;
     RETURN QUERY SELECT 'metrics', object, 'warning', format('Tables that inherit from it are not attached, their rows are not seen: %s', u.children),
                         'SELECT alerting.attach_metrics(''...''); for each.'
                    FROM (SELECT alerting.unseen_children(m.metrics) AS children) u WHERE u.children IS NOT NULL;
