@@ -93,6 +93,7 @@ class Loop {
         SetProblem(slot_, kind_, task_->Problem());
         Wait(next);
       } catch (const Error& error) {
+        LWLockReleaseAll();  // an error outside of a transaction leaves them, such as clog's
         Report(error);
         SetProblem(slot_, kind_, error.what());
         // What does not fit the database any more (a column renamed, a right withdrawn) is asked of
