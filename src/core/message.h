@@ -47,6 +47,9 @@ inline constexpr uint8_t kSameTime = 0x10;
 inline constexpr uint8_t kIsRunning = 0x20;
 inline constexpr uint8_t kLongKey = 255;
 
+// Bits of a double that are zero in each one that is a float, too.
+inline constexpr uint64_t kBeyondFloat = (uint64_t{1} << 29) - 1;
+
 // What a sample need not repeat: the source and time of the one before. A reader starts with the
 // defaults; a writer that does not know what stands before is not `known`.
 struct SampleContext {
@@ -83,16 +86,19 @@ class SampleBytes {
     key_size_ = key_size;
   }
   void PutFigure(Reading reading, double value) noexcept {
-    const auto half = static_cast<float>(value);
-    const bool is_narrow = static_cast<double>(half) == value;
-    constexpr int kShift = std::endian::native == std::endian::big ? 32 : 0;
-    // Without a branch: which figures are round is up to the data.
-    const uint64_t word = is_narrow ? uint64_t{std::bit_cast<uint32_t>(half)} << kShift
-                                    : std::bit_cast<uint64_t>(value);
-    std::memcpy(place_, &word, sizeof word);
-    place_ += is_narrow ? sizeof(float) : sizeof(double);
-    narrow_ |= is_narrow ? unsigned{reading} : 0U;
     present_ |= reading;
+    // Has digits that no float holds, as most figures that are measured.
+    if ((std::bit_cast<uint64_t>(value) & kBeyondFloat) != 0) {
+      Put(value);
+      return;
+    }
+    const auto half = static_cast<float>(value);
+    if (static_cast<double>(half) == value) {
+      Put(half);
+      narrow_ |= reading;
+    } else {
+      Put(value);
+    }
   }
   void PutRunning(bool running) noexcept {
     present_ |= kRunning;

@@ -42,6 +42,7 @@ struct Buffer {
   size_t used;
   size_t capacity;
   size_t limit;
+  size_t sample_end;      // up to where samples are written without asking; 0: ask first
   int spare;              // transactions in a row that would have done with less
   SampleContext context;  // of the next sample
   Level levels[kMaxLevels];
@@ -75,6 +76,7 @@ void Reset() noexcept {
   KeepOrFree();
   buffer.slot = nullptr;
   buffer.used = 0;
+  buffer.sample_end = 0;
   buffer.context = {};
   buffer.level_count = 0;
   buffer.mark_count = 0;
@@ -85,6 +87,7 @@ void Reset() noexcept {
 // Remembers that rows of a source from a time on have to be read from its table. More sources than
 // marks: the last mark stands for all of them from the earliest time (source 0).
 void Mark(uint32 source, Micros from) noexcept {
+  buffer.sample_end = 0;
   for (int i = 0; i < buffer.mark_count; ++i) {
     if (buffer.marks[i].source == source || buffer.marks[i].source == 0) {
       buffer.marks[i].from = std::min(buffer.marks[i].from, from);
@@ -300,6 +303,7 @@ extern "C" void OnResourceRelease(ResourceReleasePhase phase, bool /*is_commit*/
 
 extern "C" void OnSubtransactionEvent(SubXactEvent event, SubTransactionId /*mine*/,
                                       SubTransactionId /*parent*/, void* /*argument*/) {
+  buffer.sample_end = 0;
   if (buffer.level_count == 0) return;
   const int nest_level = GetCurrentTransactionNestLevel();
   Level* top = &buffer.levels[buffer.level_count - 1];
@@ -355,6 +359,15 @@ __attribute__((noinline)) bool OpenSlot() {
   return true;
 }
 
+// Until a savepoint begins or ends, or rows are marked.
+__attribute__((noinline)) bool FindSampleRoom() noexcept {
+  if (!NoteLevel() || buffer.mark_count > 0) return false;
+  const size_t needed = buffer.used + kMaxSampleBytes;
+  if (needed > buffer.limit || (needed > buffer.capacity && !Grow(needed))) return false;
+  buffer.sample_end = std::min(buffer.capacity, buffer.limit);
+  return true;
+}
+
 }  // namespace
 
 void RegisterTransactionCallbacks() {
@@ -396,13 +409,11 @@ void AddMessage(const Message& message) noexcept {
 }
 
 void OpenSampleSpace(SampleSpace* space) noexcept {
-  space->next = space->end = nullptr;
   space->context = &buffer.context;
-  if (!NoteLevel() || buffer.mark_count > 0) return;
-  const size_t needed = buffer.used + kMaxSampleBytes;
-  if (needed > buffer.limit || (needed > buffer.capacity && !Grow(needed))) return;
+  space->next = space->end = nullptr;
+  if (buffer.used + kMaxSampleBytes > buffer.sample_end && !FindSampleRoom()) return;
   space->next = buffer.data + buffer.used;
-  space->end = buffer.data + std::min(buffer.capacity, buffer.limit);
+  space->end = buffer.data + buffer.sample_end;
 }
 
 void CloseSampleSpace(const SampleSpace& space) noexcept {
