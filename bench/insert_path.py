@@ -77,12 +77,12 @@ def workloads(folder):
     evaluated = {**base, "evaluated by plpgsql": (STATEMENT, "pl_expressions()"), "alerting": (STATEMENT, EXPRESSED)}
     by_row = {**base, "evaluated by plpgsql": (ROW, "pl_row_expressions()"), "alerting": (ROW, EXPRESSED)}
     all_of = {
-        "one": [Workload("1 row a statement", 20000, one_by_one("m", 20000), rounds=3)],
+        "one": [Workload("1 row a statement", 4000, one_by_one("m", 4000), rounds=15)],
         "mid": [Workload("1,000 rows a statement", 100000, in_thousands("m"), rounds=3)],
         "big": [Workload("100,000 rows a statement", 100000, rows_of("m"))],
         "copy": [Workload("COPY of 100,000 rows", 100000, copy.format("m"))],
         "storm": [Workload("1,000 rows a statement, storm", 100000, in_thousands("m", "storm"), rounds=3)],
-        "row": [Workload("100,000 rows, row triggers", 100000, rows_of("m"), {**base, **empty, "alerting": (ROW, PLAIN)}, rounds=2)],
+        "row": [Workload("100,000 rows, row triggers", 100000, rows_of("m"), {**base, **empty, "alerting": (ROW, PLAIN)}, rounds=4)],
         "expr": [Workload("100,000 rows, two expressions", 100000, rows_of("m"), evaluated),
                  Workload("1 row a statement, two expressions", 20000, one_by_one("m", 20000), evaluated),
                  Workload("100,000 rows, two expressions, row triggers", 100000, rows_of("m"), by_row)],
