@@ -122,6 +122,7 @@ CREATE OR REPLACE FUNCTION alerting.watch_metrics(source int) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   s record;
+  mapping text[];
   arguments text[];
   done boolean;
 BEGIN
@@ -129,9 +130,11 @@ BEGIN
   IF NOT FOUND THEN
     RETURN false;
   END IF;
-  arguments := ARRAY[s.id::text, (SELECT b.container_key_kind FROM alerting.host_binding b), s.container, s.at, s.time_zone,
+  mapping := ARRAY[s.id::text, (SELECT b.container_key_kind FROM alerting.host_binding b), s.container, s.at, s.time_zone,
     coalesce(s.at_unit, ''), coalesce(s.cpu, ''), coalesce(s.memory, ''), coalesce(s.memory_used, ''),
     coalesce(s.memory_limit, ''), coalesce(s.running, ''), coalesce(s.restarts, '')];
+  -- A single one: every statement on the table copies each argument of each of its triggers.
+  arguments := ARRAY[mapping::text];
   IF s.level = 'row' THEN
     done := alerting.remove_trigger(s.metrics, 'alerting_capture_insert');
     done := alerting.remove_trigger(s.metrics, 'alerting_capture_update') OR done;

@@ -91,6 +91,23 @@ for my $memory ('float8', 'numeric')
 	read_right('shapes', 'partition');
 }
 
+# Triggers of version 1.0, as its dump brings them: an argument for each part of the mapping.
+{
+	begin_case('older');
+	my $trigger = 'CREATE OR REPLACE TRIGGER alerting_capture_insert AFTER INSERT ON shapes REFERENCING NEW TABLE AS alerting_new'
+	  . ' FOR EACH STATEMENT EXECUTE FUNCTION alerting.capture(%s);';
+	run_sql('CREATE TABLE shapes (' . sprintf($columns, 'float8') . ");SELECT alerting.attach_metrics('shapes', $mapping);");
+	is(run_sql(q{SELECT tgnargs FROM pg_trigger WHERE tgname LIKE 'alerting_capture%'}), "1\n1", 'a trigger has a single argument');
+	run_sql(sprintf($trigger, q{'1', 'text', 'container_id', 'at', 'UTC', '', 'cpu', 'memory', '', '', 'running', 'restarts'}));
+	flush_ok($node, $db);
+	run_sql(sprintf($insert, 'shapes', 0, 31));
+	read_right('shapes', 'triggers of version 1.0');
+	is(run_sql('SELECT alerting.repair(), alerting.repair()'), '1|0', 'repair() brings them to this version');
+	run_sql(sprintf($trigger, q{'{1,text}'}));
+	my ($code, $out, $err) = $node->psql($db, sprintf($insert, 'shapes', 32, 32));
+	like($err, qr/ERROR:  trigger "alerting_capture_insert" has 2 arguments, but alerting.capture\(\) takes 12/, 'a trigger made by hand');
+}
+
 # Expressions run while rows are captured: one that inserts rows of another source, in a block that
 # fails for some; and one that fails in the middle of a statement.
 {
@@ -200,6 +217,6 @@ SKIP:
 	}
 }
 
-clean_log_ok($node, qr/division by zero|invalid input syntax for type numeric/);
+clean_log_ok($node, qr/division by zero|invalid input syntax for type numeric|but alerting\.capture\(\) takes 12/);
 $node->stop;
 done_testing();

@@ -148,7 +148,7 @@ make_old('detached');
 sql($node, 'detached', "SELECT alerting.detach(); ALTER EXTENSION alerting UPDATE; SELECT alerting.attach('organizations', 'containers');"
 	  . " SELECT alerting.attach_metrics('container_metrics')");
 sql($node, 'detached', $added);
-is_catalog(catalog($node, 'detached') =~ s/capture\('2'/capture('1'/gr, $expected, 'detached, updated and attached: the same');
+is_catalog(catalog($node, 'detached') =~ s/capture\('\{2,/capture('{1,/gr, $expected, 'detached, updated and attached: the same');
 # A key's new type makes the views anew, with what was granted on them.
 sql($node, 'detached', "ALTER TABLE containers ALTER id TYPE bigint; SELECT alerting.attach('organizations', 'containers')");
 is(sql($node, 'detached', "SELECT has_table_privilege('app', 'alerting.active_alert', 'SELECT'), pg_typeof(container_id) FROM alerting.alert LIMIT 1"),

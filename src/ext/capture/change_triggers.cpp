@@ -243,7 +243,7 @@ AttachedSources SourcesOf(const RangeVar* name) {
     const Trigger& trigger = triggers->triggers[i];
     if (strncmp(trigger.tgname, kCapture, strlen(kCapture)) != 0 || trigger.tgnargs == 0) continue;
     if (sources.count == static_cast<int>(lengthof(sources.ids))) break;
-    sources.ids[sources.count++] = static_cast<uint32_t>(strtoul(trigger.tgargs[0], nullptr, 10));
+    sources.ids[sources.count++] = SourceOfTrigger(&trigger);
   }
   relation_close(relation, AccessShareLock);
   return sources;

@@ -11,8 +11,8 @@ namespace alerting::ext {
 
 namespace {
 
-// Positions of the capture trigger's arguments; the SQL that makes the triggers follows them.
-enum TriggerArgument : int {
+// Positions in what the capture trigger is given; the SQL that makes the triggers follows them.
+enum TriggerArgument : size_t {
   kArgSource,
   kArgKeyKind,
   kArgContainer,
@@ -27,6 +27,27 @@ enum TriggerArgument : int {
   kArgRestarts,
   kTriggerArguments
 };
+
+// In one array, since each statement of the host copies every argument of every trigger of its
+// table. Those of version 1.0 were one by one.
+std::vector<std::string> TriggerArguments(const Trigger* trigger) {
+  if (trigger->tgnargs != 1) return {trigger->tgargs, trigger->tgargs + trigger->tgnargs};
+  Datum* elements = nullptr;
+  int count = 0;
+  pg::Call([&] {
+    FmgrInfo array_in;
+    fmgr_info(F_ARRAY_IN, &array_in);
+    const Datum array = InputFunctionCall(&array_in, trigger->tgargs[0], TEXTOID, -1);
+    deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements,
+                      nullptr, &count);
+    for (int i = 0; i < count; ++i) {
+      elements[i] = CStringGetDatum(TextDatumGetCString(elements[i]));
+    }
+  });
+  std::vector<std::string> arguments;
+  for (int i = 0; i < count; ++i) arguments.emplace_back(DatumGetCString(elements[i]));
+  return arguments;
+}
 
 Oid TypeOfAt(const SourceMapping& mapping, const std::string& from) {
   const std::string sql = "SELECT (" + mapping.at + ") FROM " + from + " LIMIT 0";
@@ -108,19 +129,24 @@ const char* KeyTypeName(KeyKind kind) {
   return "pg_catalog.text";
 }
 
+uint32_t SourceOfTrigger(const Trigger* trigger) {
+  const char* first = trigger->tgargs[0];
+  return static_cast<uint32_t>(strtoul(first + (*first == '{' ? 1 : 0), nullptr, 10));
+}
+
 SourceMapping MappingFromTrigger(const Trigger* trigger) {
-  if (trigger->tgnargs != kTriggerArguments) {
+  const std::vector<std::string> args = TriggerArguments(trigger);
+  if (args.size() != kTriggerArguments) {
     pg::Throw([&] {
-      ereport(ERROR,
-              (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-               errmsg("trigger \"%s\" has %d arguments, but alerting.capture() takes %d",
-                      trigger->tgname, trigger->tgnargs, static_cast<int>(kTriggerArguments)),
-               errhint("Let alerting.attach_metrics() make the trigger.")));
+      ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                      errmsg("trigger \"%s\" has %d arguments, but alerting.capture() takes %d",
+                             trigger->tgname, static_cast<int>(args.size()),
+                             static_cast<int>(kTriggerArguments)),
+                      errhint("Let alerting.attach_metrics() make the trigger.")));
     });
   }
-  char** args = trigger->tgargs;
   SourceMapping mapping;
-  mapping.id = static_cast<uint32_t>(strtoul(args[kArgSource], nullptr, 10));
+  mapping.id = SourceOfTrigger(trigger);
   mapping.key_kind = ParseKeyKind(args[kArgKeyKind]);
   mapping.container = args[kArgContainer];
   mapping.at = args[kArgAt];

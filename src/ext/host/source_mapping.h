@@ -30,8 +30,9 @@ struct SourceMapping {
   std::string at_unit;    // of an `at` that is a number: s, ms or us
 };
 
-// The mapping that a capture trigger carries in its arguments.
+// The mapping that a capture trigger carries, and the source that it names.
 SourceMapping MappingFromTrigger(const Trigger* trigger);
+uint32_t SourceOfTrigger(const Trigger* trigger);
 
 // The eight result columns, for "SELECT <list> FROM <relation> m". Looks up the type of `at` in
 // the given relation, so it needs an SPI connection; errors are those of the mapping's expressions.
