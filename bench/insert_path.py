@@ -9,7 +9,8 @@ without a trigger beside it. Variant "none again" shows the noise. The async flo
 container id and copies a 64-byte record: what handing a sample over costs at the very least. Rows lie
 in the last half hour, so that the evaluator judges all of them while it is measured.
 
-one, mid, big, copy  rows of 1, 1,000 and 100,000 a statement, COPY of 100,000; no index
+one, mid, big, copy  rows of 1, 1,000 and 100,000 a statement, COPY of 100,000; no index. Of one row also with the
+                     trigger for updates that an attached table has besides: a statement copies all of them
 storm                mid, with 5 % of the containers crossing their threshold with every round
 row                  100,000 rows, row triggers, beside an empty C row trigger
 expr                 rows mapped by two expressions, 100,000 and one a statement and by row triggers, beside
@@ -36,9 +37,10 @@ TYPES = ("container_id text not null, at timestamptz not null, cpu_percent float
          " running bool, restart_count int")
 ROW_COLUMNS = r"\b(?=(cpu_percent|memory_percent|restart_count)\b)"
 EXPRESSIONS = ("cpu_percent * 1.01", "100 * memory_percent / nullif(100, restart_count)")
-STATEMENT = "create trigger t after insert on {} referencing new table as alerting_new for each statement execute function {}"
+STATEMENT = "create trigger t after insert on {0} referencing new table as alerting_new for each statement execute function {1}"
 NEW_ROWS = "create trigger t after insert on {} referencing new table as new_rows for each statement execute function {}"
 ROW = "create trigger t after insert on {} for each row execute function {}"
+BOTH = STATEMENT + "; create trigger u after update on {0} referencing new table as alerting_new for each statement execute function {1}"
 UPDATE = "create trigger t after update on {} referencing new table as alerting_new for each statement execute function {}"
 CAPTURE = "alerting.capture('{{1,text,container_id,at,UTC,\"\",\"{}\",\"{}\",\"\",\"\",running,restart_count}}')"
 PLAIN = CAPTURE.format("cpu_percent", "memory_percent")
@@ -77,7 +79,7 @@ def workloads(folder):
     evaluated = {**base, "evaluated by plpgsql": (STATEMENT, "pl_expressions()"), "alerting": (STATEMENT, EXPRESSED)}
     by_row = {**base, "evaluated by plpgsql": (ROW, "pl_row_expressions()"), "alerting": (ROW, EXPRESSED)}
     all_of = {
-        "one": [Workload("1 row a statement", 4000, one_by_one("m", 4000), rounds=15)],
+        "one": [Workload("1 row a statement", 4000, one_by_one("m", 4000), {**FLOOR, "alerting, as attached": (BOTH, PLAIN)}, rounds=15)],
         "mid": [Workload("1,000 rows a statement", 100000, in_thousands("m"), rounds=3)],
         "big": [Workload("100,000 rows a statement", 100000, rows_of("m"))],
         "copy": [Workload("COPY of 100,000 rows", 100000, copy.format("m"))],
@@ -138,7 +140,7 @@ def session(chosen):
             shift = turn % len(names)
             for name in names[shift:] + names[:shift]:
                 trigger, table = workload.variants[name], workload.table
-                script.append(f"select alerting.flush('60s'); drop trigger if exists t on {table};\n")
+                script.append(f"select alerting.flush('60s'); drop trigger if exists t on {table}; drop trigger if exists u on {table};\n")
                 script.append("truncate container_metric, alert_state, alert, outbox;\n" if table == "container_metric" else
                               "vacuum u;\n" if table == "u" else f"truncate {table};\n")
                 if trigger:
