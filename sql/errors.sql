@@ -150,6 +150,30 @@ SELECT a.arguments, advice(a.arguments) FROM unnest(ARRAY[$$2, 'cpu', 'CPU_USAGE
   $$1, 'cpu', 'CPU_USAGE', 'NaN'$$, $$1, 'cpu', 'CPU_USAGE', 80, -1$$, $$1, '', 'CPU_USAGE', 80$$, $$1, 'loop', 'RESTART_LOOP', 3$$,
   $$1, 'loop', 'RESTART_LOOP', -1, 5$$, $$1, 'cpu', 'CPU_USAGE', 80, no_data => 'maybe'$$, $$1, 'bad', 'CPU_USAGE', 80$$]) AS a(arguments);
 DROP FUNCTION advice(text);
+-- The same for whoever writes the table. No trigger sees what is replicated: the constraint does.
+CREATE FUNCTION refusal(statement text, OUT said text, OUT hint text) LANGUAGE plpgsql AS $$
+DECLARE state text; violated text; of_table text;
+BEGIN
+  EXECUTE statement;
+  said := 'accepted';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT, violated = CONSTRAINT_NAME, of_table = TABLE_NAME;
+  said := concat_ws(' ', state, of_table, violated, replace(said, 'new row for relation "alert_rule" violates check constraint "' || violated || '"', '...'));
+END $$;
+BEGIN;
+INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold, duration) VALUES ('good', 1, 'cpu', 'CPU_USAGE', -5, 0);
+SELECT r.* FROM unnest(ARRAY[$$'DISK''S', 80, 0, NULL, 'cpu'$$, $$'CPU_USAGE', NULL, 0, NULL, 'cpu'$$, $$'CPU_USAGE', '-Infinity', 0, NULL, 'cpu'$$,
+  $$'CONTAINER_DOWN', 'NaN', 0, NULL, 'cpu'$$, $$'CPU_USAGE', 80, -1, NULL, 'cpu'$$, $$'CPU_USAGE', 80, 0, '', 'cpu'$$, $$'CPU_USAGE', 80, 0, NULL, ' '$$,
+  $$'RESTART_LOOP', NULL, 0, NULL, 'cpu'$$, $$'RESTART_LOOP', -1, 5, NULL, 'cpu'$$, $$'nonsense', 'NaN', -1, 'x', ''$$, $$NULL, 80, -1, NULL, 'cpu'$$,
+  $$NULL, 80, 0, NULL, 'cpu'$$]) AS v(given),
+  refusal(format('INSERT INTO alerting.alert_rule (organization_id, condition, threshold, duration, no_data, name) VALUES (1, %s)', v.given)) r;
+SELECT r.* FROM unnest(ARRAY[$$condition = 'RESTART_LOOP'$$, $$condition = 'RESTART_LOOP', duration = 5$$, $$condition = 'cpu'$$, $$threshold = NULL$$, $$id = ''$$,
+  $$name = ''$$, $$no_data = 'never'$$, $$duration = -2$$, $$threshold = 90$$]) AS v(given),
+  refusal(format('UPDATE alerting.alert_rule SET %s WHERE id = %L', v.given, 'good')) r;
+SET LOCAL session_replication_role = replica;
+SELECT r.* FROM refusal($$UPDATE alerting.alert_rule SET condition = 'cpu' WHERE id = 'good'$$) r;
+ROLLBACK;
+DROP FUNCTION refusal(text);
 
 -- A row that cannot be read is left out, also where an error of the user's own is to end the session.
 SET client_min_messages = error;

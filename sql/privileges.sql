@@ -83,6 +83,14 @@ SELECT alerting.attach_metrics('app.other_readings');
 SELECT alerting.detach_metrics('app.other_readings');
 RESET ROLE;
 
+-- Who may write rules and nothing else is told what is wrong with one.
+BEGIN;
+GRANT USAGE ON SCHEMA alerting TO regress_alerting_agent;
+GRANT INSERT ON alerting.alert_rule TO regress_alerting_agent;
+SET LOCAL ROLE regress_alerting_agent;
+INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('r1', 1, 'cpu', 'DISK_USAGE', 80);
+ROLLBACK;
+
 -- A reader sees alerts and webhooks, no secret, and only what its policies show.
 GRANT USAGE ON SCHEMA alerting TO regress_alerting_reader;
 GRANT SELECT ON alerting.alert, alerting.alert_rule, alerting.host_binding, alerting.active_alert, alerting.webhook_public, app.containers TO regress_alerting_reader;

@@ -1,14 +1,41 @@
 -- Triggers on alerting's own tables.
 
--- Fills what a rule leaves to its condition, and keeps updated_at honest for clients that don't.
+-- Fills what a rule leaves to its condition, and keeps updated_at honest for clients that don't. Says of
+-- a bad rule which value is wrong and what to do, whoever writes it: the table's CHECK constraints, in
+-- whose order and under whose names this is, would tell no more than the name, and guard what no trigger
+-- sees. No other function of ours is called: who writes rules need not be allowed to execute any.
 CREATE OR REPLACE FUNCTION alerting.rule_defaults() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  bad record;
 BEGIN
   IF NEW.no_data IS NULL THEN
     NEW.no_data := CASE NEW.condition WHEN 'CONTAINER_DOWN' THEN 'fire' ELSE 'keep' END;
   END IF;
   IF NEW.threshold IS NULL AND NEW.condition = 'RESTART_LOOP' THEN
     NEW.threshold := 3;
+  END IF;
+  SELECT 'alert_rule_' || c.name AS name, c.problem, c.hint INTO bad FROM (VALUES
+      ('condition_is_known', NEW.condition NOT IN ('CPU_USAGE', 'MEMORY_USAGE', 'CONTAINER_DOWN', 'RESTART_LOOP'),
+       format('condition is %L', NEW.condition), 'There are CPU_USAGE, MEMORY_USAGE, CONTAINER_DOWN and RESTART_LOOP.'),
+      ('duration_not_negative', NEW.duration < 0,
+       format('duration is %s', NEW.duration), 'Give minutes that a breach must last, or 0 to fire at once.'),
+      ('id_not_empty', NEW.id = '', 'id is empty', 'Leave it out to have one made.'),
+      ('name_not_empty', btrim(NEW.name) = '', 'name is empty', 'Give it a name that tells people in a webhook what is wrong.'),
+      ('no_data_is_known', NEW.no_data NOT IN ('keep', 'resolve', 'fire'),
+       format('no_data is %L', NEW.no_data), 'Give keep, resolve or fire, or leave it out.'),
+      ('restart_duration_required', NEW.condition = 'RESTART_LOOP' AND NEW.duration <= 0,
+       format('duration is %s', NEW.duration), 'Give the window in which restarts are counted, in minutes, such as 10.'),
+      ('restart_threshold_not_negative', NEW.condition = 'RESTART_LOOP' AND NEW.threshold < 0,
+       format('threshold is %s', NEW.threshold), 'Give the number of restarts above which it breaches, 0 or more.'),
+      ('threshold_is_finite', NOT (NEW.threshold > '-Infinity' AND NEW.threshold < 'Infinity'),
+       format('threshold is %s', NEW.threshold), 'Give the percentage above which it breaches, such as 90.'),
+      ('threshold_required', NEW.condition IN ('CPU_USAGE', 'MEMORY_USAGE') AND NEW.threshold IS NULL,
+       'threshold is null', 'Give the percentage above which it breaches, such as 90.')) AS c(name, is_violated, problem, hint)
+   WHERE c.is_violated LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'new row for relation "alert_rule" violates check constraint "%": %', bad.name, bad.problem
+      USING ERRCODE = 'check_violation', SCHEMA = 'alerting', TABLE = 'alert_rule', CONSTRAINT = bad.name, HINT = bad.hint;
   END IF;
   IF TG_OP = 'UPDATE' AND NEW.updated_at = OLD.updated_at THEN
     NEW.updated_at := now();

@@ -41,21 +41,6 @@ BEGIN
 END
 $function$;
 
--- What to do about a rule that violates this constraint of alert_rule; NULL for others, a user's own.
-CREATE OR REPLACE FUNCTION alerting.rule_advice(violated text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT CASE substr($1, length('alert_rule_') + 1)
-           WHEN 'organization_id_fkey' THEN alerting.organization_advice()
-           WHEN 'name_not_empty' THEN 'Give it a name that tells people in a webhook what is wrong.'
-           WHEN 'condition_is_known' THEN 'There are CPU_USAGE, MEMORY_USAGE, CONTAINER_DOWN and RESTART_LOOP.'
-           WHEN 'threshold_required' THEN 'Give the percentage above which it breaches: threshold => 90.'
-           WHEN 'threshold_is_finite' THEN 'Give the percentage above which it breaches, such as 90.'
-           WHEN 'restart_threshold_not_negative' THEN 'Give the number of restarts above which it breaches, 0 or more.'
-           WHEN 'restart_duration_required' THEN 'Give the window in which restarts are counted, in minutes: duration => 10.'
-           WHEN 'duration_not_negative' THEN 'Give minutes that a breach must last, or 0 to fire at once.'
-           WHEN 'no_data_is_known' THEN 'Give keep, resolve or fire, or leave it out.' END;
-$function$;
-
 -- What is odd about a threshold that is accepted, NULL for nothing: readings are percentages.
 CREATE OR REPLACE FUNCTION alerting.odd_threshold(condition text, threshold float8, OUT problem text, OUT hint text)
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -85,18 +70,14 @@ BEGIN
     EXECUTE format('INSERT INTO alerting.alert_rule (organization_id, name, condition, threshold, duration, no_data, enabled)
                     VALUES ($1::%s, $2, $3, $4, $5, $6, $7) RETURNING id', alerting.organization_type())
       INTO new_id USING organization, name, condition, threshold, duration, no_data, enabled;
-  EXCEPTION WHEN check_violation OR foreign_key_violation THEN
+  EXCEPTION WHEN foreign_key_violation THEN
     GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, details = PG_EXCEPTION_DETAIL, violated = CONSTRAINT_NAME;
-    IF alerting.rule_advice(violated) IS NULL THEN
+    IF violated <> 'alert_rule_organization_id_fkey' THEN
       RAISE;
-    END IF;
-    -- Under row security PostgreSQL does not show the row.
-    IF details = '' THEN
-      details := format('Given were condition %L, threshold %L, duration %L, no_data %L.', condition, threshold, duration, no_data);
     END IF;
     RAISE EXCEPTION '%', problem
       USING ERRCODE = SQLSTATE, SCHEMA = 'alerting', TABLE = 'alert_rule', CONSTRAINT = violated, DETAIL = details,
-            HINT = alerting.rule_advice(violated);
+            HINT = alerting.organization_advice();
   END;
   odd := alerting.odd_threshold(condition, threshold);
   IF odd.problem IS NOT NULL THEN

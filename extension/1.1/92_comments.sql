@@ -78,7 +78,7 @@ COMMENT ON FUNCTION alerting.delivery_changed() IS 'Trigger on delivery and webh
 COMMENT ON FUNCTION alerting.check_webhook() IS 'Trigger on webhook: refuses a bad URL, secret or retry schedule';
 COMMENT ON FUNCTION alerting.alert_deleted() IS 'Trigger on alert: tells the receivers that a FIRING alert which is deleted is over';
 COMMENT ON FUNCTION alerting.alert_truncated() IS 'Trigger on alert: the same for TRUNCATE';
-COMMENT ON FUNCTION alerting.rule_defaults() IS 'Trigger on alert_rule: fills no_data, a restart threshold and updated_at';
+COMMENT ON FUNCTION alerting.rule_defaults() IS 'Trigger on alert_rule: fills no_data, a restart threshold and updated_at, and says what is wrong with a bad rule';
 COMMENT ON FUNCTION alerting.check_mapping() IS 'Trigger on host_binding and metric_source: who writes a mapping must own the tables it is about, with whose owner''s rights it runs';
 COMMENT ON FUNCTION alerting.webhook_touched() IS 'Trigger on webhook: keeps updated_at, clears disabled_reason';
 COMMENT ON FUNCTION alerting.on_drop_extension() IS 'Event trigger: tells the workers that the extension is dropped';
