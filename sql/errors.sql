@@ -175,6 +175,22 @@ SELECT r.* FROM refusal($$UPDATE alerting.alert_rule SET condition = 'cpu' WHERE
 ROLLBACK;
 DROP FUNCTION refusal(text);
 
+-- Errors leave nothing behind in the session's memory.
+CREATE FUNCTION refuse(times int) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+  FOR i IN 1..times LOOP
+    BEGIN
+      INSERT INTO alerting.webhook (organization_id, url) VALUES (1, 'nowhere');
+    EXCEPTION WHEN OTHERS THEN
+      NULL;
+    END;
+  END LOOP;
+  RETURN (SELECT sum(used_bytes) FROM pg_backend_memory_contexts WHERE name IN ('TopMemoryContext', 'ErrorContext', 'alerting error'));
+END $$;
+SELECT refuse(1) AS before \gset
+SELECT refuse(500) - :before < 50000 AS nothing_left;
+DROP FUNCTION refuse(int);
+
 -- A row that cannot be read is left out, also where an error of the user's own is to end the session.
 SET client_min_messages = error;
 SELECT count(*) > 0 AS attached FROM alerting.attach_metrics('readings', cpu => '100 / (100 / m.cpu)');

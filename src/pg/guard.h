@@ -19,7 +19,8 @@
 
 namespace alerting::pg {
 
-// A PostgreSQL error on its way through C++ frames. Owns the ErrorData.
+// A PostgreSQL error on its way through C++ frames. Owns the ErrorData, which lies in a memory
+// context of its own.
 class Error final : public std::exception {
  public:
   explicit Error(ErrorData* data) noexcept : data_(data) {}
@@ -27,7 +28,7 @@ class Error final : public std::exception {
   Error(const Error&) = delete;
   Error& operator=(const Error&) = delete;
   ~Error() override {
-    if (data_ != nullptr) FreeErrorData(data_);
+    if (data_ != nullptr) MemoryContextDelete(GetMemoryChunkContext(data_));
   }
 
   const char* what() const noexcept override {
@@ -49,7 +50,8 @@ class Error final : public std::exception {
     return ERRCODE_TO_CATEGORY(sqlstate()) == ERRCODE_INSUFFICIENT_RESOURCES;
   }
   const ErrorData* data() const noexcept { return data_; }
-  // For the boundary back into PostgreSQL: the caller owns the ErrorData from now on.
+  // For the boundary back into PostgreSQL: the caller owns the ErrorData and its context from now
+  // on.
   ErrorData* Release() noexcept { return std::exchange(data_, nullptr); }
 
  private:
@@ -76,7 +78,8 @@ struct ErrorState {
 // Leaves the error subsystem clean and returns a copy that outlives the current transaction.
 inline ErrorData* TakeError(const ErrorState& state) {
   state.Restore();
-  MemoryContextSwitchTo(TopMemoryContext);
+  MemoryContextSwitchTo(
+      AllocSetContextCreate(TopMemoryContext, "alerting error", ALLOCSET_SMALL_SIZES));
   ErrorData* data = CopyErrorData();
   FlushErrorState();
   MemoryContextSwitchTo(state.memory_context);
@@ -142,6 +145,9 @@ auto Entry(F&& function) -> std::invoke_result_t<F> {
     strlcpy(message, "unknown exception", sizeof(message));
   }
   if (postgres_error != nullptr) {
+    // Raised is a copy. This one goes with it, once somebody has handled that: a session that lives
+    // long may see many.
+    MemoryContextSetParent(GetMemoryChunkContext(postgres_error), ErrorContext);
     if (ExitOnAnyError) {
       // Unlike the other one, this asks whether the session is to end.
       error_context_stack = nullptr;  // has been asked
