@@ -191,6 +191,13 @@ SELECT refuse(1) AS before \gset
 SELECT refuse(500) - :before < 50000 AS nothing_left;
 DROP FUNCTION refuse(int);
 
+-- A capture trigger that somebody made by hand is refused each time that it fires.
+CREATE TABLE by_hand (a int);
+CREATE TRIGGER capture AFTER INSERT ON by_hand REFERENCING NEW TABLE AS alerting_new FOR EACH STATEMENT EXECUTE FUNCTION alerting.capture('1', '2');
+INSERT INTO by_hand VALUES (1);
+INSERT INTO by_hand VALUES (1);
+DROP TABLE by_hand;
+
 -- A row that cannot be read is left out, also where an error of the user's own is to end the session.
 SET client_min_messages = error;
 SELECT count(*) > 0 AS attached FROM alerting.attach_metrics('readings', cpu => '100 / (100 / m.cpu)');

@@ -39,8 +39,15 @@ CaptureSource* CaptureSource::Find(const TriggerData* trigger_data) {
   auto [entry, is_new] = cache->try_emplace(trigger);
   if (is_new) entry->second.reset(new CaptureSource(trigger));
   last_ = entry->second.get();
-  if (!last_->valid_) last_->Build(trigger_data);
-  return last_;
+  CaptureSource* source = last_;
+  if (source->valid_) return source;
+  try {
+    source->Build(trigger_data);
+  } catch (...) {
+    source->valid_ = false;  // half of it may be made
+    throw;
+  }
+  return source;
 }
 
 void CaptureSource::Build(const TriggerData* trigger_data) {
