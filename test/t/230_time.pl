@@ -133,6 +133,13 @@ is(run_sql('SELECT container_id, round(value::numeric, 4) FROM alerting.alert WH
 is(run_sql('SELECT skipped FROM alerting.status()'), 0, 'and every row could be read');
 like(run_sql(q{SELECT alerting.attach('organizations', 'containers')}), qr/nothing changed/, 'nor does it matter who attaches again');
 
+# A number that stands for a time before all that PostgreSQL knows: no sample, as where it is cast.
+$ENV{PGOPTIONS} =~ s/ -c quote_all_identifiers=on//;
+run_sql(q{INSERT INTO containers VALUES (97, 1, 'before time'); INSERT INTO seconds_8 SELECT 97, n, 95 FROM generate_series(-1000000000000, -999999998800, 60) n});
+is(run_sql('SELECT skipped FROM alerting.status()'), 21, 'times that are none are counted');
+flush_ok($node, $db);
+is(run_sql('SELECT count(*) FROM alerting.alert WHERE container_id = 97'), 0, 'and nothing is judged by them');
+
 clean_log_ok($node, qr/at_unit|time zone|a number of what/);
 $node->stop;
 done_testing();

@@ -172,7 +172,8 @@ inline bool RowWriter::ReadTime(const char* value, Micros* at) const {
   const int64 number = time_form_ == Form::kEpochInt4 ? As<int32>(value) : As<int64>(value);
   int64 micros;
   if (__builtin_mul_overflow(number, epoch_unit_, &micros)) return false;
-  return !__builtin_sub_overflow(micros, kEpochOffset, at);
+  // What PostgreSQL has no time for could not be told of in an alert.
+  return !__builtin_sub_overflow(micros, kEpochOffset, at) && IS_VALID_TIMESTAMP(*at);
 }
 
 // The key's bytes, in the row or in `room`.
