@@ -88,38 +88,29 @@ BEGIN
 END
 $function$;
 
--- The newest row's time, where that is cheap to find; NULL otherwise.
+-- The newest row's time, of a source whose time is a plain column; `by_container`: of some containers. In C,
+-- to ask with the table's owner's rights.
+CREATE OR REPLACE FUNCTION alerting.newest_row_time(source int, by_container boolean) RETURNS timestamptz
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'alerting_newest_row_time'
+SET search_path = pg_catalog, pg_temp;
+
+-- The same, where it is cheap to find; NULL otherwise.
 CREATE OR REPLACE FUNCTION alerting.newest_time(source int, OUT newest timestamptz, OUT is_known boolean)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   m record;
-  host record;
-  moment text;
 BEGIN
-  SELECT s.*, c.relkind = 'r' AND pg_relation_size(c.oid) < 8 * 2^20 AS is_small, a.atttypid::regtype::text AS type,
+  SELECT s.*, c.relkind = 'r' AND pg_relation_size(c.oid) < 8 * 2^20 AS is_small,
          EXISTS (SELECT FROM pg_index i WHERE i.indrelid = s.metrics AND i.indisvalid AND i.indpred IS NULL
                     AND pg_get_indexdef(i.indexrelid, 1, true) = s.at) AS by_time
     INTO m
     FROM alerting.metric_source s JOIN pg_class c ON c.oid = s.metrics
-    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND quote_ident(a.attname) = s.at AND NOT a.attisdropped
-   WHERE s.id = source;
-  is_known := false;
-  moment := CASE WHEN m.type = 'timestamp with time zone' THEN 't.at'
-                 WHEN m.type IN ('timestamp without time zone', 'date') THEN format('t.at::timestamp AT TIME ZONE %L', m.time_zone)
-                 WHEN m.type IN ('smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric')
-                 THEN format('to_timestamp(t.at::float8 / %s)', CASE m.at_unit WHEN 'ms' THEN 1000 WHEN 'us' THEN 1000000 ELSE 1 END) END;
-  IF moment IS NULL THEN
-    RETURN;
-  ELSIF m.by_time OR m.is_small THEN
-    EXECUTE format('SELECT %s FROM (SELECT max(m.%s) AS at FROM %s m) t', moment, m.at, m.metrics) INTO newest;
-    is_known := true;
-  ELSIF alerting.has_replay_index(m.metrics, m.container, m.at) THEN
-    -- By container and time: some containers will do.
-    SELECT b.containers, b.container_key INTO host FROM alerting.host_binding b;
-    EXECUTE format('SELECT max(%s) FROM (SELECT c.%s AS key FROM %s c LIMIT 20) k,
-                      LATERAL (SELECT m.%s AS at FROM %s m WHERE m.%s %s k.key AND m.%4$s IS NOT NULL ORDER BY m.%4$s DESC LIMIT 1) t',
-                   moment, host.container_key, host.containers, m.at, m.metrics, m.container, alerting.key_equality('alert', 'container_id')) INTO newest;
-    is_known := true;
+    JOIN pg_attribute a ON a.attrelid = c.oid AND quote_ident(a.attname) = s.at AND NOT a.attisdropped
+   WHERE s.id = source AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype, 'int2'::regtype, 'int4'::regtype,
+                                          'int8'::regtype, 'float4'::regtype, 'float8'::regtype, 'numeric'::regtype);
+  is_known := FOUND AND (m.by_time OR m.is_small OR alerting.has_replay_index(m.metrics, m.container, m.at));
+  IF is_known THEN
+    newest := alerting.newest_row_time(source, NOT m.by_time AND NOT m.is_small);
   END IF;
 END
 $function$;

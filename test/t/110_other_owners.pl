@@ -109,6 +109,11 @@ $node->safe_psql('by_index', 'DELETE FROM organizations WHERE id = 1', extra_par
 is($node->safe_psql('by_index', 'SELECT count(*) FROM alerting.alert'), 0, "alerts go with the tenant's organization");
 unlike(slurp_file($node->logfile, $log), qr/marker as (?!tenant)/, 'and nobody else runs what is in his indexes');
 
+# doctor() has the rights of the extension's owner, and looks at the tenant's newest rows with the tenant's.
+$log = -s $node->logfile;
+like($node->safe_psql('by_index', q{SELECT detail FROM alerting.doctor() WHERE topic = 'time'}), qr/^Its newest row is of 2026-03-02 /, "doctor() finds the tenant's newest row");
+unlike(slurp_file($node->logfile, $log), qr/marker as /, 'and runs nothing of his');
+
 # Sessions of other roles. An owner's mapping means what it meant when it was attached, whatever
 # search_path an INSERT comes with; and what runs in it stays there.
 my $session = $node->background_psql('by_mapping', on_error_stop => 0);

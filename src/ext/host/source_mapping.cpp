@@ -161,9 +161,13 @@ SourceMapping MappingFromTrigger(const Trigger* trigger) {
   return mapping;
 }
 
+std::string TimeSql(const SourceMapping& mapping, const std::string& from) {
+  return AtSql(mapping, TypeOfAt(mapping, from));
+}
+
 std::string SelectList(const SourceMapping& mapping, const std::string& from) {
   std::string list = "(" + mapping.container + ")::" + KeyTypeName(mapping.key_kind);
-  list += ", " + AtSql(mapping, TypeOfAt(mapping, from));
+  list += ", " + TimeSql(mapping, from);
   for (const std::string* figure :
        {&mapping.cpu, &mapping.memory, &mapping.memory_used, &mapping.memory_limit}) {
     list += ", " + Column(*figure, "float8");

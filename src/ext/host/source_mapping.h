@@ -38,6 +38,9 @@ uint32_t SourceOfTrigger(const Trigger* trigger);
 // the given relation, so it needs an SPI connection; errors are those of the mapping's expressions.
 std::string SelectList(const SourceMapping& mapping, const std::string& from);
 
+// The time of a row as timestamptz, of the same.
+std::string TimeSql(const SourceMapping& mapping, const std::string& from);
+
 // "m.at_column OP bound" in the column's own type where `at` is a plain column, so that an index
 // serves it; else over the expression. `bound` is an SQL expression of type timestamptz.
 std::string AtCondition(const SourceMapping& mapping, const std::string& from,
