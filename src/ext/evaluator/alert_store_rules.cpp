@@ -90,11 +90,10 @@ void AlertStore::RespellOrganizations() {
     if (found != spelling.end()) rule.organization = found->second;
   }
   for (const auto& [here, there] : spelling) {
-    const auto found = webhooks_.find(here);
-    if (found == webhooks_.end()) continue;
+    const auto written_here = webhooks_.extract(here);
+    if (written_here.empty()) continue;
     std::vector<std::string>& all = webhooks_[there];
-    all.insert(all.end(), found->second.begin(), found->second.end());
-    webhooks_.erase(here);
+    all.insert(all.end(), written_here.mapped().begin(), written_here.mapped().end());
   }
 }
 
