@@ -107,7 +107,7 @@ CREATE OR REPLACE FUNCTION alerting.guess_at(metrics regclass, numbers boolean) 
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH names(list) AS (
     SELECT ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat', 'collectedat', 'measuredat', 'capturedat', 'observedat',
-                 'reportedat', 'scrapedat', 'sampletime', 'collectiontime', 'measurementtime', 'eventtime', 'lastseen', 'lastseenat', 'tstamp', 'clock']
+                 'reportedat', 'scrapedat', 'readat', 'sampletime', 'collectiontime', 'measurementtime', 'eventtime', 'lastseen', 'lastseenat', 'tstamp', 'clock']
            || CASE WHEN $1 = (SELECT b.containers::oid FROM alerting.host_binding b)
                    THEN ARRAY['updatedat', 'createdat', 'insertedat'] ELSE ARRAY['createdat', 'insertedat', 'updatedat'] END),
   suffixed(list) AS (
@@ -151,7 +151,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
        ORDER BY x.n, m.n, p.n), 'N'),
     (SELECT quote_ident(a.attname) FROM pg_attribute a
       WHERE a.attrelid = $1 AND quote_ident(a.attname) = alerting.guess_column($1, ARRAY['cpuusage', 'cpu'], 'N') AND $2 = 'cpu'
-        AND a.atttypid IN ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype)));
+        AND alerting.base_type(a.atttypid) IN ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype)));
 $function$;
 
 -- Whether a column, quoted, is a binary floating-point number.
