@@ -147,13 +147,13 @@ BEGIN
   topic := 'samples';
   status := 'warning';
   IF s.skipped > 0 THEN
-    detail := format('%s rows could not be read: no container, no time, or the mapping''s expression failed on them.', s.skipped);
+    detail := format(CASE s.skipped WHEN 1 THEN '%s row' ELSE '%s rows' END || ' could not be read: no container, no time, or the mapping''s expression failed on them.', s.skipped);
     hint := 'Make the mapping accept every row: alerting.attach_metrics(...); the server''s log names the table, and what the mapping lacks.';
     good := false;
     RETURN NEXT;
   END IF;
   IF s.unknown > 0 THEN
-    detail := format('%s rows were of containers that do not exist or belong to no organization.', s.unknown);
+    detail := format(CASE s.unknown WHEN 1 THEN '%s row was' ELSE '%s rows were' END || ' of containers that do not exist or belong to no organization.', s.unknown);
     hint := 'If these are your containers: check the mapping "container" and alerting.host_binding.organization.';
     good := false;
     RETURN NEXT;

@@ -63,7 +63,7 @@ BEGIN
     SELECT 'binding', r.host::text, 'warning', format('It has no column %s any more: alerts and webhooks show no names of its rows.', r.name),
            format('SELECT alerting.attach(%L, %L, organization => %L); guesses another; for containers name => says which.', host.organizations, host.containers, host.organization)
       FROM (VALUES (host.containers, host.name), (host.organizations, host.organization_name)) AS r(host, name)
-     WHERE r.name <> ALL (alerting.plain_columns(r.host, ARRAY[r.name]));
+     WHERE r.name IS NOT NULL AND r.name <> ALL (alerting.plain_columns(r.host, ARRAY[r.name]));
   RETURN QUERY
     SELECT 'binding', format('alerting.%I', r.tab), 'error',
            format('Its foreign key to %s is gone, as DROP ... CASCADE takes it: the keys there may be others by now.', r.host),

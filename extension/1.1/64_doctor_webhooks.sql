@@ -23,7 +23,7 @@ BEGIN
      GROUP BY 1 ORDER BY 1
   LOOP
     status := 'error';
-    detail := format('%s enabled rules have condition %s, but no metrics table maps what it needs.', unfed.rules, unfed.condition);
+    detail := format(CASE unfed.rules WHEN 1 THEN '%s enabled rule has' ELSE '%s enabled rules have' END || ' condition %s, but no metrics table maps what it needs.', unfed.rules, unfed.condition);
     hint := 'SELECT alerting.attach_metrics(''...'', ...); with the column or expression that holds it.';
     good := false;
     RETURN NEXT;
@@ -35,7 +35,7 @@ BEGIN
   LOOP
     object := odd.example;
     status := 'warning';
-    detail := format('%s enabled rules, such as this one: %s.', odd.rules, odd.problem);
+    detail := format(CASE odd.rules WHEN 1 THEN '%s enabled rule, this one: %s.' ELSE '%s enabled rules, such as this one: %s.' END, odd.rules, odd.problem);
     hint := odd.hint;
     good := false;
     RETURN NEXT;

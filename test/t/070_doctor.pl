@@ -119,7 +119,7 @@ $node->safe_psql('host', $_) for 'INSERT INTO others VALUES (NULL, now(), 5)', '
   q{INSERT INTO others SELECT 11, now() - interval '10 min' - n * interval '1 s', 5 FROM generate_series(1, 15) n};
 flush_ok($node, 'host');
 my $samples = findings('samples');
-like($samples, $_->[1], "samples: $_->[0]") for [ 'skipped', qr/^warning 1 rows could not be read/m ], [ 'unknown', qr/^warning \d+ rows were of containers that do not exist/m ],
+like($samples, $_->[1], "samples: $_->[0]") for [ 'skipped', qr/^warning 1 row could not be read/m ], [ 'unknown', qr/^warning 1 row was of containers that do not exist/m ],
   [ 'backfill', qr/^warning 50 of \d+ rows were older than max_age.*time_zone/m ], [ 'late', qr/^warning 15 of \d+ rows were older than their container's last one/m ];
 
 # Queue.
@@ -225,10 +225,10 @@ reload('alerting.delivery_retention');
 
 # Rules.
 found('rules', qr/^warning There is no enabled rule/, 'none', 'UPDATE alerting.alert_rule SET enabled = false');
-found('rules', qr/^error 1 enabled rules have condition $_, but/m, "$_ without a mapping",
+found('rules', qr/^error 1 enabled rule has condition $_, but/m, "$_ without a mapping",
 	"SELECT alerting.create_rule(1, 'unfed', '$_', 80, 10)") for qw(MEMORY_USAGE RESTART_LOOP);
-found('rules', qr/^error 1 enabled rules have condition CPU_USAGE/, 'CPU_USAGE without a mapping', 'DELETE FROM alerting.metric_source');
-found('rules', qr/^odd warning 1 enabled rules, such as this one: threshold 0\.8 is a percentage.* share of 1, the threshold is 80\.$/, 'a share for a percentage',
+found('rules', qr/^error 1 enabled rule has condition CPU_USAGE/, 'CPU_USAGE without a mapping', 'DELETE FROM alerting.metric_source');
+found('rules', qr/^odd warning 1 enabled rule, this one: threshold 0\.8 is a percentage.* share of 1, the threshold is 80\.$/, 'a share for a percentage',
 	q{INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('odd', 1, 'cpu', 'CPU_USAGE', 0.8)});
 
 # Webhooks, as they fail.
