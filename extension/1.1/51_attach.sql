@@ -85,8 +85,8 @@ BEGIN
         USING ERRCODE = 'invalid_parameter_value',
               DETAIL = format('It has no foreign key to %s and no column with a usual name, such as organization_id.', host_organizations),
               HINT = CASE WHEN cardinality(alerting.referring_columns(host_organizations, host_containers)) > 0
-                          THEN format('Are they the other way round? alerting.attach(organizations => %L, containers => %L)', host_containers, host_organizations)
-                          ELSE format('Say it: alerting.attach(%L, %L, organization => %L)', host_organizations, host_containers,
+                          THEN format('Are they the other way round? SELECT alerting.attach(organizations => %L, containers => %L);', host_containers, host_organizations)
+                          ELSE format('Say it: SELECT alerting.attach(%L, %L, organization => %L);', host_organizations, host_containers,
                                       coalesce(alerting.suggest_organization(host_organizations, host_containers),
                                                'a column''s name, or an SQL expression over c, the container''s row')) END;
     END IF;

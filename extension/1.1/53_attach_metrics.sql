@@ -177,7 +177,10 @@ BEGIN
   END IF;
   -- The table may be gone already; then its triggers are, too.
   IF EXISTS (SELECT FROM pg_class c WHERE c.oid = source) THEN
-    PERFORM alerting.check_table(source, 'metrics', false);
+    IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = source), 'USAGE') THEN
+      RAISE EXCEPTION 'must be owner of table %', source
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Detaching a table drops its triggers, which only its owner may do.';
+    END IF;
     PERFORM alerting.remove_trigger(source, t.name)
        FROM unnest(ARRAY['alerting_capture', 'alerting_capture_insert', 'alerting_capture_update']) AS t(name);
   END IF;
