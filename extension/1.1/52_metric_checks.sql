@@ -85,6 +85,22 @@ BEGIN
 END
 $function$;
 
+-- For hints: how the table might say a metric where no plain column does; NULL where nothing suggests itself.
+CREATE OR REPLACE FUNCTION alerting.example_mapping(metrics regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH field AS (
+    SELECT a.attnum, quote_ident(a.attname) AS quoted, alerting.plain_name(a.attname) AS name, t.typcategory AS category, t.typname
+      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped)
+  SELECT coalesce(
+    (SELECT format('cpu => $$substring(%s FROM ''^[0-9.]+'')::float8$$', f.quoted) FROM field f WHERE f.category = 'S' AND f.name ~ 'cpu' ORDER BY f.attnum LIMIT 1),
+    (SELECT format('cpu => $$(%s ->> ''cpu'')::float8$$', f.quoted) FROM field f WHERE f.typname IN ('json', 'jsonb') ORDER BY f.attnum LIMIT 1),
+    (SELECT format('cpu => $$CASE %s WHEN %s THEN %s END$$', n.quoted, CASE n.category WHEN 'N' THEN '1' ELSE '''cpu''' END, v.quoted)
+       FROM field n, field v
+      WHERE n.category IN ('N', 'S', 'E') AND n.name ~ '^(metric|item|series|sensor)?(name|key|kind|type)$|^(metric|item|series|sensor)(id)?$'
+        AND v.category = 'N' AND v.name ~ '^(metric)?(value|reading)$'
+      ORDER BY n.attnum, v.attnum LIMIT 1));
+$function$;
+
 -- The stored form of a mapping that gives a figure or a flag. Capture casts a figure to double precision.
 CREATE OR REPLACE FUNCTION alerting.reading_mapping(rel regclass, what text, expression text, path text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -99,7 +115,8 @@ BEGIN
   ELSIF what <> 'running' AND NOT described.castable THEN
     RAISE EXCEPTION 'mapping "%" of table % has type %, which is no number', what, rel, described.type
       USING ERRCODE = 'datatype_mismatch', DETAIL = format('The mapping is: %s', expression),
-            HINT = 'Name a numeric column, or write an expression that gives a number.';
+            HINT = CASE WHEN described.type = 'money'::regtype THEN format('Cast it: %s => %L', what, format('(%s)::numeric', expression))
+                        ELSE 'Name a numeric column, or write an expression that gives a number.' END;
   END IF;
   RETURN described.sql;
 END
@@ -191,13 +208,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conformin
      AND i.inhrelid::regclass::text NOT LIKE '\_timescaledb\_internal.%';
 $function$;
 
--- What newcomers would else miss in silence: rows that no trigger of this table sees, columns that look
--- like a metric which is not mapped, and half of a reading.
-CREATE OR REPLACE FUNCTION alerting.warn_of_unseen(metrics regclass, mapping jsonb) RETURNS void
+-- Rows that no trigger of this table sees.
+CREATE OR REPLACE FUNCTION alerting.warn_of_children(metrics regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-  unused text;
-  other_half text;
   children CONSTANT text := alerting.unseen_children(metrics);
 BEGIN
   IF children IS NOT NULL THEN
@@ -205,26 +219,49 @@ BEGIN
       USING DETAIL = 'Triggers of a table do not fire for its child tables, also where a trigger routes the rows there.',
             HINT = 'Attach each child table, too, and each new one when it is created; or partition the table declaratively.';
   END IF;
+END
+$function$;
+
+-- What newcomers would else miss in silence: columns that look like a metric which is not mapped, half of a reading, silence
+-- that means nothing, and shares of 1. Of what was said not to be wanted ('' in `mapping`) nothing is told.
+CREATE OR REPLACE FUNCTION alerting.notices_of(source int, mapping jsonb, tried record) RETURNS TABLE (line text, hint text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  s record;
+  unused text;
+  other_half text;
+BEGIN
+  SELECT * INTO s FROM alerting.metric_source m WHERE m.id = source;
   SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO unused
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (SELECT alerting.plain_name(a.attname) AS name) n
-   WHERE a.attrelid = metrics AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory = 'N'
-     AND (n.name ~ 'cpu' AND NOT mapping ? 'cpu'
-          OR n.name ~ '^(container)?mem' AND NOT mapping ?| ARRAY['memory', 'memory_used']
-          OR n.name ~ 'restart' AND NOT mapping ? 'restarts')
-      OR a.attrelid = metrics AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory IN ('S', 'E')
-     AND n.name ~ '^(container)?(state|status)$' AND NOT mapping ? 'running';
+   WHERE a.attrelid = s.metrics AND a.attnum > 0 AND NOT a.attisdropped
+     AND (t.typcategory = 'N' AND (n.name ~ 'cpu' AND NOT mapping ? 'cpu'
+                                   OR n.name ~ '^(container)?mem' AND NOT mapping ?| ARRAY['memory', 'memory_used']
+                                   OR n.name ~ 'restart' AND NOT mapping ? 'restarts')
+          OR t.typcategory IN ('S', 'E', 'N') AND n.name ~ '^(container)?(state|status)$|^phase$' AND NOT mapping ? 'running'
+          OR t.typcategory IN ('N', 'B') AND n.name ~ '^(is)?(running|up|alive|online|healthy)$' AND NOT mapping ? 'running');
   IF unused IS NOT NULL THEN
-    RAISE NOTICE 'columns of % that look like metrics, but are not mapped: %', metrics, unused
-      USING HINT = 'Map what you need: cpu and memory are percentages, for example cpu => ''100 * cpu_ratio''; restarts is a counter, running a condition: running => $$status = ''up''$$.';
+    line := format('columns of %s that look like metrics, but are not mapped: %s', s.metrics, unused);
+    hint := 'Map what you need: cpu and memory are percentages, for example cpu => ''100 * cpu_ratio''; restarts is a counter, running a condition: running => $$status = ''up''$$.';
+    RETURN NEXT;
   END IF;
   -- The other half may be another table's.
-  SELECT CASE WHEN count(s.memory_limit) = 0 THEN 'memory_limit' ELSE 'memory_used' END INTO other_half
-    FROM alerting.metric_source s HAVING (count(s.memory_used) = 0) <> (count(s.memory_limit) = 0);
+  SELECT CASE WHEN count(m.memory_limit) = 0 THEN 'memory_limit' ELSE 'memory_used' END INTO other_half
+    FROM alerting.metric_source m HAVING (count(m.memory_used) = 0) <> (count(m.memory_limit) = 0);
   IF other_half IS NOT NULL AND mapping ?| ARRAY['memory_used', 'memory_limit'] AND coalesce(mapping ->> 'memory', '') = ''
      AND NOT mapping ? other_half THEN
-    RAISE NOTICE 'memory of % gives no reading: % is mapped by no table', metrics, other_half
-      USING HINT = 'Map memory_used and memory_limit, in one unit, or memory, a percentage.';
+    line := format('memory of %s gives no reading: %s is mapped by no table', s.metrics, other_half);
+    hint := 'Map memory_used and memory_limit, in one unit, or memory, a percentage.';
+    RETURN NEXT;
   END IF;
+  IF s.running IS NOT NULL AND num_nonnulls(s.cpu, s.memory, s.memory_used, s.memory_limit, s.restarts) = 0
+     AND s.stale_after = interval '5 minutes' AND s.metrics <> (SELECT b.containers FROM alerting.host_binding b) THEN
+    line := format('a container of which table %s tells nothing for 5 minutes is silent, and CONTAINER_DOWN fires', s.metrics);
+    hint := 'Where rows come only when a state changes, say so: stale_after => ''10 years''.';
+    RETURN NEXT;
+  END IF;
+  RETURN QUERY SELECT format('%s of table %s is taken for a percentage, but %s', o.reading, s.metrics, o.problem), o.hint
+                 FROM alerting.shares_of_one(source, tried) o;
 END
 $function$;
 

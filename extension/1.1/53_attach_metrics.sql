@@ -53,6 +53,8 @@ DECLARE
   source int;
   repaired int;
   differences text[];
+  tried record;
+  told record;
 BEGIN
   PERFORM alerting.lock_binding();
   PERFORM alerting.require_binding();
@@ -78,6 +80,8 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value',
             DETAIL = 'It has no column of a timestamp type with a usual name, such as at, time or created_at.',
             HINT = coalesce('If it is column ' || alerting.guess_at(metrics_table, true) || ', say what that counts since 1970: at_unit => ''s'', ''ms'' or ''us''.',
+                            'If it is column ' || alerting.guess_column(metrics_table, ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat',
+                              'collectedat', 'measuredat', 'createdat', 'date'], 'S') || ', cast it: at => ''(...)::timestamptz''.',
                             'Say it: at => a column''s name, or an SQL expression over m, the metric''s row (numbers need at_unit, too).');
   END IF;
 
@@ -94,7 +98,8 @@ BEGIN
   IF NOT jsonb_strip_nulls(wanted) ?| readings THEN
     RAISE EXCEPTION 'no metric of table % is mapped', metrics_table
       USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It has no column with a usual name, such as cpu_percent, memory_percent, running or restart_count.',
-            HINT = 'Map at least one: cpu, memory, memory_used and memory_limit, running, or restarts.';
+            HINT = 'Map at least one: cpu, memory, memory_used and memory_limit, running, or restarts'
+                   || coalesce('; by an expression where it is no plain column: ' || alerting.example_mapping(metrics_table), '') || '.';
   END IF;
 
   -- Tables that are gone do not come back; what took their place may be this one.
@@ -138,13 +143,15 @@ BEGIN
     RAISE NOTICE 'there are no rules yet' USING HINT = alerting.example_rule(source);
   END IF;
   IF before IS NULL OR cardinality(differences) > 0 THEN
-    -- Of what was said not to be wanted ('') nothing is told.
-    PERFORM alerting.warn_of_unseen(metrics_table, mapping);
-    IF wanted ->> 'running' IS NOT NULL AND NOT jsonb_strip_nulls(wanted) ?| array_remove(readings, 'running')
-       AND stale_after = interval '5 minutes' AND metrics_table <> (SELECT b.containers FROM alerting.host_binding b) THEN
-      RAISE NOTICE 'a container of which table % tells nothing for 5 minutes is silent, and CONTAINER_DOWN fires', metrics_table
-        USING HINT = 'Where rows come only when a state changes, say so: stale_after => ''10 years''.';
+    PERFORM alerting.warn_of_children(metrics_table);
+    tried := alerting.try_source(source);
+    IF tried.state IS NOT NULL THEN
+      RAISE WARNING 'the mapping of table % fails on % rows: %', metrics_table, CASE WHEN tried.state LIKE '42%' THEN 'all' ELSE 'some' END, tried.problem
+        USING DETAIL = 'Rows that it fails on are not judged.', HINT = alerting.mapping_advice(metrics_table, tried.state);
     END IF;
+    FOR told IN SELECT n.line, n.hint FROM alerting.notices_of(source, mapping, tried) n LOOP
+      RAISE NOTICE '%', told.line USING HINT = told.hint;
+    END LOOP;
   END IF;
   PERFORM alerting.warn_of_missing_index(metrics_table, wanted ->> 'container', wanted ->> 'at');
 END

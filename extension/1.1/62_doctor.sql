@@ -1,6 +1,6 @@
 -- doctor(): one call that checks whatever commonly goes wrong. Each part below gives rows of doctor().
 -- They run with the rights of the extension's owner, so that an operator who may call doctor() needs no
--- other; hence no expression of a mapping is evaluated, nothing but its meaning is looked up.
+-- other; hence an expression of a mapping is evaluated by try_mapping() alone, as its table's owner.
 
 CREATE OR REPLACE FUNCTION alerting.library_version() RETURNS text
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'alerting_library_version'

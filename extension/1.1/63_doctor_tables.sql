@@ -101,8 +101,7 @@ DECLARE
   m record;
 BEGIN
   SELECT s.*, c.relkind = 'r' AND pg_relation_size(c.oid) < 8 * 2^20 AS is_small,
-         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = s.metrics AND i.indisvalid AND i.indpred IS NULL
-                    AND pg_get_indexdef(i.indexrelid, 1, true) = s.at) AS by_time
+         alerting.is_ordered_by(s.metrics, s.at) AS by_time
     INTO m
     FROM alerting.metric_source s JOIN pg_class c ON c.oid = s.metrics
     JOIN pg_attribute a ON a.attrelid = c.oid AND quote_ident(a.attname) = s.at AND NOT a.attisdropped
@@ -173,6 +172,7 @@ DECLARE
   mapped text;
   state text;
   waiting text;
+  tried record;
 BEGIN
   IF NOT EXISTS (SELECT FROM alerting.metric_source) THEN
     RETURN QUERY SELECT 'metrics', NULL, 'error', 'No metrics table is attached: nothing is judged.', 'SELECT alerting.attach_metrics(''...'');';
@@ -230,6 +230,15 @@ BEGIN
     RETURN QUERY SELECT 'prepared transactions', object, 'warning', format('Its rows of prepared transaction %s are not judged until that ends.', waiting),
                         'COMMIT PREPARED or ROLLBACK PREPARED; one that was forgotten also holds up vacuum.' WHERE waiting IS NOT NULL;
     IF status = 'ok' THEN
+      tried := alerting.try_source(m.id);
+      -- What a row says that fails is for those who may read it.
+      RETURN QUERY SELECT 'metrics', object, CASE WHEN tried.state LIKE '42%' THEN 'error' ELSE 'warning' END,
+                          CASE WHEN tried.state LIKE '42%' THEN format('Its mapping fails on every row: %s.', tried.problem)
+                               ELSE format('Its mapping fails on rows that are there, which are not judged, with SQLSTATE %s.', tried.state) END,
+                          alerting.mapping_advice(m.metrics, tried.state) WHERE tried.state IS NOT NULL;
+      RETURN QUERY SELECT 'metrics', object, 'warning', format('Its %s is taken for a percentage, but %s.', o.reading, o.problem), o.hint
+                     FROM alerting.shares_of_one(m.id, tried) o
+                    WHERE EXISTS (SELECT FROM alerting.alert_rule r WHERE r.enabled AND r.condition = upper(o.reading) || '_USAGE' AND r.threshold > o.largest);
       RETURN QUERY SELECT * FROM alerting.doctor_time(m.id, m.metrics, m.max_age);
     END IF;
   END LOOP;

@@ -99,6 +99,8 @@ BEGIN
       FOR line IN SELECT alerting.bind_metrics(metrics, '{}', '1 hour', '5 minutes', 'UTC', NULL, NULL, 'pg_catalog') LOOP
         PERFORM alerting.tell(line);
       END LOOP;
+      PERFORM alerting.tell(n.line, n.hint)
+         FROM alerting.metric_source s, LATERAL alerting.notices_of(s.id, jsonb_strip_nulls(to_jsonb(s)), alerting.try_source(s.id)) n;
       PERFORM alerting.tell('there are no rules yet', alerting.example_rule(s.id))
          FROM alerting.metric_source s WHERE alerting.has_no_rules();
       RETURN;

@@ -154,6 +154,9 @@ void WarnOfRow(CaptureSource* source, Relation relation, int sqlstate) {
              ? errhint("It is evaluated with the rights of the table's owner, %s: GRANT that role "
                        "SELECT on the tables and EXECUTE on the functions that it needs.",
                        quote_identifier(GetUserNameFromId(relation->rd_rel->relowner, false)))
+         : sqlstate == ERRCODE_INVALID_TEXT_REPRESENTATION
+             ? errhint("Take of a text what is a number, for example cpu => "
+                       "$$substring(cpu FROM '^[0-9.]+')::float8$$ in alerting.attach_metrics().")
              : errhint("Make the mapping in alerting.attach_metrics() accept every row, for "
                        "example with nullif() around a divisor.")));
   });
