@@ -91,6 +91,20 @@ deliver($node, 'ok', count => 20);
 like(wait_settled($node, 'ok'), qr/^(DELIVERED 1 200\n?)+$/, 'a poisoned row holds up nobody');
 $node->safe_psql('postgres', 'DROP TRIGGER poison ON alerting.delivery');
 
+# --- a webhook of which nothing can be written --------------------------------------------------------------
+# An audit trigger that wants to know who it was, say.
+$node->safe_psql('postgres', q{CREATE TRIGGER poison BEFORE UPDATE ON alerting.webhook FOR EACH ROW WHEN (OLD.id LIKE 'audited%') EXECUTE FUNCTION poison()});
+webhook($node, 'audited_gone', $receiver->url('/gone/audited'));
+webhook($node, 'audited', $receiver->url('/status/500/audited'), retry_schedule => "'{}'");
+deliver($node, 'audited_gone', count => 2);
+deliver($node, 'audited', count => 10);
+like(wait_settled($node, 'audited'), qr/^(FAILED 1 500 HTTP 500\n?){10}$/, 'a failing webhook that cannot be noted as such: what came of its deliveries is recorded');
+deliver($node, 'ok', count => 20);
+like(wait_settled($node, 'ok'), qr/^(DELIVERED 1 200\n?)+$/, 'and what became of others');
+ok($node->poll_query_until('postgres', q{SELECT problem LIKE '%poisoned%' FROM alerting.status()}), 'status() tells');
+is(settled($node, 'audited_gone'), "FAILED 1 410 HTTP 410\nPENDING 0", 'one that is gone is sent nothing more, though it cannot be switched off');
+$node->safe_psql('postgres', q{DROP TRIGGER poison ON alerting.webhook; DELETE FROM alerting.webhook WHERE id LIKE 'audited%'});
+
 # --- changes count at once --------------------------------------------------------------------------------
 webhook($node, 'moved', $receiver->url('/status/500'), retry_schedule => "'{2 seconds,2 seconds}'");
 deliver($node, 'moved');

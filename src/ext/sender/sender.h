@@ -138,10 +138,14 @@ class Sender final : public pg::WorkerTask {
   bool HasClaimed(std::span<const PendingDelivery> fetched) const;
 
   // sender_upkeep.cpp
+  template <typename F>
+  void WriteOfWebhooks(Micros now, const F& write);
+  void ActOnAnswers(Micros now);
   void AnswerFlushes(uint64_t requested, Results* results);
   void ParkOverdue();
-  void SwitchOff();
-  void NoteBreakers(Results* results);
+  void SwitchOffGone();
+  void SwitchOffFailing();
+  void NoteBreakers(Micros now, Results* results);
   void NoteHeld(bool held);
   void DeleteExpired(Micros now);
 
@@ -168,6 +172,8 @@ class Sender final : public pg::WorkerTask {
   std::vector<std::pair<std::string, std::string>> probes_failed_;  // webhook id, error
   std::vector<std::pair<std::string, std::string>> gone_;           // webhook id, url
   std::unordered_set<std::string> parked_;  // webhooks that parked a delivery since the last check
+  Micros webhooks_not_before_ = kNoTime;    // after an error: nothing is written of webhooks before
+  std::string webhooks_problem_;            // that error, "" when there was none
   std::unordered_map<std::string, Micros> next_failing_check_;  // by webhook
   std::deque<FlushRequest> flushes_;
   uint64_t flush_seen_ = 0;

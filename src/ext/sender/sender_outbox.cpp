@@ -80,14 +80,13 @@ void Sender::Exchange(uint64_t flush_requested, Results* results) {
   const Micros now = GetCurrentTimestamp();
   SetStuckFree(now);
   RecordOutcomes(results);
-  SwitchOff();
-  ParkOverdue();
+  ActOnAnswers(now);
   if (MayLook(now)) {
     Look(now);
     results->looked = true;
   }
   if (!held_) Fetch(now);
-  NoteBreakers(results);
+  NoteBreakers(now, results);
   AnswerFlushes(flush_requested, results);
 }
 
@@ -112,12 +111,12 @@ void Sender::SetAside(const char* problem) {
   record_most_ = std::max<size_t>(tried / 2, 1);
 }
 
-// Of an outcome that was set aside: the others go on meanwhile.
+// Of an outcome that was set aside, or of webhooks: the others go on meanwhile.
 const char* Sender::Problem() const {
   for (const StuckOutcome& stuck : stuck_) {
     if (!stuck.problem.empty()) return stuck.problem.c_str();
   }
-  return "";
+  return webhooks_problem_.c_str();
 }
 
 void Sender::SetStuckFree(Micros now) {

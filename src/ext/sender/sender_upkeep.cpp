@@ -11,6 +11,7 @@ namespace alerting::ext {
 namespace {
 
 constexpr Micros kFailingCheckInterval = kHour;
+constexpr Micros kRefusedPause = kMinute;
 constexpr int kDeletedAtOnce = 1000;
 constexpr uint32_t kBlocksAtOnce = 1024;
 constexpr Micros kLongestCleanupInterval = 10 * kMinute;
@@ -41,6 +42,36 @@ std::string LoggableOrigin(const std::string& text) {
   return url ? url->Origin() : "an invalid URL";
 }
 
+// In a savepoint: what a user's trigger or constraint refuses there must not undo what is recorded
+// in the same transaction. It is tried again later, with all else of the kind.
+template <typename F>
+void Sender::WriteOfWebhooks(Micros now, const F& write) {
+  if (now < webhooks_not_before_) return;
+  try {
+    pg::Subtransaction savepoint;
+    write();
+    savepoint.Release();
+    webhooks_not_before_ = kNoTime;
+    webhooks_problem_.clear();
+  } catch (const pg::Error& error) {
+    if (error.IsPassing()) throw;
+    webhooks_not_before_ = AddTime(now, kRefusedPause);
+    webhooks_problem_ = error.what();
+    pg::Call([&] {
+      ereport(LOG, (errcode(error.sqlstate()),
+                    errmsg("alerting: what became of webhooks could not be written: %s",
+                           webhooks_problem_.c_str()),
+                    errdetail("It is tried again; what became of deliveries is not affected.")));
+    });
+  }
+}
+
+void Sender::ActOnAnswers(Micros now) {
+  if (!gone_.empty()) WriteOfWebhooks(now, [&] { SwitchOffGone(); });
+  if (!parked_.empty()) WriteOfWebhooks(now, [&] { SwitchOffFailing(); });
+  if (!probes_failed_.empty()) WriteOfWebhooks(now, [&] { ParkOverdue(); });
+}
+
 void Sender::AnswerFlushes(uint64_t requested, Results* results) {
   if (requested > flush_seen_) {
     flushes_.push_back({requested, store_.NewestSequence()});
@@ -68,18 +99,21 @@ void Sender::ParkOverdue() {
   }
 }
 
-void Sender::SwitchOff() {
+void Sender::SwitchOffGone() {
   constexpr char kReason[] = "endpoint answered 410 Gone";
-  std::erase_if(gone_, [&](const std::pair<std::string, std::string>& gone) {
-    const DeliveryStore::Switched switched = store_.SwitchOff(gone.first, gone.second, kReason);
-    if (switched == DeliveryStore::Switched::kOff) {
-      pg::Call([&] {
-        ereport(LOG,
-                (errmsg("alerting: webhook %s was switched off: %s", gone.first.c_str(), kReason)));
-      });
-    }
-    return switched != DeliveryStore::Switched::kLocked;
-  });
+  decltype(gone_) locked;
+  for (const auto& [id, url] : gone_) {
+    const DeliveryStore::Switched switched = store_.SwitchOff(id, url, kReason);
+    if (switched == DeliveryStore::Switched::kLocked) locked.emplace_back(id, url);
+    if (switched != DeliveryStore::Switched::kOff) continue;
+    pg::Call([&, id = id.c_str()] {
+      ereport(LOG, (errmsg("alerting: webhook %s was switched off: %s", id, kReason)));
+    });
+  }
+  gone_ = std::move(locked);
+}
+
+void Sender::SwitchOffFailing() {
   const Micros now = GetCurrentTimestamp();
   std::vector<std::string> ids;
   std::erase_if(parked_, [&](const std::string& id) {
@@ -103,7 +137,7 @@ void Sender::SwitchOff() {
 }
 
 // Open breakers are written down for who looks, and for the sender's next start.
-void Sender::NoteBreakers(Results* results) {
+void Sender::NoteBreakers(Micros now, Results* results) {
   std::vector<std::string> ids;
   std::vector<Micros> probes;
   for (const auto& [id, queue] : queues_) {
@@ -114,10 +148,12 @@ void Sender::NoteBreakers(Results* results) {
     probes.push_back(probe);
   }
   if (ids.empty()) return;
-  for (const std::string& id : store_.NoteBreakers(ids, probes)) {
-    const auto found = std::find(ids.begin(), ids.end(), id);
-    results->noted.emplace_back(id, probes[static_cast<size_t>(found - ids.begin())]);
-  }
+  WriteOfWebhooks(now, [&] {
+    for (const std::string& id : store_.NoteBreakers(ids, probes)) {
+      const auto found = std::find(ids.begin(), ids.end(), id);
+      results->noted.emplace_back(id, probes[static_cast<size_t>(found - ids.begin())]);
+    }
+  });
 }
 
 void Sender::NoteHeld(bool held) {
