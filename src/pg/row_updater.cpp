@@ -62,6 +62,7 @@ void RowUpdater::Begin() {
     target_ = InitResultRelation(state_, relation_, updated);
     old_row_ = table_slot_create(relation_, &state_->es_tupleTable);
     new_row_ = table_slot_create(relation_, &state_->es_tupleTable);
+    blocks_ = static_cast<BlockNumber>(table_relation_size(relation_, MAIN_FORKNUM) / BLCKSZ);
     ExecOpenIndices(target_, false);
     MemoryContextSwitchTo(outer);
   });
@@ -73,6 +74,8 @@ void RowUpdater::Begin() {
 }
 
 bool RowUpdater::Fetch(const ItemPointerData& place) {
+  // Where the table ended before it was truncated, reading would be an error.
+  if (ItemPointerGetBlockNumberNoCheck(&place) >= blocks_) return false;
   return Call([&] {
     ItemPointerData copy = place;
     if (!table_tuple_fetch_row_version(relation_, &copy, GetActiveSnapshot(), old_row_)) {

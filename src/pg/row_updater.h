@@ -44,6 +44,7 @@ class RowUpdater {
   bool can_update_ = false;
   bool has_row_triggers_ = false;  // other than those of foreign keys
   bool has_updated_ = false;
+  BlockNumber blocks_ = 0;  // it grows further, but is not truncated while we have it open
   EState* state_ = nullptr;
   ResultRelInfo* target_ = nullptr;
   TupleTableSlot* old_row_ = nullptr;

@@ -46,6 +46,25 @@ deliver($node, 'ok');
 is($node->safe_psql('postgres', q{SELECT alerting.flush('10s', deliveries => true)}), 't', 'its webhook may go meanwhile');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM alerting.delivery WHERE webhook_id = 'slow'}), '0', 'nothing is left of it');
 
+# --- a table that is shorter when the answer comes -------------------------------------------------------
+my $blocks = q{SELECT pg_relation_size('alerting.delivery') / current_setting('block_size')::int};
+webhook($node, 'short', $receiver->url('/slow/2/short'));
+webhook($node, 'inactive', $receiver->url('/inactive'), is_active => 'false');
+my $answered = $node->safe_psql('postgres', 'SELECT deliveries FROM alerting.status()');
+for my $statement ('TRUNCATE alerting.delivery CASCADE', 'DELETE FROM alerting.delivery')
+{
+	my $before = $receiver->requests('/slow/2/short');
+	deliver($node, 'inactive', count => 500);
+	deliver($node, 'short');
+	ok(wait_until(sub { $receiver->requests('/slow/2/short') == $before + 1 }), 'a request is under way');
+	cmp_ok($node->safe_psql('postgres', $blocks), '>', 5, 'its delivery lies in a block further on');
+	$node->safe_psql('postgres', $statement);
+	ok(wait_until(sub { $node->safe_psql('postgres', 'VACUUM alerting.delivery'); $node->safe_psql('postgres', $blocks) < 5 }),
+		"$statement: the table ends before it");
+	++$answered;
+	ok($node->poll_query_until('postgres', "SELECT deliveries = $answered AND coalesce(problem, '') = '' FROM alerting.status()"), 'the answer is taken');
+}
+
 # --- a delivery asked for again under way ---------------------------------------------------------------
 webhook($node, 'again', $receiver->url('/hang'), retry_schedule => "'{1 hour}'");
 deliver($node, 'again');
