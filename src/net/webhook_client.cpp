@@ -150,6 +150,7 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   transfer->refusal.clear();
   transfer->attempted = false;
   transfer->connected = false;
+  transfer->tries = 0;
   transfer->error_buffer[0] = '\0';
   CURL* easy = transfer->easy.get();
   bool ok = transfer->LinkHeaders();
@@ -160,6 +161,7 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
     set(CURLOPT_URL, r.url.c_str());
     transfer->url = ok ? r.url : std::string();
   }
+  set(CURLOPT_FRESH_CONNECT, 0L);
   set(CURLOPT_HTTPHEADER, transfer->headers.data());
   set(CURLOPT_POSTFIELDS, r.body.c_str());
   set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(r.body.size()));
@@ -263,7 +265,9 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   curl_multi_remove_handle(multi_.get(), handle);
   response.request = std::move(transfer->request);
   finished_.push_back(std::move(response));
-  idle_.push_back(std::move(transfer));
+  // Some versions of libcurl count a handle's further tries over all of its requests, and give up
+  // at the sixth.
+  if (transfer->tries <= 1) idle_.push_back(std::move(transfer));
 }
 
 // A connection whose other end has gone without a word would swallow each retry, too: libcurl goes
@@ -378,7 +382,12 @@ int WebhookClient::OnBeforeRequest(void* transfer, char* peer, char*, int, int) 
   try {
     const std::optional<IpAddress> address = ParseIpAddress(peer);
     std::string refusal = address ? self->Refusal(*address) : "refused network: no IP address";
-    if (refusal.empty()) return CURL_PREREQFUNC_OK;
+    if (refusal.empty()) {
+      // Where this connection turns out to be broken, the others that were kept may be, too.
+      ++self->tries;
+      curl_easy_setopt(self->easy.get(), CURLOPT_FRESH_CONNECT, 1L);
+      return CURL_PREREQFUNC_OK;
+    }
     self->NoteRefusal(std::move(refusal));
     self->attempted = false;
   } catch (...) {

@@ -118,6 +118,25 @@ TEST_F(WebhookClientTest, AKeptConnectionThatThePeerClosesWakesTheCallerOnce) {
   EXPECT_EQ(Fetch(receiver_->Url("/ok")).status, 200);
 }
 
+// As where the peer closes it while the request is on its way.
+TEST_F(WebhookClientTest, AKeptConnectionThatBreaksIsReplacedEachTime) {
+  for (const char* path : {"/once/reset", "/once/close"}) {
+    for (int i = 0; i < 20; ++i) {
+      const Response response = Fetch(receiver_->Url(path));
+      ASSERT_EQ(response.status, 200) << path << ", request " << i << ": " << response.error;
+    }
+  }
+}
+
+TEST_F(WebhookClientTest, ManyKeptConnectionsThatBreakCostOneRetry) {
+  constexpr uint64_t kCount = 12;
+  for (uint64_t tag = 1; tag <= kCount; ++tag) Start(tag, receiver_->Url("/once/reset"));
+  for (const auto& [tag, response] : Drain()) EXPECT_EQ(response.status, 200);
+  const Response response = Fetch(receiver_->Url("/once/reset"));
+  EXPECT_EQ(response.status, 200) << response.error;
+  EXPECT_GT(response.timings.connect, 0);
+}
+
 TEST_F(WebhookClientTest, WhatCameUnaskedIsNoAnswer) {
   EXPECT_EQ(Fetch(receiver_->Url("/twice")).status, 200);
   pollfd wait{client_->PollDescriptor(), POLLIN, 0};

@@ -15,6 +15,7 @@ The first line of standard output says "ready PORT". Behaviours, by the path's f
   /reset                     resets the connection; /close: closes it without an answer
   /continue                  100 Continue for ever
   /long-header               a header of 400 kB
+  /once/reset                200; resets the connection at its second request; /once/close: closes it
   /twice                     200, and soon another one that nobody asked for; 500 from then on
   /gzipbomb                  a small body that would be 200 MB when decompressed
   /garbage                   no HTTP at all; /binary: a body of bytes that are no UTF-8, with NUL
@@ -203,6 +204,12 @@ class Receiver:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
         return False
+
+    async def do_once(self, writer, arguments, count, query):
+        writer.requests = getattr(writer, "requests", 0) + 1
+        if writer.requests == 1:
+            return await self.answer(writer, 200)
+        return arguments[0] == "reset" and await self.do_reset(writer, arguments, count, query)
 
     async def do_close(self, _writer, _arguments, _count, _query):
         return False
