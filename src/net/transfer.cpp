@@ -156,7 +156,7 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
     case CURLE_COULDNT_RESOLVE_HOST:
       return "DNS: host name could not be resolved";
     case CURLE_COULDNT_CONNECT:
-      return "connecting failed: " + DescribeErrno(system_error);
+      return "connecting failed: " + DescribeErrno(system_error != 0 ? system_error : socket_error);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CERTPROBLEM:

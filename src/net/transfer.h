@@ -54,6 +54,7 @@ struct WebhookClient::Transfer {
   std::string refusal;     // why an address was refused, the first one
   bool attempted = false;  // some address was allowed
   bool connected = false;  // a new connection was made
+  int socket_error = 0;    // errno of the last socket that could not be had
   int tries = 0;           // libcurl goes on by itself where a kept connection breaks
   char error_buffer[CURL_ERROR_SIZE] = {};
 

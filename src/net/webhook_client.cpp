@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 
 #include "core/url.h"
@@ -150,6 +151,7 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   transfer->refusal.clear();
   transfer->attempted = false;
   transfer->connected = false;
+  transfer->socket_error = 0;
   transfer->tries = 0;
   transfer->error_buffer[0] = '\0';
   CURL* easy = transfer->easy.get();
@@ -368,6 +370,7 @@ curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
   self->attempted = true;
   const curl_socket_t opened =
       socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (opened < 0) self->socket_error = errno;  // which libcurl does not keep
   try {
     if (opened >= 0) self->client->sockets_[opened] = Socket();
   } catch (...) {

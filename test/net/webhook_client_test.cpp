@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -166,6 +167,19 @@ TEST_F(WebhookClientTest, NamesTheCauseOfEachFailure) {
     EXPECT_EQ(response.status, 0) << c.url;
     EXPECT_TRUE(response.error.starts_with(c.error)) << c.url << ": " << response.error;
   }
+}
+
+TEST_F(WebhookClientTest, SaysThatThisMachineHasNoSocketLeft) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = dup(0);
+  ASSERT_EQ(close(next), 0);
+  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const Response response = Fetch(receiver_->Url("/ok"));
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(response.error, "connecting failed: this machine has too many open files");
+  EXPECT_EQ(Fetch(receiver_->Url("/ok")).status, 200);
 }
 
 TEST_F(WebhookClientTest, TlsToAPlainPortFails) {
