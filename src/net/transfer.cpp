@@ -146,6 +146,7 @@ std::string WebhookClient::Transfer::DescribeTimeout() const {
 
 std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
   if (head.too_large()) return kHeadTooLarge;
+  if (is_flooded()) return "endpoint sent more than 8 MB";
   // A public address that failed is the cause of the failure; the refused one beside it is not.
   if (!refusal.empty() && !attempted) return refusal;
   long system_error = 0;
@@ -218,22 +219,29 @@ Timings WebhookClient::Transfer::MeasureTimings() const {
   return timings;
 }
 
-std::optional<Waited> WebhookClient::Transfer::WaitedForAnswer() const {
+std::optional<SocketEnds> WebhookClient::Transfer::Ends() const {
   CURL* handle = easy.get();
-  const curl_off_t sent = TimeOf(handle, CURLINFO_PRETRANSFER_TIME_T);
   const char* ip = nullptr;
   long port = 0, local_port = 0;
   curl_easy_getinfo(handle, CURLINFO_PRIMARY_IP, &ip);
   curl_easy_getinfo(handle, CURLINFO_PRIMARY_PORT, &port);
   curl_easy_getinfo(handle, CURLINFO_LOCAL_PORT, &local_port);
-  if (sent == 0 || head.started() || ip == nullptr || local_port == 0) return std::nullopt;
+  if (ip == nullptr || local_port == 0) return std::nullopt;
   const std::optional<IpAddress> address = ParseIpAddress(ip);
   if (!address) return std::nullopt;
+  return SocketEnds{{*address, static_cast<int>(port)}, static_cast<int>(local_port)};
+}
+
+std::optional<Waited> WebhookClient::Transfer::WaitedForAnswer() const {
+  CURL* handle = easy.get();
+  const curl_off_t sent = TimeOf(handle, CURLINFO_PRETRANSFER_TIME_T);
+  if (sent == 0 || head.started()) return std::nullopt;
+  const std::optional<SocketEnds> ends = Ends();
+  if (!ends) return std::nullopt;
   constexpr curl_off_t kLongEnough = 100'000;  // to tell something
   const curl_off_t waited = TimeOf(handle, CURLINFO_TOTAL_TIME_T) - sent;
   if (waited < kLongEnough) return std::nullopt;
-  return Waited{{{*address, static_cast<int>(port)}, static_cast<int>(local_port)},
-                static_cast<long>(waited / 1000)};
+  return Waited{*ends, static_cast<long>(waited / 1000)};
 }
 
 }  // namespace alerting::net

@@ -50,6 +50,7 @@ struct WebhookClient::Transfer {
   bool https = false;
   ResponseHead head;
   size_t body_bytes = 0;
+  size_t tls_bytes = 0;  // received
   std::string body;
   std::string refusal;     // why an address was refused, the first one
   bool attempted = false;  // some address was allowed
@@ -65,6 +66,9 @@ struct WebhookClient::Transfer {
   void NoteRefusal(std::string reason);
   std::string DescribeFailure(CURLcode code) const;
   Timings MeasureTimings() const;
+  bool is_flooded() const { return tls_bytes > kMaxTlsBytes; }
+  // Of its connection; nullopt while it has none.
+  std::optional<SocketEnds> Ends() const;
   // nullopt: it was not sent, or is being answered.
   std::optional<Waited> WaitedForAnswer() const;
 

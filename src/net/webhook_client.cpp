@@ -130,6 +130,8 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
   set(CURLOPT_PREREQDATA, self);
   set(CURLOPT_HEADERFUNCTION, &WebhookClient::OnHeader);
   set(CURLOPT_HEADERDATA, self);
+  set(CURLOPT_DEBUGFUNCTION, &WebhookClient::OnReceived);
+  set(CURLOPT_DEBUGDATA, this);
   set(CURLOPT_WRITEFUNCTION, &WebhookClient::OnBody);
   set(CURLOPT_WRITEDATA, self);
   return ok ? std::move(transfer) : nullptr;
@@ -147,6 +149,7 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   }
   transfer->head = ResponseHead();
   transfer->body_bytes = 0;
+  transfer->tls_bytes = 0;
   transfer->body.clear();
   transfer->refusal.clear();
   transfer->attempted = false;
@@ -161,6 +164,7 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   };
   if (!same_url) {
     set(CURLOPT_URL, r.url.c_str());
+    set(CURLOPT_VERBOSE, transfer->https ? 1L : 0L);  // for OnReceived
     transfer->url = ok ? r.url : std::string();
   }
   set(CURLOPT_FRESH_CONNECT, 0L);
@@ -261,7 +265,7 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   if (response.status == 0) response.error = transfer->DescribeFailure(code);
   response.retry_after = transfer->head.retry_after();
   response.body = transfer->body;  // whose room is kept
-  response.cut_off = transfer->body_bytes > kMaxBodyBytes;
+  response.cut_off = transfer->body_bytes > kMaxBodyBytes || transfer->is_flooded();
   response.timings = transfer->MeasureTimings();
   if (code == CURLE_OPERATION_TIMEDOUT) ShutSilent(*transfer);
   curl_multi_remove_handle(multi_.get(), handle);
@@ -284,6 +288,41 @@ void WebhookClient::ShutSilent(const Transfer& transfer) {
     if (!state.idle && ends->local_port != waited->ends.local_port) continue;
     // What a TLS handshake or a window's update sends comes at the beginning.
     if (SilentMs(fd) >= waited->milliseconds / 2) shutdown(fd, SHUT_RDWR);
+  }
+}
+
+// Some versions of libcurl read frames of HTTP/2 for as long as they come and bring nothing, past
+// all time limits; from within that loop they call nothing else. What is shut ends it.
+int WebhookClient::OnReceived(CURL* handle, curl_infotype type, char* data, size_t size,
+                              void* client) noexcept {
+  if (type != CURLINFO_SSL_DATA_IN) return 0;
+  auto* self = static_cast<WebhookClient*>(client);
+  try {
+    const auto found = self->active_.find(handle);
+    if (found == self->active_.end()) return 0;
+    Transfer* transfer = found->second.get();
+    // Of a record with data only its head is shown, whose end is the length.
+    constexpr size_t kRecordHead = 5;
+    transfer->tls_bytes += size;
+    if (size == kRecordHead) {
+      const auto* head = reinterpret_cast<const unsigned char*>(data);
+      transfer->tls_bytes += static_cast<size_t>(head[3] << 8 | head[4]);
+    }
+    if (transfer->is_flooded()) self->ShutFlooded(*transfer);
+  } catch (...) {
+    // It goes on for another record.
+  }
+  return 0;
+}
+
+void WebhookClient::ShutFlooded(const Transfer& transfer) {
+  const std::optional<SocketEnds> flooded = transfer.Ends();
+  if (!flooded) return;
+  for (const auto& [fd, state] : sockets_) {
+    const std::optional<SocketEnds> ends = EndsOf(fd);
+    if (ends && ends->peer == flooded->peer && ends->local_port == flooded->local_port) {
+      shutdown(fd, SHUT_RDWR);
+    }
   }
 }
 

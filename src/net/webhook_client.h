@@ -27,6 +27,8 @@ namespace alerting::net {
 inline constexpr size_t kKeptBodyBytes = 1024;
 inline constexpr size_t kMaxBodyBytes = 64 * 1024;
 inline constexpr size_t kMaxHeadBytes = 32 * 1024;
+// What may come over TLS while a request is under way, of other requests to the same endpoint, too.
+inline constexpr size_t kMaxTlsBytes = 8 * 1024 * 1024;
 
 struct Request {
   uint64_t tag = 0;  // the caller's; comes back in the response
@@ -117,6 +119,7 @@ class WebhookClient {
   void Unwatch(int fd) noexcept;
   void Finish(CURL* handle, CURLcode code);
   void ShutSilent(const Transfer& transfer);
+  void ShutFlooded(const Transfer& transfer);
 
   static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client, void*) noexcept;
   static int OnCloseSocket(void* client, curl_socket_t socket) noexcept;
@@ -126,6 +129,8 @@ class WebhookClient {
   static int OnBeforeRequest(void* transfer, char* peer, char* local, int peer_port,
                              int local_port) noexcept;
   static size_t OnHeader(char* data, size_t size, size_t count, void* transfer) noexcept;
+  static int OnReceived(CURL* handle, curl_infotype type, char* data, size_t size,
+                        void* client) noexcept;
   static size_t OnBody(char* data, size_t size, size_t count, void* transfer) noexcept;
 
   ClientOptions options_;

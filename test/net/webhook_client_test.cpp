@@ -449,6 +449,19 @@ TEST_F(WebhookTlsTest, ASilentHttp2ConnectionIsNotUsedAgain) {
   EXPECT_GT(response.timings.connect, 0);
 }
 
+TEST_F(WebhookTlsTest, AnHttp2AnswerOfNothingWithoutEndIsCutOff) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server(
+      {"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "9", "--http2-flood"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  for (int i = 0; i < 2; ++i) {
+    const Response response = Fetch(url, 60'000);
+    EXPECT_EQ(response.status, 200) << response.error;
+    EXPECT_TRUE(response.cut_off);
+  }
+}
+
 TEST_F(WebhookTlsTest, RefusesOldProtocols) {
   const std::string good = Certificate("good", "IP:127.0.0.1");
   const Receiver server(

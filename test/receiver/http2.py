@@ -11,9 +11,9 @@ def frame(kind, flags, stream, payload=b""):
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
-async def serve(reader, writer, is_deaf, record):
+async def serve(reader, writer, is_deaf, record, flood=False):
     """Answers what comes over a connection until that ends; calls record(body) for each request, and then
-    is_deaf() to know whether to say no more."""
+    is_deaf() to know whether to say no more. With flood, an answer never ends, and nothing is in it."""
     bodies = {}
     deaf = False
     await reader.readexactly(len(PREFACE))
@@ -29,6 +29,11 @@ async def serve(reader, writer, is_deaf, record):
         if kind in (DATA, HEADERS) and flags & END_STREAM:
             record(bodies.pop(stream, b""))
             deaf = deaf or is_deaf()
+            if flood:
+                writer.write(frame(HEADERS, END_HEADERS, stream, STATUS_200))
+            while flood:
+                writer.write(frame(DATA, 0, stream) * 5000)
+                await writer.drain()
             if not deaf:
                 writer.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, STATUS_200))
         await writer.drain()

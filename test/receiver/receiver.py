@@ -50,9 +50,10 @@ def gzip_bomb():
 
 
 class Receiver:
-    def __init__(self, log, http2_answers=0):
+    def __init__(self, log, http2_answers=0, http2_flood=False):
         self.log = log
         self.http2_answers = http2_answers
+        self.http2_flood = http2_flood
         self.counts = {}
         self.aliases = {}
         self.connections = 0
@@ -65,7 +66,7 @@ class Receiver:
         try:
             if tls and tls.selected_alpn_protocol() == "h2":
                 await http2.serve(reader, writer, lambda: self.is_deaf(connection, self.http2_answers),
-                                  lambda body: self.record("POST", "/", [], body, connection))
+                                  lambda body: self.record("POST", "/", [], body, connection), self.http2_flood)
             while await self.handle_one(reader, writer, connection):
                 pass
         except (ConnectionError, EOFError, ValueError, asyncio.LimitOverrunError, ssl.SSLError):
@@ -259,6 +260,7 @@ async def main():
     parser.add_argument("--tls-key", help="its key (PEM)")
     parser.add_argument("--tls-client-ca", help="ask for client certificates of this authority (PEM), and refuse others")
     parser.add_argument("--http2", type=int, metavar="N", help="speak HTTP/2 over TLS: like /deaf/N, whatever the path")
+    parser.add_argument("--http2-flood", action="store_true", help="answer 200 with a body of empty frames without end")
     parser.add_argument("--tls-max", choices=["1.1", "1.2", "1.3"], help="newest TLS version to speak")
     options = parser.parse_args()
 
@@ -280,7 +282,7 @@ async def main():
             tls.minimum_version = ssl.TLSVersion.TLSv1
             tls.maximum_version = ssl.TLSVersion.TLSv1_1
     log = sys.stderr if options.log == "-" else open(options.log, "a", encoding="utf-8")
-    receiver = Receiver(log, options.http2)
+    receiver = Receiver(log, options.http2, options.http2_flood)
     server = await asyncio.start_server(
         receiver.handle, options.host, options.port, ssl=tls, backlog=1024, limit=1 << 20)
     print("ready", server.sockets[0].getsockname()[1], flush=True)
