@@ -119,13 +119,14 @@ sub judge_again
 	my $pair = pair($c, $rule);
 	my $reading = reading($c, $rule);
 	$pair->{silence_of} = undef if $old->{no_data} ne $rule->{no_data};
-	return if !$reading;
-	my $is_silent = $self->is_silent($reading, $hour);
-	if ($pair->{alert} && ($pair->{by_silence} || ($is_silent && !$self->{missed} && $rule->{no_data} eq 'resolve')))
+	# What stands for silence does so until a new reading.
+	my $by_silence = $pair->{alert} && $pair->{by_silence};
+	return if $by_silence ? $rule->{no_data} ne 'resolve' : !$reading;
+	my $is_silent = $by_silence || $self->is_silent($reading, $hour);
+	if ($by_silence || ($pair->{alert} && $is_silent && !$self->{missed} && $rule->{no_data} eq 'resolve'))
 	{
-		# What stands for silence does so until a new reading.
-		return if $rule->{no_data} ne 'resolve';
-		resolve($pair, $reading->{at} + $reading->{stale_after}, 'NO_DATA');
+		my $basis = basis($c, $rule);
+		resolve($pair, $basis->{at} + $basis->{stale_after}, 'NO_DATA');
 		$pair->{ended} = 1;
 		return;
 	}

@@ -233,8 +233,10 @@ sub metrics
 		elsif ($form eq 'savepoints') { $self->savepoints(@rows); }
 		elsif ($form eq 'prepared')
 		{
+			# An older row that follows might have been committed before the decision, for all the evaluator knows, and would not be late.
 			my $gid = $self->gid;
-			$self->happens("BEGIN;\n" . insert(@rows) . "\nPREPARE TRANSACTION '$gid';\nCOMMIT PREPARED '$gid';", [ rows => @rows ]);
+			my $wait = $in_order ? '' : "\nSELECT FROM alerting.flush('180s');";
+			$self->happens("BEGIN;\n" . insert(@rows) . "\nPREPARE TRANSACTION '$gid';\nCOMMIT PREPARED '$gid';$wait", [ rows => @rows ]);
 		}
 		else { $self->update($rows[0], $in_order); }
 	}
