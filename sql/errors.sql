@@ -170,6 +170,11 @@ SELECT r.* FROM unnest(ARRAY[$$'DISK''S', 80, 0, NULL, 'cpu'$$, $$'CPU_USAGE', N
 SELECT r.* FROM unnest(ARRAY[$$condition = 'RESTART_LOOP'$$, $$condition = 'RESTART_LOOP', duration = 5$$, $$condition = 'cpu'$$, $$threshold = NULL$$, $$id = ''$$,
   $$name = ''$$, $$no_data = 'never'$$, $$duration = -2$$, $$threshold = 90$$]) AS v(given),
   refusal(format('UPDATE alerting.alert_rule SET %s WHERE id = %L', v.given, 'good')) r;
+-- What a user's trigger makes of a rule counts, also one that comes after ours.
+CREATE FUNCTION usual_threshold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.threshold := coalesce(NEW.threshold, 80); RETURN NEW; END $$;
+CREATE TRIGGER usual_threshold BEFORE INSERT ON alerting.alert_rule FOR EACH ROW EXECUTE FUNCTION usual_threshold();
+SELECT r.* FROM unnest(ARRAY[$$'CPU_USAGE', NULL$$, $$'CPU', NULL$$]) AS v(given),
+  refusal(format('INSERT INTO alerting.alert_rule (organization_id, name, condition, threshold) VALUES (1, ''cpu'', %s)', v.given)) r;
 SET LOCAL session_replication_role = replica;
 SELECT r.* FROM refusal($$UPDATE alerting.alert_rule SET condition = 'cpu' WHERE id = 'good'$$) r;
 ROLLBACK;

@@ -3,7 +3,8 @@
 -- Fills what a rule leaves to its condition, and keeps updated_at honest for clients that don't. Says of
 -- a bad rule which value is wrong and what to do, whoever writes it: the table's CHECK constraints, in
 -- whose order and under whose names this is, would tell no more than the name, and guard what no trigger
--- sees. No other function of ours is called: who writes rules need not be allowed to execute any.
+-- sees, or what a user's trigger makes of a rule after this one. No other function of ours is called:
+-- who writes rules need not be allowed to execute any.
 CREATE OR REPLACE FUNCTION alerting.rule_defaults() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -32,7 +33,9 @@ BEGIN
        format('threshold is %s', NEW.threshold), 'Give the percentage above which it breaches, such as 90.'),
       ('threshold_required', NEW.condition IN ('CPU_USAGE', 'MEMORY_USAGE') AND NEW.threshold IS NULL,
        'threshold is null', 'Give the percentage above which it breaches, such as 90.')) AS c(name, is_violated, problem, hint)
-   WHERE c.is_violated LIMIT 1;
+   WHERE c.is_violated
+     AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = TG_RELID AND t.tgname > TG_NAME AND t.tgtype & 3 = 3)  -- BEFORE, FOR EACH ROW
+   LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION 'new row for relation "alert_rule" violates check constraint "%": %', bad.name, bad.problem
       USING ERRCODE = 'check_violation', SCHEMA = 'alerting', TABLE = 'alert_rule', CONSTRAINT = bad.name, HINT = bad.hint;
