@@ -116,6 +116,11 @@ $node->safe_psql('postgres', q{CREATE TRIGGER poison BEFORE UPDATE ON alerting.w
 webhook($node, 'audited_gone', $receiver->url('/gone/audited'));
 webhook($node, 'audited', $receiver->url('/status/500/audited'), retry_schedule => "'{}'");
 deliver($node, 'audited_gone', count => 2);
+ok(wait_until(sub { settled($node, 'audited_gone') =~ /^FAILED/ }), 'one that is gone, which cannot be noted');
+webhook($node, 'unaudited', $receiver->url('/status/500/unaudited'), retry_schedule => "'{}'");
+deliver($node, 'unaudited', count => 10);
+ok($node->poll_query_until('postgres', q{SELECT probe_at IS NOT NULL FROM alerting.webhook WHERE id = 'unaudited'}), 'that another fails is noted all the same');
+$node->safe_psql('postgres', q{DELETE FROM alerting.webhook WHERE id = 'unaudited'});
 deliver($node, 'audited', count => 10);
 like(wait_settled($node, 'audited'), qr/^(FAILED 1 500 HTTP 500\n?){10}$/, 'a failing webhook that cannot be noted as such: what came of its deliveries is recorded');
 deliver($node, 'ok', count => 20);

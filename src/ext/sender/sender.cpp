@@ -136,8 +136,9 @@ void Sender::FollowClock() {
   const Micros by = clock_.PutBackBy(GetCurrentTimestamp());
   if (by == 0) return;
   PutBack({&not_before_, &look_not_before_, &next_look_, &next_cleanup_, &next_flush_check_,
-           &oldest_outcome_at_, &webhooks_not_before_},
+           &oldest_outcome_at_},
           by);
+  for (WebhookWrite& kind : webhook_writes_) PutBack({&kind.not_before}, by);
   for (StuckOutcome& stuck : stuck_) PutBack({&stuck.retry_at}, by);
   for (auto& [id, next_check] : next_failing_check_) PutBack({&next_check}, by);
   for (auto& [tag, attempt] : in_flight_) PutBack({&attempt.ticket.started_at}, by);

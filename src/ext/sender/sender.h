@@ -7,6 +7,7 @@
 #ifndef ALERTING_EXT_SENDER_SENDER_H_
 #define ALERTING_EXT_SENDER_SENDER_H_
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <random>
@@ -66,6 +67,11 @@ class Sender final : public pg::WorkerTask {
     Outcome outcome;
     Micros retry_at = kNoTime;
     std::string problem;  // "": its delivery is locked by a user
+  };
+  // What is written of webhooks, by its kinds.
+  struct WebhookWrite {
+    Micros not_before = kNoTime;  // after an error
+    std::string problem;          // that error, "" when there was none
   };
   // What is true once the transaction has committed.
   struct Results {
@@ -139,7 +145,7 @@ class Sender final : public pg::WorkerTask {
 
   // sender_upkeep.cpp
   template <typename F>
-  void WriteOfWebhooks(Micros now, const F& write);
+  void WriteOfWebhooks(WebhookWrite* kind, bool has_any, Micros now, const F& write);
   void ActOnAnswers(Micros now);
   void AnswerFlushes(uint64_t requested, Results* results);
   void ParkOverdue();
@@ -172,8 +178,9 @@ class Sender final : public pg::WorkerTask {
   std::vector<std::pair<std::string, std::string>> probes_failed_;  // webhook id, error
   std::vector<std::pair<std::string, std::string>> gone_;           // webhook id, url
   std::unordered_set<std::string> parked_;  // webhooks that parked a delivery since the last check
-  Micros webhooks_not_before_ = kNoTime;    // after an error: nothing is written of webhooks before
-  std::string webhooks_problem_;            // that error, "" when there was none
+  // One that is refused holds up none of the others.
+  enum : size_t { kWriteGone, kWriteFailing, kWriteOverdue, kWriteBreakers, kWebhookWrites };
+  std::array<WebhookWrite, kWebhookWrites> webhook_writes_;
   std::unordered_map<std::string, Micros> next_failing_check_;  // by webhook
   std::deque<FlushRequest> flushes_;
   uint64_t flush_seen_ = 0;

@@ -116,7 +116,10 @@ const char* Sender::Problem() const {
   for (const StuckOutcome& stuck : stuck_) {
     if (!stuck.problem.empty()) return stuck.problem.c_str();
   }
-  return webhooks_problem_.c_str();
+  for (const WebhookWrite& kind : webhook_writes_) {
+    if (!kind.problem.empty()) return kind.problem.c_str();
+  }
+  return "";
 }
 
 void Sender::SetStuckFree(Micros now) {

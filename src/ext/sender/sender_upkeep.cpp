@@ -43,33 +43,38 @@ std::string LoggableOrigin(const std::string& text) {
 }
 
 // In a savepoint: what a user's trigger or constraint refuses there must not undo what is recorded
-// in the same transaction. It is tried again later, with all else of the kind.
+// in the same transaction. It is tried again later, with all else of its kind.
 template <typename F>
-void Sender::WriteOfWebhooks(Micros now, const F& write) {
-  if (now < webhooks_not_before_) return;
+void Sender::WriteOfWebhooks(WebhookWrite* kind, bool has_any, Micros now, const F& write) {
+  if (now < kind->not_before) return;
+  if (!has_any) {
+    *kind = {};
+    return;
+  }
   try {
     pg::Subtransaction savepoint;
     write();
     savepoint.Release();
-    webhooks_not_before_ = kNoTime;
-    webhooks_problem_.clear();
+    *kind = {};
   } catch (const pg::Error& error) {
     if (error.IsPassing()) throw;
-    webhooks_not_before_ = AddTime(now, kRefusedPause);
-    webhooks_problem_ = error.what();
+    *kind = {AddTime(now, kRefusedPause), error.what()};
     pg::Call([&] {
       ereport(LOG, (errcode(error.sqlstate()),
                     errmsg("alerting: what became of webhooks could not be written: %s",
-                           webhooks_problem_.c_str()),
+                           kind->problem.c_str()),
                     errdetail("It is tried again; what became of deliveries is not affected.")));
     });
   }
 }
 
 void Sender::ActOnAnswers(Micros now) {
-  if (!gone_.empty()) WriteOfWebhooks(now, [&] { SwitchOffGone(); });
-  if (!parked_.empty()) WriteOfWebhooks(now, [&] { SwitchOffFailing(); });
-  if (!probes_failed_.empty()) WriteOfWebhooks(now, [&] { ParkOverdue(); });
+  const auto write = [&](size_t kind, bool has_any, void (Sender::*what)()) {
+    WriteOfWebhooks(&webhook_writes_[kind], has_any, now, [&] { (this->*what)(); });
+  };
+  write(kWriteGone, !gone_.empty(), &Sender::SwitchOffGone);
+  write(kWriteFailing, !parked_.empty(), &Sender::SwitchOffFailing);
+  write(kWriteOverdue, !probes_failed_.empty(), &Sender::ParkOverdue);
 }
 
 void Sender::AnswerFlushes(uint64_t requested, Results* results) {
@@ -147,8 +152,7 @@ void Sender::NoteBreakers(Micros now, Results* results) {
     ids.push_back(id);
     probes.push_back(probe);
   }
-  if (ids.empty()) return;
-  WriteOfWebhooks(now, [&] {
+  WriteOfWebhooks(&webhook_writes_[kWriteBreakers], !ids.empty(), now, [&] {
     for (const std::string& id : store_.NoteBreakers(ids, probes)) {
       const auto found = std::find(ids.begin(), ids.end(), id);
       results->noted.emplace_back(id, probes[static_cast<size_t>(found - ids.begin())]);
