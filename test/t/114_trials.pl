@@ -109,7 +109,6 @@ is(alerts($node, 'rights'), 'cpu 1 FIRING 10:00:00 10:00:00', 'and rows are judg
 $node->safe_psql('rights', q{
 	CREATE SCHEMA agents AUTHORIZATION "the agent";
 	SET ROLE "the agent";
-	CREATE TABLE agents.seen (role name);
 	CREATE FUNCTION agents.look(float8) RETURNS float8 LANGUAGE plpgsql STABLE AS $$ BEGIN IF current_user <> 'the agent' THEN RAISE 'as %', current_user; END IF; RETURN $1; END $$;
 	RESET ROLE;
 	SET client_min_messages = warning;
