@@ -229,7 +229,8 @@ BEGIN
      WHERE p.database = current_database();
     RETURN QUERY SELECT 'prepared transactions', object, 'warning', format('Its rows of prepared transaction %s are not judged until that ends.', waiting),
                         'COMMIT PREPARED or ROLLBACK PREPARED; one that was forgotten also holds up vacuum.' WHERE waiting IS NOT NULL;
-    IF status = 'ok' THEN
+    -- Which rows are whose nobody can say without the tables that are bound.
+    IF status = 'ok' AND EXISTS (SELECT FROM alerting.host_binding b JOIN pg_class c ON c.oid = b.containers JOIN pg_class o ON o.oid = b.organizations) THEN
       tried := alerting.try_source(m.id);
       -- What a row says that fails is for those who may read it.
       RETURN QUERY SELECT 'metrics', object, CASE WHEN tried.state LIKE '42%' THEN 'error' ELSE 'warning' END,

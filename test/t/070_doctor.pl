@@ -143,6 +143,8 @@ is($node->safe_psql('host', 'SELECT status FROM (' . (sprintf $status, "interval
 
 # Binding, mapping, triggers, index, policies.
 found('binding', qr/^error The table.* is gone.*alerting\.attach\(/, 'the containers are gone', 'DROP TABLE containers CASCADE');
+is(findings('metrics', "DROP TABLE $_ CASCADE"), '', "nothing is wrong with the metrics without $_") for qw(containers organizations);
+found('metrics', qr/^public\.others error Its mapping does not fit any more/, 'looked at without containers', 'ALTER TABLE others DROP cpu; DROP TABLE containers CASCADE');
 found('binding', qr/^public\.containers error .*organization_id.*alerting\.attach\(/, 'a column renamed', 'ALTER TABLE containers RENAME organization_id TO owner');
 found('binding', qr/^public\.containers warning .*no column name any more.*alerting\.attach\('public\.organizations', 'public\.containers', organization => 'organization_id'\)/,
 	"the containers' name renamed", 'ALTER TABLE containers RENAME name TO title');
