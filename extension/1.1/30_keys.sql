@@ -82,6 +82,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    WHERE c.conrelid = format('alerting.%I', $1)::regclass AND c.contype = 'f' AND c.conname = format('%s_%s_fkey', $1, $2);
 $function$;
 
+-- A key of alerting's own tables as text, by its type's output function (bpchar without its padding): a
+-- cast may be that of the type's owner (CREATE CAST), who has fewer rights than who asks.
+CREATE OR REPLACE FUNCTION alerting.key_text(key anyelement) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN pg_typeof($1) = 'bpchar'::regtype THEN rtrim(format('%s', $1), ' ') ELSE format('%s', $1) END;
+$function$;
+
 -- A column's type as another column must be declared to hold the same values. Of a domain it is
 -- the type beneath: a domain's checks would run with the rights of whoever writes the other column.
 CREATE OR REPLACE FUNCTION alerting.declaration_of(rel regclass, column_number int2) RETURNS text
@@ -145,6 +152,11 @@ BEGIN
 END
 $function$;
 
+-- The first of these keys that a host's table does not have. In C, to ask with the table's owner's rights.
+CREATE OR REPLACE FUNCTION alerting.missing_key(host regclass, host_column text, keys text[]) RETURNS text
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'alerting_missing_key'
+SET search_path = pg_catalog, pg_temp;
+
 -- Makes `table_name`.`column_name` refer to the host's key, in the key's own type.
 CREATE OR REPLACE FUNCTION alerting.refer(table_name text, column_name text, host regclass, host_column text, declaration text)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $function$
@@ -154,7 +166,10 @@ DECLARE
   own_number int2 := (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = rel AND a.attname = column_name);
   same_type boolean := declaration = alerting.declaration_of(rel, own_number);
   grants CONSTANT text[] := alerting.view_grants();
+  -- What its owner left in it shall not run as us.
+  owned_by_superuser boolean := (SELECT r.rolsuper FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = host);
   statement text;
+  missing text;
   present pg_constraint;
 BEGIN
   SELECT c.* INTO present FROM pg_constraint c
@@ -170,14 +185,31 @@ BEGIN
   BEGIN
     IF NOT same_type THEN
       DROP VIEW IF EXISTS alerting.active_alert, alerting.webhook_public, alerting.webhook_health;
-      EXECUTE format('ALTER TABLE %s ALTER COLUMN %I TYPE %s USING %2$I::text::%3$s', rel, column_name, declaration);
+      IF EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = alerting.base_type(a.atttypid)
+                  WHERE a.attrelid = host AND quote_ident(a.attname) = host_column AND t.typnamespace <> 'pg_catalog'::regnamespace) THEN
+        -- By the type's input function: a cast may be that of the type's owner.
+        EXECUTE format('CREATE TYPE alerting.read_key AS (key %s)', declaration);
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I TYPE %s USING (jsonb_populate_record(NULL::alerting.read_key, '
+                       'jsonb_build_object(''key'', alerting.key_text(%2$I)))).key', rel, column_name, declaration);
+        DROP TYPE alerting.read_key;
+      ELSE
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I TYPE %s USING alerting.key_text(%2$I)::%3$s', rel, column_name, declaration);
+      END IF;
       PERFORM alerting.create_views(false);
       FOREACH statement IN ARRAY grants LOOP
         EXECUTE statement;
       END LOOP;
     END IF;
-    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (%I) REFERENCES %s (%s) ON DELETE CASCADE ON UPDATE CASCADE',
-                   rel, constraint_name, column_name, host, host_column);
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (%I) REFERENCES %s (%s) ON DELETE CASCADE ON UPDATE CASCADE%s',
+                   rel, constraint_name, column_name, host, host_column, CASE WHEN owned_by_superuser THEN '' ELSE ' NOT VALID' END);
+    IF NOT owned_by_superuser THEN
+      EXECUTE format('SELECT alerting.missing_key($1, $2, ARRAY(SELECT DISTINCT alerting.key_text(t.%I) FROM %s t))', column_name, rel)
+        INTO missing USING host, host_column;
+      IF missing IS NOT NULL THEN
+        RAISE EXCEPTION 'table "%" violates foreign key constraint "%": there is no key %', table_name, constraint_name, missing
+          USING ERRCODE = 'foreign_key_violation';
+      END IF;
+    END IF;
   EXCEPTION WHEN foreign_key_violation OR data_exception THEN
     RAISE EXCEPTION 'table % holds rows that refer to rows which table % does not have', rel, host
       USING ERRCODE = 'foreign_key_violation', DETAIL = SQLERRM,

@@ -116,16 +116,17 @@ CREATE OR REPLACE FUNCTION alerting.alert_deleted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   reason text;
+  container CONSTANT text := alerting.key_text(OLD.container_id);
 BEGIN
   -- Whoever may execute it could hang it on a table of his own.
   IF TG_RELID IS DISTINCT FROM to_regclass('alerting.alert') THEN
     RAISE EXCEPTION 'alerting.alert_deleted() is a trigger of alerting.alert alone' USING ERRCODE = 'trigger_protocol_violated';
   END IF;
-  reason := CASE WHEN NOT alerting.container_exists(OLD.container_id::text) THEN 'CONTAINER_DELETED'
+  reason := CASE WHEN NOT alerting.container_exists(container) THEN 'CONTAINER_DELETED'
                  WHEN NOT EXISTS (SELECT FROM alerting.alert_rule r WHERE r.id = OLD.rule_id) THEN 'RULE_DELETED'
                  ELSE 'ALERT_DELETED' END;
   PERFORM alerting.enqueue_resolved(OLD.id, reason);
-  PERFORM alerting.notify_transition('alert.resolved', OLD.id, OLD.rule_id, OLD.container_id::text);
+  PERFORM alerting.notify_transition('alert.resolved', OLD.id, OLD.rule_id, container);
   RETURN NULL;
 END
 $function$;
@@ -139,7 +140,7 @@ BEGIN
     RAISE EXCEPTION 'alerting.alert_truncated() is a trigger of alerting.alert alone' USING ERRCODE = 'trigger_protocol_violated';
   END IF;
   PERFORM alerting.enqueue_resolved(a.id, 'ALERT_DELETED'),
-          alerting.notify_transition('alert.resolved', a.id, a.rule_id, a.container_id::text)
+          alerting.notify_transition('alert.resolved', a.id, a.rule_id, alerting.key_text(a.container_id))
      FROM alerting.alert a WHERE a.status = 'FIRING';
   RETURN NULL;
 END

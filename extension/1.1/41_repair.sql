@@ -161,7 +161,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
 VALUES
 ('active_alert', $query$
     SELECT a.id, r.organization_id, a.rule_id, r.name AS rule_name, r.condition, r.threshold, r.duration,
-           a.container_id, alerting.container_name(a.container_id::text) AS container_name,
+           a.container_id, alerting.container_name(format('%s', a.container_id)) AS container_name,
            a.started_at AS since, a.started_at, a.fired_at, a.value
       FROM alerting.alert a JOIN alerting.alert_rule r ON r.id = a.rule_id
      WHERE a.status = 'FIRING'$query$),

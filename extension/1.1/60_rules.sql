@@ -20,8 +20,10 @@ BEGIN
     RAISE EXCEPTION 'organization must not be NULL'
       USING ERRCODE = 'null_value_not_allowed', HINT = alerting.organization_advice();
   END IF;
+  -- Here and below a text becomes a key by the type's input function: a cast may be that of the type's
+  -- owner, and would run with the caller's rights.
   BEGIN
-    EXECUTE format('SELECT $1::%s', alerting.organization_type()) USING organization;
+    EXECUTE format('SELECT (SELECT r.key FROM jsonb_to_record(jsonb_build_object(''key'', $1)) AS r (key %s))', alerting.organization_type()) USING organization;
   EXCEPTION WHEN data_exception THEN
     RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE, HINT = alerting.organization_advice();
   END;
@@ -32,7 +34,7 @@ $function$;
 CREATE OR REPLACE FUNCTION alerting.count_of(organization text, OUT rules bigint, OUT webhooks bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-  counting CONSTANT text := 'SELECT count(*) FROM (SELECT FROM alerting.%1$I t WHERE t.organization_id %2$s $1::%3$s LIMIT 2) few';
+  counting CONSTANT text := 'SELECT count(*) FROM (SELECT FROM alerting.%1$I t WHERE t.organization_id %2$s (SELECT r.key FROM jsonb_to_record(jsonb_build_object(''key'', $1)) AS r (key %3$s)) LIMIT 2) few';
 BEGIN
   IF has_column_privilege('alerting.alert_rule', 'organization_id', 'SELECT') AND has_column_privilege('alerting.webhook', 'organization_id', 'SELECT') THEN
     EXECUTE format(counting, 'alert_rule', alerting.key_equality('alert_rule', 'organization_id'), alerting.organization_type()) INTO rules USING organization;
@@ -68,7 +70,7 @@ BEGIN
   PERFORM alerting.require_organization(organization);
   BEGIN
     EXECUTE format('INSERT INTO alerting.alert_rule (organization_id, name, condition, threshold, duration, no_data, enabled)
-                    VALUES ($1::%s, $2, $3, $4, $5, $6, $7) RETURNING id', alerting.organization_type())
+                    VALUES ((SELECT r.key FROM jsonb_to_record(jsonb_build_object(''key'', $1)) AS r (key %s)), $2, $3, $4, $5, $6, $7) RETURNING id', alerting.organization_type())
       INTO new_id USING organization, name, condition, threshold, duration, no_data, enabled;
   EXCEPTION WHEN foreign_key_violation THEN
     GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, details = PG_EXCEPTION_DETAIL, violated = CONSTRAINT_NAME;
@@ -104,7 +106,7 @@ BEGIN
   PERFORM alerting.require_organization(organization);
   BEGIN
     EXECUTE format('INSERT INTO alerting.webhook (organization_id, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent)
-                    VALUES ($1::%s, $2, $3, $4, $5, $6, $7, $8) RETURNING id', alerting.organization_type())
+                    VALUES ((SELECT r.key FROM jsonb_to_record(jsonb_build_object(''key'', $1)) AS r (key %s)), $2, $3, $4, $5, $6, $7, $8) RETURNING id', alerting.organization_type())
       INTO new_id USING organization, url, secret, retry_schedule, is_active, headers, rate_limit, max_concurrent;
   EXCEPTION WHEN foreign_key_violation THEN
     GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, details = PG_EXCEPTION_DETAIL, violated = CONSTRAINT_NAME;

@@ -23,9 +23,13 @@ inline std::string LockRulesSql(const Binding& binding) {
          "   w.xmin::text || w.ctid::text AS version" +
          of_rules +
          "   FOR KEY SHARE OF w SKIP LOCKED)"
-         " SELECT r.id, r.organization_id::text, NULL, NULL, NULL::int8, r.name, r.condition,"
+         " SELECT r.id, " +
+         binding.organization_type.Text("r.organization_id") +
+         ", NULL, NULL, NULL::int8, r.name, r.condition,"
          "   r.threshold, r.duration FROM rule r"
-         " UNION ALL SELECT NULL, w.organization_id::text, w.id, w.version,"
+         " UNION ALL SELECT NULL, " +
+         binding.organization_type.Text("w.organization_id") +
+         ", w.id, w.version,"
          "   NULL, NULL, NULL, NULL, NULL FROM webhook w"
          " UNION ALL SELECT NULL, NULL, NULL, NULL, (SELECT count(*)" +
          of_rules + "), NULL, NULL, NULL, NULL";
@@ -73,7 +77,7 @@ inline constexpr char kRenderResolved[] =
 inline std::string DeleteOrphansSql(const Binding& binding) {
   return "DELETE FROM alerting.alert WHERE id IN (SELECT id FROM alerting.alert"
          " WHERE container_id " +
-         binding.container_type.equals + " ANY ($1::text[]::" + binding.container_type.ArrayType() +
+         binding.container_type.equals + " ANY (" + binding.container_type.Array("$1") +
          ") FOR UPDATE SKIP LOCKED)";
 }
 

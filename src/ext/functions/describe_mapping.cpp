@@ -4,8 +4,14 @@
 // A mapping is looked up along the caller's search_path once, here, and given back with every name
 // qualified: later it runs under a pinned path and must mean the same. It is an expression over one
 // row: no aggregate, window, set, lock or side effect.
+//
+// Invariant: analysed with the rights of the table's owner, as it will be evaluated, and never with
+// the caller's: a constant is read here, and what reads it (a domain's checks within an array or a
+// row) is its type's owner's.
+#include "ext/host/binding.h"
 #include "pg/guard.h"
 #include "pg/node_visitor.h"
+#include "pg/transaction.h"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(alerting_describe_mapping);
@@ -26,6 +32,7 @@ struct Request {
   const char* expression;
   Oid target;        // InvalidOid: not asked
   const char* path;  // nullptr: the current search_path
+  Oid caller;
 };
 
 struct Answer {
@@ -201,6 +208,30 @@ void DescribeExpression(const Request& request, Relation relation, Node* express
   }
 }
 
+void SetSearchPath(const char* path) {
+  (void)set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                          false);
+}
+
+// The path as the caller sees it: "$user" is the caller.
+void SetPath(const Request& request) {
+  Oid owner = InvalidOid;
+  int context = 0;
+  GetUserIdAndSecContext(&owner, &context);
+  SetUserIdAndSecContext(request.caller, context);
+  SetSearchPath(request.path);
+  StringInfoData names;
+  initStringInfo(&names);
+  ListCell* cell;
+  foreach (cell, fetch_search_path(false)) {
+    const char* name = get_namespace_name(lfirst_oid(cell));
+    if (name == nullptr) continue;
+    appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", quote_identifier(name));
+  }
+  SetUserIdAndSecContext(owner, context);
+  SetSearchPath(names.len > 0 ? names.data : "\"\"");
+}
+
 Answer Describe(const Request& request) {
   Answer answer = {nullptr, false, InvalidOid, NIL, true};
   Relation relation = relation_open(request.relation, AccessShareLock);
@@ -209,10 +240,7 @@ Answer Describe(const Request& request) {
     DescribeColumn(RelationGetDescr(relation), column, &answer);
   } else {
     const int nest_level = NewGUCNestLevel();
-    if (request.path != nullptr) {
-      (void)set_config_option("search_path", request.path, PGC_USERSET, PGC_S_SESSION,
-                              GUC_ACTION_SAVE, true, 0, false);
-    }
+    if (request.path != nullptr) SetPath(request);
     Node* expression = Analyze(request, relation);
     // Back to the pinned path: names that it does not see are written qualified.
     AtEOXact_GUC(false, nest_level);
@@ -277,9 +305,12 @@ Datum AnswerRow(FunctionCallInfo fcinfo, const Answer& answer) {
 }
 
 Datum DescribeMapping(FunctionCallInfo fcinfo) {
-  const Request request = pg::Call([&] { return ReadRequest(fcinfo); });
+  Request request = pg::Call([&] { return ReadRequest(fcinfo); });
+  request.caller = GetUserId();
+  const Oid owner = OwnerOf(request.relation);
   Answer answer;
   try {
+    const pg::UserScope user(OidIsValid(owner) ? owner : request.caller, true);
     answer = pg::Call([&] {
       // The callers' callbacks would take a position in the mapping for one in their statement.
       error_context_stack = nullptr;

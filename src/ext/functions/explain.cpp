@@ -67,9 +67,9 @@ std::optional<FiringAlert> FindAlert(const Binding& binding, const std::string& 
   const pg::UserScope user(binding.owner, false);
   const pg::Rows rows = pg::Execute(
       "SELECT id, started_at, fired_at, coalesce(value, 'NaN') FROM alerting.alert"
-      " WHERE status = 'FIRING' AND rule_id = $1 AND " +
-          binding.container_type.Equal("container_id", "$2"),
-      pg::Params().Text(rule).Text(KeyText(binding.key_kind, key)));
+      " WHERE status = 'FIRING' AND rule_id = $1 AND container_id " +
+          binding.container_type.equals + " ANY (" + binding.container_type.Array("$2") + ")",
+      pg::Params().Text(rule).TextArray(std::vector<std::string>{KeyText(binding.key_kind, key)}));
   if (rows.size() == 0) return std::nullopt;
   return FiringAlert{rows.Text(0, 0), rows.Timestamp(0, 1), rows.Timestamp(0, 2), rows.Float(0, 3)};
 }

@@ -248,11 +248,11 @@ bool HasSameTables(const Binding& binding) {
 
 namespace {
 
-std::vector<Rule> ReadRules() {
+std::vector<Rule> ReadRules(const HostKey& organization) {
   const pg::UserScope user(TablesOwner(), false);
-  const pg::Rows rows = pg::Execute(
-      "SELECT id, organization_id::text, condition, threshold, duration, no_data, enabled"
-      " FROM alerting.alert_rule");
+  const pg::Rows rows =
+      pg::Execute("SELECT id, " + organization.Text("organization_id") +
+                  ", condition, threshold, duration, no_data, enabled FROM alerting.alert_rule");
   std::vector<Rule> rules;
   rules.reserve(rows.size());
   for (uint64_t row = 0; row < rows.size(); ++row) {
@@ -276,7 +276,7 @@ std::vector<Rule> ReadRules() {
 }  // namespace
 
 std::vector<Rule> LoadRules(const Binding& binding) {
-  std::vector<Rule> rules = ReadRules();
+  std::vector<Rule> rules = ReadRules(binding.organization_type);
   if (!binding.organization_type.varies) return rules;
   std::vector<std::string> organizations;
   organizations.reserve(rules.size());

@@ -29,6 +29,18 @@ struct HostKey {
     return "(" + expression + ")::" + type + collation;
   }
   std::string ArrayType() const { return type + "[]"; }
+  // For statements that run with more rights than the type's owner has, who may give it casts
+  // (CREATE CAST): a value as text and texts as an array, by the type's own output and input
+  // functions.
+  std::string Text(const std::string& value) const {
+    return is_foreign ? "pg_catalog.format('%s', " + value + ")" : value + "::pg_catalog.text";
+  }
+  std::string Array(const std::string& texts) const {
+    if (!is_foreign) return texts + "::pg_catalog.text[]::" + ArrayType();
+    return "(SELECT r.keys FROM pg_catalog.jsonb_to_record(pg_catalog.jsonb_build_object('keys', " +
+           texts + "::pg_catalog.text[])) AS r (keys " + ArrayType() +
+           "))::" + ArrayType();  // which keeps ANY () from taking it for a subquery
+  }
   // "column OPERATOR(...) $1::type"
   std::string Equal(const std::string& column, const std::string& text) const {
     return column + " " + equals + " " + text + "::" + type;
