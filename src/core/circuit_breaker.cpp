@@ -38,6 +38,12 @@ void CircuitBreaker::RecordFailure(Micros now, bool probe) {
   next_probe_ = AddTime(now, pause_);
 }
 
+void CircuitBreaker::Withdraw(Micros now, bool probe) {
+  if (!open_ || !probe) return;
+  probing_ = false;
+  next_probe_ = now;
+}
+
 Micros CircuitBreaker::NextProbe() const {
   if (!open_) return kNoTime;
   return probing_ ? kNever : next_probe_;

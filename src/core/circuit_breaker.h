@@ -24,6 +24,8 @@ class CircuitBreaker {
   void RecordSuccess();
   // `probe`: what Start() returned. Requests started before the breaker opened change nothing more.
   void RecordFailure(Micros now, bool probe);
+  // A request came to nothing that the endpoint had a part in: another one may test it.
+  void Withdraw(Micros now, bool probe);
 
   // The clock was put back by so much.
   void PutBack(Micros by) { next_probe_ = SubtractTime(next_probe_, by); }

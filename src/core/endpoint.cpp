@@ -11,7 +11,7 @@ bool Endpoint::MakesWait(Micros now) const {
 bool Endpoint::IsProven(Micros now) const { return proven_ && !MakesWait(now); }
 
 int Endpoint::Room(Micros now, int most) const {
-  if (!breaker_.Allows(now)) return 0;
+  if (!breaker_.Allows(now) || now < paused_until_) return 0;
   const int window = breaker_.is_open() ? 1 : std::min(window_, most);
   return std::max(window - in_flight(), 0);
 }
@@ -28,6 +28,8 @@ void Endpoint::Remove(const Ticket& ticket) {
 
 void Endpoint::Finish(const Ticket& ticket, bool success, Micros now, bool tidy) {
   Remove(ticket);
+  pause_ = 0;
+  paused_until_ = kNoTime;
   if (!success) {
     breaker_.RecordFailure(now, ticket.probe);
     proven_ = false;
@@ -45,10 +47,26 @@ void Endpoint::Finish(const Ticket& ticket, bool success, Micros now, bool tidy)
   window_ = std::min(window_ * 2, proven_ ? kWidest : kSlowWindow);
 }
 
+Micros Endpoint::FailHere(const Ticket& ticket, Micros now) {
+  Remove(ticket);
+  breaker_.Withdraw(now, ticket.probe);
+  window_ = 1;
+  if (now >= paused_until_) {  // else it was under way when the pause began
+    pause_ = pause_ == 0 ? kFirstPause : std::min(2 * pause_, kLongestPause);
+    paused_until_ = AddTime(now, pause_);
+  }
+  return paused_until_;
+}
+
+Micros Endpoint::NotBefore(Micros now) const {
+  return std::max(breaker_.NextProbe(), now < paused_until_ ? paused_until_ : kNoTime);
+}
+
 void Endpoint::Suspend(Micros next_probe) { breaker_ = CircuitBreaker::Opened(next_probe); }
 
 void Endpoint::PutBack(Micros by) {
   breaker_.PutBack(by);
+  paused_until_ = SubtractTime(paused_until_, by);
   for (Micros& started : started_) started = SubtractTime(started, by);
 }
 

@@ -18,6 +18,9 @@ class Endpoint {
   // An answer within this time is prompt.
   static constexpr Micros kPrompt = kSecond;
   static constexpr int kSlowWindow = 4;
+  // For how long no request starts after one that failed on this machine.
+  static constexpr Micros kFirstPause = 5 * kSecond;
+  static constexpr Micros kLongestPause = kMinute;
 
   struct Ticket {
     Micros started_at = kNoTime;
@@ -29,6 +32,10 @@ class Endpoint {
   Ticket Start(Micros now);
   // `tidy`: its answer ended by itself. One that has to be cut off costs as much as one that fails.
   void Finish(const Ticket& ticket, bool success, Micros now, bool tidy = true);
+
+  // The request did not come out of this machine, which says nothing of the endpoint. Of the pause,
+  // which doubles from one to the next, it gives the end.
+  Micros FailHere(const Ticket& ticket, Micros now);
 
   // Starts anew: it is another endpoint now, or somebody has repaired it.
   void Forgive();
@@ -43,6 +50,10 @@ class Endpoint {
   bool IsProven(Micros now) const;
   int in_flight() const { return static_cast<int>(started_.size()); }
   const CircuitBreaker& breaker() const { return breaker_; }
+  // The last request failed on this machine.
+  bool FailsHere() const { return pause_ > 0; }
+  // When a request may start; kNoTime: at any time; kNever: once the probe under way has ended.
+  Micros NotBefore(Micros now) const;
 
  private:
   void Remove(const Ticket& ticket);
@@ -51,6 +62,8 @@ class Endpoint {
   CircuitBreaker breaker_;
   bool proven_ = false;
   int window_ = 1;
+  Micros pause_ = 0;  // 0: the last request left this machine
+  Micros paused_until_ = kNoTime;
   std::vector<Micros> started_;  // of the requests under way, oldest first
 };
 

@@ -3,10 +3,13 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cstring>
+
+#include "net/curl_handle.h"
 
 namespace alerting::net {
 namespace {
@@ -47,6 +50,20 @@ std::optional<SocketEnds> EndsOf(int fd) {
   const std::optional<IpAddress> address = AddressOf(generic_peer, peer_size);
   if (!address) return std::nullopt;
   return SocketEnds{{*address, PortOf(peer)}, PortOf(local)};
+}
+
+// Of UDP, whose ports are others than those of the connections: connecting it sends nothing.
+bool HasSourceFor(const sockaddr* address, size_t size) {
+  const Descriptor probe(socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (probe.get() < 0) return true;  // no more is known
+  return connect(probe.get(), address, static_cast<socklen_t>(size)) == 0;
+}
+
+bool HasSpareDescriptors() {
+  const auto another = [] { return epoll_create1(EPOLL_CLOEXEC); };
+  const Descriptor spares[] = {Descriptor(another()), Descriptor(another()), Descriptor(another()),
+                               Descriptor(another())};
+  return spares[3].get() >= 0;
 }
 
 long SilentMs(int fd) {

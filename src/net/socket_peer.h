@@ -27,6 +27,12 @@ struct SocketEnds {
 // nullopt: it is not connected.
 std::optional<SocketEnds> EndsOf(int fd);
 
+// Whether this machine has an address to send from to this one.
+bool HasSourceFor(const sockaddr* address, size_t size);
+
+// Whether this process may open a few files more.
+bool HasSpareDescriptors();
+
 // Since when nothing has come, in milliseconds; 0: unknown.
 long SilentMs(int fd);
 

@@ -56,11 +56,19 @@ std::string DescribeErrno(long error) {
     case EMFILE:
     case ENFILE:
       return "this machine has too many open files";
+    case ENOBUFS:
+    case ENOMEM:
+      return "this machine is out of memory";
     case EADDRNOTAVAIL:
       return "this machine has no free port or address";
     default:
       return "system error " + std::to_string(error);
   }
+}
+
+// This machine has not enough of something, whatever the endpoint does.
+bool IsWant(long error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
 // libcurl's words may quote what the peer sent (a certificate's names): printable ASCII, one line.
@@ -149,15 +157,15 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
   if (is_flooded()) return "endpoint sent more than 8 MB";
   // A public address that failed is the cause of the failure; the refused one beside it is not.
   if (!refusal.empty() && !attempted) return refusal;
-  long system_error = 0;
-  curl_easy_getinfo(easy.get(), CURLINFO_OS_ERRNO, &system_error);
+  const long system_error = SystemError();
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
       return DescribeTimeout();
     case CURLE_COULDNT_RESOLVE_HOST:
-      return "DNS: host name could not be resolved";
+      return NoThreadToResolve() ? "DNS: this machine has too many open files or threads"
+                                 : "DNS: host name could not be resolved";
     case CURLE_COULDNT_CONNECT:
-      return "connecting failed: " + DescribeErrno(system_error != 0 ? system_error : socket_error);
+      return "connecting failed: " + DescribeErrno(socket_error != 0 ? socket_error : system_error);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CERTPROBLEM:
@@ -198,6 +206,43 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
     default:
       return std::string("request failed: ") + curl_easy_strerror(code);
   }
+}
+
+long WebhookClient::Transfer::SystemError() const {
+  long error = 0;
+  curl_easy_getinfo(easy.get(), CURLINFO_OS_ERRNO, &error);
+  return error;
+}
+
+bool WebhookClient::Transfer::FailedHere(CURLcode code) const {
+  if (head.too_large() || is_flooded() || (!refusal.empty() && !attempted)) return false;
+  const long error = SystemError();
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+      // With few descriptors left the resolver gets one, and fails at the next.
+      return NoThreadToResolve() || !HasSpareDescriptors();
+    case CURLE_COULDNT_CONNECT:
+      // Without an address of its family this machine never reaches that endpoint.
+      return IsWant(socket_error) || IsWant(error) ||
+             (error == EADDRNOTAVAIL && last_address_length > 0 &&
+              HasSourceFor(reinterpret_cast<const sockaddr*>(&last_address), last_address_length));
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+      return IsWant(error);
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+      return !HasSpareDescriptors();
+    case CURLE_ABORTED_BY_CALLBACK:
+      return refusal.empty();
+    case CURLE_OUT_OF_MEMORY:
+      return TimeOf(easy.get(), CURLINFO_STARTTRANSFER_TIME_T) == 0;
+    default:
+      return false;
+  }
+}
+
+bool WebhookClient::Transfer::NoThreadToResolve() const {
+  return std::string_view(error_buffer).find("failed to start") != std::string_view::npos;
 }
 
 Timings WebhookClient::Transfer::MeasureTimings() const {

@@ -3,6 +3,8 @@
 #ifndef ALERTING_NET_TRANSFER_H_
 #define ALERTING_NET_TRANSFER_H_
 
+#include <sys/socket.h>
+
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -52,11 +54,13 @@ struct WebhookClient::Transfer {
   size_t body_bytes = 0;
   size_t tls_bytes = 0;  // received
   std::string body;
-  std::string refusal;     // why an address was refused, the first one
-  bool attempted = false;  // some address was allowed
-  bool connected = false;  // a new connection was made
-  int socket_error = 0;    // errno of the last socket that could not be had
-  int tries = 0;           // libcurl goes on by itself where a kept connection breaks
+  std::string refusal;              // why an address was refused, the first one
+  bool attempted = false;           // some address was allowed
+  bool connected = false;           // a new connection was made
+  int socket_error = 0;             // errno of the last socket that could not be had
+  sockaddr_storage last_address{};  // that a socket was made for
+  socklen_t last_address_length = 0;
+  int tries = 0;  // libcurl goes on by itself where a kept connection breaks
   char error_buffer[CURL_ERROR_SIZE] = {};
 
   // False when a header would end its line and begin another.
@@ -65,6 +69,9 @@ struct WebhookClient::Transfer {
   std::string Refusal(const IpAddress& address) const;
   void NoteRefusal(std::string reason);
   std::string DescribeFailure(CURLcode code) const;
+  // It failed for want of descriptors, ports, memory or threads on this machine, or the like.
+  bool FailedHere(CURLcode code) const;
+  long SystemError() const;  // as libcurl has kept it; 0: none
   Timings MeasureTimings() const;
   bool is_flooded() const { return tls_bytes > kMaxTlsBytes; }
   // Of its connection; nullopt while it has none.
@@ -74,6 +81,7 @@ struct WebhookClient::Transfer {
 
  private:
   std::string DescribeTimeout() const;
+  bool NoThreadToResolve() const;
 };
 
 }  // namespace alerting::net

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "core/url.h"
 #include "net/socket_peer.h"
@@ -155,6 +156,7 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   transfer->attempted = false;
   transfer->connected = false;
   transfer->socket_error = 0;
+  transfer->last_address_length = 0;
   transfer->tries = 0;
   transfer->error_buffer[0] = '\0';
   CURL* easy = transfer->easy.get();
@@ -190,22 +192,27 @@ void WebhookClient::Start(Request request) {
   const uint64_t tag = request.tag;
   std::unique_ptr<Transfer> transfer = TakeIdle();
   if (transfer == nullptr) transfer = MakeTransfer();
-  if (transfer == nullptr || !PrepareTransfer(transfer.get(), std::move(request))) {
-    FinishUnsent(tag, "request could not be prepared");
+  if (transfer == nullptr) {
+    FinishUnsent(tag, "out of memory", /*failed_here=*/true);
+    return;
+  }
+  if (!PrepareTransfer(transfer.get(), std::move(request))) {
+    FinishUnsent(tag, "request could not be prepared", /*failed_here=*/false);
     return;
   }
   CURL* easy = transfer->easy.get();
   active_.emplace(easy, std::move(transfer));
   if (curl_multi_add_handle(multi_.get(), easy) != CURLM_OK) {
     active_.erase(easy);
-    FinishUnsent(tag, "request could not be started");
+    FinishUnsent(tag, "request could not be started", /*failed_here=*/true);
   }
 }
 
-void WebhookClient::FinishUnsent(uint64_t tag, std::string_view why) {
+void WebhookClient::FinishUnsent(uint64_t tag, std::string_view why, bool failed_here) {
   Response response;
   response.tag = tag;
   response.error = why;
+  response.failed_here = failed_here;
   finished_.push_back(std::move(response));
 }
 
@@ -262,7 +269,10 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   response.tag = transfer->request.tag;
   // With a complete head the endpoint has answered, however its body ended.
   response.status = transfer->head.status();
-  if (response.status == 0) response.error = transfer->DescribeFailure(code);
+  if (response.status == 0) {
+    response.error = transfer->DescribeFailure(code);
+    response.failed_here = transfer->FailedHere(code);
+  }
   response.retry_after = transfer->head.retry_after();
   response.body = transfer->body;  // whose room is kept
   response.cut_off = transfer->body_bytes > kMaxBodyBytes || transfer->is_flooded();
@@ -273,7 +283,8 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   finished_.push_back(std::move(response));
   // Some versions of libcurl count a handle's further tries over all of its requests, and give up
   // at the sixth.
-  if (transfer->tries <= 1) idle_.push_back(std::move(transfer));
+  // And some keep a request's errno for the next one.
+  if (transfer->tries <= 1 && transfer->SystemError() == 0) idle_.push_back(std::move(transfer));
 }
 
 // A connection whose other end has gone without a word would swallow each retry, too: libcurl goes
@@ -407,6 +418,11 @@ curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
     return CURL_SOCKET_BAD;
   }
   self->attempted = true;
+  if (const auto length = static_cast<socklen_t>(address->addrlen);
+      length <= sizeof(self->last_address)) {
+    memcpy(&self->last_address, &address->addr, length);
+    self->last_address_length = length;
+  }
   const curl_socket_t opened =
       socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   if (opened < 0) self->socket_error = errno;  // which libcurl does not keep

@@ -52,9 +52,10 @@ struct Response {
   uint64_t tag = 0;
   int status = 0;  // 0: no complete response head came, and `error` says why
   std::string error;
-  std::string retry_after;  // the header as it came
-  std::string body;         // its first bytes, as they came
-  bool cut_off = false;     // there was more of it than is read
+  bool failed_here = false;  // for want of something on this machine: the endpoint had no part
+  std::string retry_after;   // the header as it came
+  std::string body;          // its first bytes, as they came
+  bool cut_off = false;      // there was more of it than is read
   Timings timings;
   Request request;  // as it was given, for whoever made it to free or use again
 };
@@ -112,7 +113,7 @@ class WebhookClient {
   std::unique_ptr<Transfer> TakeIdle();
   std::unique_ptr<Transfer> MakeTransfer();
   bool PrepareTransfer(Transfer* transfer, Request request);
-  void FinishUnsent(uint64_t tag, std::string_view why);
+  void FinishUnsent(uint64_t tag, std::string_view why, bool failed_here);
   void CollectFinished();
   // Makes epoll wait for these events of a descriptor, or for none.
   bool Watch(int fd, uint32_t events) noexcept;

@@ -175,11 +175,20 @@ TEST_F(WebhookClientTest, SaysThatThisMachineHasNoSocketLeft) {
   const int next = dup(0);
   ASSERT_EQ(close(next), 0);
   const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+  const Response refused = Fetch("http://127.0.0.1:1/");
+  EXPECT_EQ(refused.error, "connecting failed: connection refused");
+  EXPECT_FALSE(refused.failed_here);
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
   const Response response = Fetch(receiver_->Url("/ok"));
+  const Response unresolved = Fetch(receiver_->Url("/ok", "alerting.invalid"));
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_EQ(response.error, "connecting failed: this machine has too many open files");
-  EXPECT_EQ(Fetch(receiver_->Url("/ok")).status, 200);
+  EXPECT_TRUE(response.failed_here);
+  EXPECT_EQ(unresolved.error, "DNS: this machine has too many open files or threads");
+  EXPECT_TRUE(unresolved.failed_here);
+  const Response again = Fetch(receiver_->Url("/ok"));
+  EXPECT_EQ(again.status, 200);
+  EXPECT_FALSE(again.failed_here);
 }
 
 TEST_F(WebhookClientTest, TlsToAPlainPortFails) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/clock_steps.h"
 
 #include <vector>
@@ -80,6 +82,51 @@ TEST(EndpointTest, WhoMakesWaitIsNotProven) {
   (void)endpoint.Start(0);
   EXPECT_TRUE(endpoint.IsProven(kSecond));
   EXPECT_FALSE(endpoint.IsProven(kSecond + 1));
+}
+
+TEST(EndpointTest, WhatFailsHerePausesAndCountsForNothing) {
+  Endpoint endpoint;
+  Micros now = 0;
+  Micros pause = Endpoint::kFirstPause;
+  for (int i = 0; i < 2 * CircuitBreaker::kFailuresToOpen; ++i) {
+    ASSERT_EQ(endpoint.Room(now, kMost), 1);
+    const Micros until = endpoint.FailHere(endpoint.Start(now), now);
+    ASSERT_EQ(until, now + pause);
+    EXPECT_EQ(endpoint.Room(until - 1, kMost), 0);
+    EXPECT_EQ(endpoint.NotBefore(now), until);
+    EXPECT_TRUE(endpoint.FailsHere());
+    now = until;
+    pause = std::min(2 * pause, Endpoint::kLongestPause);
+  }
+  EXPECT_FALSE(endpoint.breaker().is_open());
+  Succeed(&endpoint, now);
+  EXPECT_FALSE(endpoint.FailsHere());
+  EXPECT_EQ(endpoint.NotBefore(now), kNoTime);
+  EXPECT_GT(endpoint.Room(now, kMost), 1);
+  EXPECT_EQ(endpoint.FailHere(endpoint.Start(now), now), now + Endpoint::kFirstPause);
+}
+
+TEST(EndpointTest, RequestsUnderWayMakeNoPauseLonger) {
+  Endpoint endpoint;
+  Succeed(&endpoint, 0);
+  Succeed(&endpoint, 0);
+  const std::vector<Endpoint::Ticket> tickets = {endpoint.Start(0), endpoint.Start(0)};
+  EXPECT_EQ(endpoint.FailHere(tickets[0], 0), Endpoint::kFirstPause);
+  EXPECT_EQ(endpoint.FailHere(tickets[1], kSecond), Endpoint::kFirstPause);
+  endpoint.PutBack(kSecond);
+  EXPECT_EQ(endpoint.Room(Endpoint::kFirstPause - kSecond, kMost), 1);
+}
+
+TEST(EndpointTest, AProbeThatFailsHereIsRepeated) {
+  Endpoint endpoint;
+  endpoint.Suspend(kSecond);
+  const Endpoint::Ticket probe = endpoint.Start(kSecond);
+  ASSERT_TRUE(probe.probe);
+  EXPECT_EQ(endpoint.NotBefore(kSecond), kNever);
+  const Micros until = endpoint.FailHere(probe, kSecond);
+  EXPECT_EQ(endpoint.Room(until - 1, kMost), 0);
+  EXPECT_EQ(endpoint.Room(until, kMost), 1);
+  EXPECT_TRUE(endpoint.Start(until).probe);
 }
 
 TEST(EndpointTest, AnOpenBreakerLetsOneProbeThrough) {

@@ -19,6 +19,7 @@ struct Outcome {
   Micros at = kNoTime;  // start of the attempt
   int status_code = 0;  // 0: none came
   std::string error;    // empty: none
+  bool counts = true;   // as one of the delivery's tries
   int duration_ms = 0;
   Phases phases;
   std::string response;  // text in the database's encoding

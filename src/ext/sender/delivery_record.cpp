@@ -47,7 +47,7 @@ std::unordered_set<const Outcome*> SetOf(const std::vector<const Outcome*>& outc
 // sets: without hash and merge joins that would take time by the square. No WITH: PostgreSQL takes
 // none where a user's rule makes several queries of this.
 const char DeliveryStore::kUpdateAnySql[] =
-    "UPDATE alerting.delivery d SET attempts = d.attempts + 1,"
+    "UPDATE alerting.delivery d SET attempts = d.attempts + o.counted,"
     "   status = CASE WHEN o.status = 'DELIVERED' OR d.status = 'PENDING'"
     "     AND d.next_attempt_at = coalesce(o.due, '-infinity') THEN o.status ELSE d.status END,"
     "   next_attempt_at = CASE WHEN d.next_attempt_at = coalesce(o.due, '-infinity')"
@@ -55,8 +55,8 @@ const char DeliveryStore::kUpdateAnySql[] =
     "   delivered_at = CASE WHEN o.status = 'DELIVERED' THEN clock_timestamp() END,"
     "   last_status = nullif(o.status_code, 0), last_error = o.error"
     "   FROM (SELECT o.* FROM unnest($1::text[], $2::int4[], $3::text[], $4::text[],"
-    "     $5::timestamptz[], $6::timestamptz[]) WITH ORDINALITY"
-    "     AS o (id, status_code, error, status, next_attempt_at, due, n)"
+    "     $5::timestamptz[], $6::timestamptz[], $7::int4[]) WITH ORDINALITY"
+    "     AS o (id, status_code, error, status, next_attempt_at, due, counted, n)"
     "     JOIN alerting.delivery d ON d.id = o.id FOR NO KEY UPDATE OF d SKIP LOCKED) o"
     "   WHERE d.id = o.id RETURNING o.n, d.status = 'PENDING'"
     "    AND d.next_attempt_at IS DISTINCT FROM o.next_attempt_at";
@@ -135,7 +135,7 @@ std::vector<const Outcome*> DeliveryStore::UpdateAny(const std::vector<const Out
   if (outcomes.empty()) return {};
   std::vector<std::string> ids, statuses;
   std::vector<std::optional<std::string>> errors;
-  std::vector<int32_t> codes;
+  std::vector<int32_t> codes, counted;
   std::vector<Micros> next, due;
   for (const Outcome* outcome : outcomes) {
     ids.push_back(outcome->delivery_id);
@@ -144,10 +144,11 @@ std::vector<const Outcome*> DeliveryStore::UpdateAny(const std::vector<const Out
     statuses.emplace_back(StatusName(outcome->status));
     next.push_back(outcome->next_attempt_at);
     due.push_back(outcome->due);
+    counted.push_back(outcome->counts ? 1 : 0);
   }
   pg::Params params;
   params.TextArray(ids).IntArray(codes).TextArray(errors).TextArray(statuses);
-  params.TimestampArray(next).TimestampArray(due);
+  params.TimestampArray(next).TimestampArray(due).IntArray(counted);
   const pg::Rows rows = update_any_.Run(params);
   std::vector<const Outcome*> written;
   for (uint64_t row = 0; row < rows.size(); ++row) {

@@ -151,6 +151,7 @@ void Sender::FollowClock() {
 Micros Sender::Step() {
   FollowClock();
   ApplySettings();
+  NoteFailuresHere();
   Serve();
   Micros now = GetCurrentTimestamp();
   if (now >= not_before_ && HasWork(now)) RunTransaction();
@@ -273,7 +274,9 @@ void Sender::TakeResponse(const net::Response& response) {
   const Micros now = GetCurrentTimestamp();
   const bool success = IsSuccess(response);
   const bool was_open = queue->endpoint.breaker().is_open();
-  queue->endpoint.Finish(attempt.ticket, success, now, !response.cut_off);
+  if (!response.failed_here) {
+    queue->endpoint.Finish(attempt.ticket, success, now, !response.cut_off);
+  }
 
   Outcome outcome = OutcomeOf(*queue, attempt.delivery, attempt.ticket.started_at);
   outcome.status_code = response.status;
@@ -284,6 +287,9 @@ void Sender::TakeResponse(const net::Response& response) {
   ALERTING_FREEZE_POINT("answered");
   if (success) {
     outcome.status = DeliveryStatus::kDelivered;
+  } else if (response.failed_here) {
+    outcome.counts = false;
+    outcome.next_attempt_at = TakeFailureHere(queue, attempt, outcome.error);
   } else {
     DecideFailure(queue, attempt, response, &outcome);
   }
@@ -365,7 +371,7 @@ Micros Sender::NextWake(Micros now) const {
   for (const auto& [id, queue] : queues_) {
     if (held_ || !queue->active) continue;
     // Of what is due already, a transaction was called for above, or a request has to end first.
-    const Micros probe = queue->endpoint.breaker().NextProbe();
+    const Micros probe = queue->endpoint.NotBefore(now);
     Micros due = queue->next_due;
     if (probe != kNoTime && !queue->ready.empty()) due = kNoTime;
     due = std::max(due, probe);

@@ -99,6 +99,7 @@ class Sender final : public pg::WorkerTask {
   void HandOverRequests();
   void CollectResponses();
   void TakeResponse(const net::Response& response);
+  Micros TakeFailureHere(WebhookQueue* queue, const Attempt& attempt, const std::string& error);
   void DecideFailure(WebhookQueue* queue, const Attempt& attempt, const net::Response& response,
                      Outcome* outcome);
   void FailUnsent(WebhookQueue* queue, const PendingDelivery& delivery, const char* why,
@@ -147,6 +148,7 @@ class Sender final : public pg::WorkerTask {
   template <typename F>
   void WriteOfWebhooks(WebhookWrite* kind, bool has_any, Micros now, const F& write);
   void ActOnAnswers(Micros now);
+  void NoteFailuresHere();
   void AnswerFlushes(uint64_t requested, Results* results);
   void ParkOverdue();
   void SwitchOffGone();
@@ -181,6 +183,7 @@ class Sender final : public pg::WorkerTask {
   // One that is refused holds up none of the others.
   enum : size_t { kWriteGone, kWriteFailing, kWriteOverdue, kWriteBreakers, kWebhookWrites };
   std::array<WebhookWrite, kWebhookWrites> webhook_writes_;
+  std::string failure_here_;  // why requests did not come out of this machine, "" when they do
   std::unordered_map<std::string, Micros> next_failing_check_;  // by webhook
   std::deque<FlushRequest> flushes_;
   uint64_t flush_seen_ = 0;

@@ -111,7 +111,7 @@ void Sender::SetAside(const char* problem) {
   record_most_ = std::max<size_t>(tried / 2, 1);
 }
 
-// Of an outcome that was set aside, or of webhooks: the others go on meanwhile.
+// Of an outcome that was set aside, of webhooks, or of this machine: the others go on meanwhile.
 const char* Sender::Problem() const {
   for (const StuckOutcome& stuck : stuck_) {
     if (!stuck.problem.empty()) return stuck.problem.c_str();
@@ -119,7 +119,7 @@ const char* Sender::Problem() const {
   for (const WebhookWrite& kind : webhook_writes_) {
     if (!kind.problem.empty()) return kind.problem.c_str();
   }
-  return "";
+  return failure_here_.c_str();
 }
 
 void Sender::SetStuckFree(Micros now) {

@@ -160,6 +160,28 @@ void Sender::NoteBreakers(Micros now, Results* results) {
   });
 }
 
+// Neither the delivery nor the endpoint is to pay for it. When the next try may be.
+Micros Sender::TakeFailureHere(WebhookQueue* queue, const Attempt& attempt,
+                               const std::string& error) {
+  const Micros until = queue->endpoint.FailHere(attempt.ticket, GetCurrentTimestamp());
+  if (std::exchange(failure_here_, error).empty()) {
+    pg::Call([&] {
+      ereport(LOG, (errmsg("alerting: requests fail on this machine: %s", error.c_str()),
+                    errdetail("They are tried again, and count as no tries.")));
+    });
+  }
+  return until;
+}
+
+// Over as soon as each endpoint that a request did not leave for got one.
+void Sender::NoteFailuresHere() {
+  if (failure_here_.empty()) return;
+  const bool lasts = std::any_of(queues_.begin(), queues_.end(), [](const auto& entry) {
+    return entry.second->endpoint.FailsHere();
+  });
+  if (!lasts) failure_here_.clear();
+}
+
 void Sender::NoteHeld(bool held) {
   slot_->held = held;
   if (held == held_) return;
