@@ -52,7 +52,7 @@ HostKey DescribeKey(Oid relation, const std::string& column, KeyKind kind);
 // How a column's keys are handled; of a domain that is its base type's way.
 KeyKind KindOfColumn(Oid relation, const std::string& column);
 
-// A key's value as its cast to text gives it to the workers: however this session writes bytea, the
+// A key's value as its cast to text gives it to the workers: however a backend writes bytea, the
 // only one of these types whose form depends on a setting. PostgreSQL code.
 Datum KeyAsText(Oid type, Datum value);
 
