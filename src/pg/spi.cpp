@@ -2,6 +2,7 @@
 #include "pg/spi.h"
 
 #include "core/time.h"
+#include "pg/jsonb_text.h"
 #include "pg/transaction.h"
 
 namespace alerting::pg {
@@ -183,8 +184,14 @@ bool Rows::IsNull(uint64_t row, int column) const {
 
 std::optional<std::string> Rows::OptionalText(uint64_t row, int column) const {
   const View view = Call([&] {
-    if (SPI_gettypeid(table_->tupdesc, column + 1) == TEXTOID) {
-      return ViewBytes(table_, row, column);
+    const Oid type = SPI_gettypeid(table_->tupdesc, column + 1);
+    if (type == TEXTOID) return ViewBytes(table_, row, column);
+    if (type == JSONBOID) {
+      bool is_null = false;
+      const Datum value = SPI_getbinval(table_->vals[row], table_->tupdesc, column + 1, &is_null);
+      if (is_null) return View();
+      const StringInfoData text = JsonbText(value);
+      return View{text.data, static_cast<size_t>(text.len)};
     }
     // SPI_getvalue calls the type's output function; the string lives in the SPI context.
     const char* text = SPI_getvalue(table_->vals[row], table_->tupdesc, column + 1);

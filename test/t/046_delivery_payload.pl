@@ -66,6 +66,21 @@ my ($out, $err);
 $node->psql('postgres', q{INSERT INTO alerting.delivery (webhook_id, event, payload) VALUES ('names', 'ping', '{"name": "\ud83d"}')}, stderr => \$err);
 like($err, qr/Unicode (?:low|high) surrogate/, 'a lone surrogate is refused where it is written');
 
+# --- any document ------------------------------------------------------------------------------------------------
+# What is sent are the bytes of payload::text. Texts with something to escape at each place of a word of eight bytes, and
+# with what looks like it.
+webhook($node, 'documents', $receiver->url('/documents'));
+$node->safe_psql('postgres', q{INSERT INTO alerting.delivery (webhook_id, event, payload)
+	SELECT 'documents', 'ping', document FROM unnest(ARRAY['{}', '[]', '""', '"\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u007f\\u00a2/"', 'null', 'true', 'false', '-0.0', '1.50',
+		'123456789012345678901234567890.1234567890', '1e300', '[[], {}, [null, [true, {"": ""}], -1], "x", {"a": {"b": [1, {"c": []}]}}]',
+		'{"a": 1, "bb": [2, 3], "\\"\\n": {"\\\\": false}, "ä": null, "c": {}, "d": []}']::jsonb[]) AS document
+	UNION ALL SELECT 'documents', 'ping', jsonb_object_agg(repeat('k', n) || chr(c) || repeat('ä', m), repeat('v', m) || chr(c) || repeat('w', n))
+		FROM generate_series(0, 9) n, generate_series(0, 3) m, unnest(ARRAY[1, 8, 9, 10, 12, 13, 31, 32, 33, 34, 35, 91, 92, 93, 127, 128, 160, 162, 220, 8218, 128308]) c GROUP BY n
+	UNION ALL SELECT 'documents', 'ping', (repeat('[', 1000) || repeat(']', 1000))::jsonb});
+flush_ok('postgres');
+is_deeply([ sort map { $_->{raw} } $receiver->requests('/documents') ],
+	[ sort split /\n/, $node->safe_psql('postgres', q{SELECT payload FROM alerting.delivery WHERE webhook_id = 'documents'}) ], 'the bytes of payload::text');
+
 # --- who hears what ----------------------------------------------------------------------------------------------
 webhook($node, 'asleep', $receiver->url('/asleep'), is_active => 'false');
 webhook($node, 'before', $receiver->url('/before'));

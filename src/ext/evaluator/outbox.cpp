@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ext/host/binding.h"
+#include "pg/jsonb_text.h"
 #include "pg/table_writer.h"
 #include "pg/transaction.h"
 
@@ -30,9 +31,8 @@ class PayloadText {
  public:
   const std::string& Of(Datum payload) {
     if (payload == payload_) return text_;
-    const char* text =
-        pg::Call([&] { return DatumGetCString(DirectFunctionCall1(jsonb_out, payload)); });
-    text_ = text;
+    const StringInfoData text = pg::Call([&] { return pg::JsonbText(payload); });
+    text_.assign(text.data, static_cast<size_t>(text.len));
     payload_ = payload;
     return text_;
   }

@@ -1,0 +1,110 @@
+// Implements pg/jsonb_text.h.
+#include "pg/jsonb_text.h"
+
+#include <algorithm>
+
+namespace alerting::pg {
+
+namespace {
+
+// Whether a byte of these eight is a control character, a quote or a backslash. (Where a byte is
+// less than n, taking n from it borrows, and its highest bit was not set.)
+bool HasEscaped(uint64_t bytes) {
+  constexpr uint64_t kOnes = 0x0101010101010101, kHighest = 0x8080808080808080;
+  const auto has_less = [](uint64_t word, uint64_t n) { return (word - kOnes * n) & ~word; };
+  return ((has_less(bytes, ' ') | has_less(bytes ^ (kOnes * '"'), 1) |
+           has_less(bytes ^ (kOnes * '\\'), 1)) &
+          kHighest) != 0;
+}
+
+bool HasEscaped(const char* text, int size) {
+  uint64_t bytes;
+  int at = 0;
+  for (; at + 8 <= size; at += 8) {
+    memcpy(&bytes, text + at, 8);
+    if (HasEscaped(bytes)) return true;
+  }
+  bytes = UINT64_MAX;
+  for (int i = at; i < size; ++i) bytes = bytes << 8 | static_cast<unsigned char>(text[i]);
+  return HasEscaped(bytes);
+}
+
+void AppendText(const JsonbValue& value, StringInfo out) {
+  const char* text = value.val.string.val;
+  const int size = value.val.string.len;
+  if (HasEscaped(text, size)) {
+    escape_json(out, pnstrdup(text, size));
+    return;
+  }
+  enlargeStringInfo(out, size + 2);
+  char* end = out->data + out->len;
+  *end++ = '"';
+  memcpy(end, text, size);
+  end[size] = '"';
+  end[size + 1] = '\0';
+  out->len += size + 2;
+}
+
+void AppendScalar(const JsonbValue& value, StringInfo out) {
+  switch (value.type) {
+    case jbvString:
+      AppendText(value, out);
+      break;
+    case jbvNumeric:
+      appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(
+                                      numeric_out, NumericGetDatum(value.val.numeric))));
+      break;
+    case jbvBool:
+      appendStringInfoString(out, value.val.boolean ? "true" : "false");
+      break;
+    case jbvNull:
+      appendStringInfoString(out, "null");
+      break;
+    default:
+      elog(ERROR, "unknown jsonb scalar type %d", value.type);
+  }
+}
+
+}  // namespace
+
+StringInfoData JsonbText(Datum datum) {
+  Jsonb* jsonb = DatumGetJsonbP(datum);
+  StringInfoData out;
+  initStringInfo(&out);
+  enlargeStringInfo(&out, VARSIZE(jsonb));
+  bool is_first = true;  // nothing stands before that would need a comma
+  bool is_scalar = false;
+  JsonbIterator* iterator = JsonbIteratorInit(&jsonb->root);
+  JsonbValue value;
+  JsonbIteratorToken token;
+  while ((token = JsonbIteratorNext(&iterator, &value, /*skipNested=*/false)) != WJB_DONE) {
+    const bool is_end = token == WJB_END_ARRAY || token == WJB_END_OBJECT;
+    if (!is_first && !is_end) appendBinaryStringInfo(&out, ", ", 2);
+    is_first = token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT || token == WJB_KEY;
+    switch (token) {
+      case WJB_BEGIN_ARRAY:
+        is_scalar = value.val.array.rawScalar;  // alone in an array that is not written
+        if (!is_scalar) appendStringInfoCharMacro(&out, '[');
+        break;
+      case WJB_END_ARRAY:
+        if (!is_scalar) appendStringInfoCharMacro(&out, ']');
+        break;
+      case WJB_BEGIN_OBJECT:
+        appendStringInfoCharMacro(&out, '{');
+        break;
+      case WJB_END_OBJECT:
+        appendStringInfoCharMacro(&out, '}');
+        break;
+      case WJB_KEY:
+        AppendText(value, &out);
+        appendBinaryStringInfo(&out, ": ", 2);
+        break;
+      default:
+        AppendScalar(value, &out);
+        break;
+    }
+  }
+  return out;
+}
+
+}  // namespace alerting::pg
