@@ -38,8 +38,10 @@ TableWriter::TableWriter(TablePlan* plan, Oid relation, std::span<const LockedRe
   plan_->Prepare(relation_);
   can_write_ = plan_->fits_ && TakesPlainRows();
   if (can_write_) {
-    Begin();
+    Open();
+    // First: what is called of a trigger is kept by its place among them.
     for (const LockedReference& reference : locked) LeaveOutCheck(reference);
+    Begin();
   } else {
     Call([&] { table_close(relation_, NoLock); });
   }
@@ -57,7 +59,7 @@ bool TableWriter::TakesPlainRows() const {
   });
 }
 
-void TableWriter::Begin() {
+void TableWriter::Open() {
   state_ = plan_->NewState();
   Call([&] {
     MemoryContext outer = MemoryContextSwitchTo(state_->es_query_cxt);
@@ -68,6 +70,9 @@ void TableWriter::Begin() {
     MemoryContextSwitchTo(outer);
   });
   plan_->Lend(target_);
+}
+
+void TableWriter::Begin() {
   Call([&] {
     AfterTriggerBeginQuery();
     ExecBSInsertTriggers(state_, target_);

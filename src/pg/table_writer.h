@@ -48,6 +48,7 @@ class TableWriter {
 
  private:
   bool TakesPlainRows() const;
+  void Open();
   void Begin();
   void LeaveOutCheck(const LockedReference& reference);
 

@@ -48,6 +48,13 @@ sql($node, 'postgres', q{
 	CREATE TRIGGER statement_after AFTER INSERT ON alerting.alert EXECUTE FUNCTION see_statement()});
 is(incident($usual, 'triggers'), $alert, 'with triggers');
 is(sql($node, 'postgres', $seen), 'row_after 10, statement_after, statement_before', 'which are executed');
+# Behind it as many as the foreign keys have, which are left out.
+my @later = map { "trigger$_" } 1 .. 5;
+sql($node, 'postgres', "CREATE TRIGGER $_ AFTER INSERT ON alerting.alert FOR EACH ROW EXECUTE FUNCTION see()") for @later;
+is(incident($usual, 'later triggers'), $alert, 'with others behind the one that is executed first');
+is(sql($node, 'postgres', $seen), join(', ', 'row_after 10', 'statement_after', 'statement_before', map { "$_ 10" } @later),
+	'each of which calls its own function');
+sql($node, 'postgres', "DROP TRIGGER $_ ON alerting.alert") for @later;
 sql($node, 'postgres', q{CREATE TRIGGER whole AFTER INSERT ON alerting.alert REFERENCING NEW TABLE AS fresh EXECUTE FUNCTION see_table()});
 is(incident($usual, 'transition table'), $alert, 'with a transition table');
 is(sql($node, 'postgres', $seen), 'row_after 10, statement_after, statement_before, whole 10', 'which has the row');
