@@ -183,6 +183,71 @@ flush_ok($node, 'deferred');
 is(alerts($node, 'deferred'), 'cpu 10.0.0.1/32 FIRING 10:00:00 10:00:00', 'an alert comes');
 nobody_sprung("and nothing of the tenant's runs at the end of its transaction");
 
+# A mapping's function inserts into the very table whose rows are captured, after it has made all that is known of
+# that table stale: what is in use meanwhile must stay.
+new_database('recursion', q{
+	SET ROLE tenant;
+	CREATE TABLE organizations (id int PRIMARY KEY, name text);
+	CREATE TABLE containers (id int PRIMARY KEY, organization_id int REFERENCES organizations, name text);
+	CREATE TABLE container_metrics (container_id int, at timestamptz, cpu_percent float8);
+	INSERT INTO organizations VALUES (1, 'Initech');
+	INSERT INTO containers VALUES (1, 1, 'web');
+	CREATE FUNCTION trap.insert(cpu float8) RETURNS float8 LANGUAGE plpgsql VOLATILE AS $$
+	BEGIN
+		FOR i IN 1 .. CASE WHEN cpu > 100 THEN 20 ELSE 0 END LOOP
+			GRANT SELECT ON public.container_metrics TO PUBLIC;
+			REVOKE SELECT ON public.container_metrics FROM PUBLIC;
+			INSERT INTO public.container_metrics VALUES (1, '2026-03-02 10:00Z', cpu - 100);
+		END LOOP;
+		RETURN cpu;
+	END $$;
+	CREATE FUNCTION trap.again(cpu float8) RETURNS float8 LANGUAGE plpgsql STABLE AS 'BEGIN RETURN trap.insert(cpu); END';
+	RESET ROLE;
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach('organizations', 'containers')});
+for my $level ('statement', 'row')
+{
+	$node->safe_psql('recursion', "SET client_min_messages = error;
+		SELECT alerting.attach_metrics('container_metrics', cpu => 'trap.again(cpu_percent)', max_age => NULL, level => '$level')");
+	is($node->safe_psql('recursion', q{TRUNCATE container_metrics;
+		INSERT INTO container_metrics VALUES (1, '2026-03-02 10:00Z', 95);
+		INSERT INTO container_metrics SELECT 1, '2026-03-02 10:00Z', cpu FROM generate_series(196, 203) cpu;
+		SELECT count(*) FROM container_metrics}, @tenant), 1 + 8 + 8 * 20 + 3 * 20 * 20,
+		"$level: rows of rows, which the mapping inserts");
+	flush_ok($node, 'recursion');
+}
+
+# The same while the mapping is prepared, of a function that is said to be immutable.
+$node->safe_psql('recursion', q{
+	SET client_min_messages = error;
+	INSERT INTO containers VALUES (2, 1, 'db');
+	SET ROLE tenant;
+	CREATE TABLE trap.armed (at timestamptz);
+	CREATE FUNCTION trap.spring() RETURNS interval LANGUAGE plpgsql VOLATILE AS $$
+	DECLARE
+		start timestamptz;
+	BEGIN
+		DELETE FROM trap.armed RETURNING at INTO start;
+		IF FOUND THEN
+			INSERT INTO public.container_metrics VALUES (2, start + '1 min', 2000), (2, start + '3 min', 2000);
+		END IF;
+		RETURN interval '0';
+	END $$;
+	CREATE FUNCTION trap.pause() RETURNS interval LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN trap.spring(); END';
+	RESET ROLE;
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 1000)});
+for my $case ([ 'statement', 11 ], [ 'row', 12 ])
+{
+	my ($level, $hour) = @$case;
+	$node->safe_psql('recursion', "SET client_min_messages = error; DELETE FROM alerting.alert;
+		SELECT alerting.attach_metrics('container_metrics', at => 'at + trap.pause()', cpu => 'cpu_percent', max_age => NULL, level => '$level')");
+	flush_ok($node, 'recursion');
+	$node->safe_psql('recursion', "INSERT INTO trap.armed VALUES ('2026-03-02 $hour:00Z');
+		INSERT INTO container_metrics SELECT 2, '2026-03-02 $hour:00Z'::timestamptz + i * interval '2 min', 5 FROM generate_series(0, 2) i", @tenant);
+	is(alerts($node, 'recursion'), "cpu 2 RESOLVED $hour:01:00 $hour:01:00 $hour:02:00\ncpu 2 RESOLVED $hour:03:00 $hour:03:00 $hour:04:00",
+		"$level: rows that preparing the mapping inserts");
+}
+
 clean_log_ok($node, qr/violates foreign key constraint|holds rows that refer|sprung as/);
 $node->stop;
 done_testing();

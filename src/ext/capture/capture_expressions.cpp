@@ -191,6 +191,7 @@ void CaptureRowByRow(const TriggerData* trigger_data, CaptureSource* source) {
 
 void CaptureByExpressions(TriggerData* trigger_data, CaptureSource* source) {
   if (IsSourceLeftToReplay(source->id())) return;
+  const CaptureSource::Use use(source);
   if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
     (void)CaptureRowAlone(trigger_data, source, NewRow(trigger_data));
     return;

@@ -20,7 +20,9 @@ constinit Cache* cache = nullptr;
 void InvalidateCaptureSources(Oid relation) {
   if (cache == nullptr) return;
   for (auto& [trigger, source] : *cache) {
-    if (relation == InvalidOid || source->relation_ == relation) source->valid_ = false;
+    if (relation != InvalidOid && source->relation_ != relation) continue;
+    source->valid_ = false;
+    source->is_stale_ = true;
   }
 }
 
@@ -41,15 +43,17 @@ CaptureSource* CaptureSource::Find(const TriggerData* trigger_data) {
   last_ = entry->second.get();
   CaptureSource* source = last_;
   if (source->valid_) return source;
-  try {
-    source->Build(trigger_data);
-  } catch (...) {
-    source->valid_ = false;  // half of it may be made
-    throw;
+  if (source->uses_ > 0) {
+    // Being made: planning, too, may run functions that insert.
+    if (source->broken_) LeaveSourceToReplay(source->id_);
+    return source;
   }
+  const Use use(source);
+  source->Build(trigger_data);
   return source;
 }
 
+// What is valid in the end was made whole, and of what has not changed meanwhile.
 void CaptureSource::Build(const TriggerData* trigger_data) {
   const Relation relation = trigger_data->tg_relation;
   transition_.reset();
@@ -57,9 +61,8 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
   relation_ = RelationGetRelid(relation);
   owner_ = RelationGetForm(relation)->relowner;
   row_type_ = RelationGetForm(relation)->reltype;
-  // Set first: an invalidation that arrives while building must not be lost.
-  valid_ = true;
-  broken_ = false;
+  is_stale_ = false;
+  broken_ = true;
   const SourceMapping mapping = MappingFromTrigger(trigger_data->tg_trigger);
   id_ = mapping.id;
   key_kind_ = mapping.key_kind;
@@ -67,11 +70,7 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
   projection_.Clear();
   columns_ = nullptr;
   is_direct_ = writer_.Build(mapping, RelationGetDescr(relation));
-  if (!is_direct_ && IsSourceLeftToReplay(id_)) {
-    valid_ = false;
-    broken_ = true;
-    return;
-  }
+  if (!is_direct_ && IsSourceLeftToReplay(id_)) return;
   if (is_direct_) {
     pg::Call([&] {
       MakeSlot(RelationGetDescr(relation));
@@ -79,6 +78,8 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
       columns_ = writer_.Columns();
       MemoryContextSwitchTo(outer);
     });
+    broken_ = false;
+    valid_ = !is_stale_;
     return;
   }
   try {
@@ -86,12 +87,11 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
     pg::Subtransaction savepoint;
     BuildExpressions(mapping, relation);
     savepoint.Release();
+    broken_ = false;
   } catch (const pg::Error& error) {
     if (error.sqlstate() == ERRCODE_QUERY_CANCELED) throw;
-    broken_ = true;
     if (error.IsPassing()) {
       // The next transaction tries again.
-      valid_ = false;
       LeaveSourceToReplay(id_);
       return;
     }
@@ -108,6 +108,7 @@ void CaptureSource::Build(const TriggerData* trigger_data) {
                        "mappings: alerting.doctor() shows the call.")));
     });
   }
+  valid_ = !is_stale_;
 }
 
 namespace {

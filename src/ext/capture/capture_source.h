@@ -22,9 +22,22 @@ inline TupleTableSlot* NewRow(const TriggerData* trigger_data) {
 
 class CaptureSource {
  public:
-  // The source of the trigger that fires; remade when it is stale. nullptr when its mapping does
-  // not fit the table any more (warned of once per change), or cannot be seen to at the moment (its
-  // rows are left to a replay).
+  // Keeps the source as it is while its expressions are planned or evaluated: they may run
+  // functions that insert into the same table, after it has become stale.
+  class Use {
+   public:
+    explicit Use(CaptureSource* source) : source_(source) { ++source_->uses_; }
+    ~Use() { --source_->uses_; }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    CaptureSource* const source_;
+  };
+
+  // The source of the trigger that fires; remade when it is stale and not in use. nullptr when its
+  // mapping does not fit the table any more (warned of once per change), or cannot be seen to at
+  // the moment (its rows are left to a replay).
   static CaptureSource* For(const TriggerData* trigger_data) {
     // Mostly the same trigger again.
     CaptureSource* source = last_;
@@ -75,7 +88,9 @@ class CaptureSource {
   const Oid trigger_;
   Oid relation_ = InvalidOid;
   bool valid_ = false;
+  bool is_stale_ = false;  // changed since it was begun to be made
   bool broken_ = false;
+  int uses_ = 0;
   uint32_t id_ = 0;
   Oid owner_ = InvalidOid;
   KeyKind key_kind_ = KeyKind::kText;
