@@ -1,7 +1,8 @@
 // Implements pg/jsonb_text.h.
 #include "pg/jsonb_text.h"
 
-#include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 namespace alerting::pg {
 
@@ -29,20 +30,23 @@ bool HasEscaped(const char* text, int size) {
   return HasEscaped(bytes);
 }
 
+// appendBinaryStringInfo() without the call, since most are of a byte or two.
+inline void Append(StringInfo out, const char* text, int size) {
+  if (out->maxlen - out->len <= size) enlargeStringInfo(out, size);
+  memcpy(out->data + out->len, text, static_cast<size_t>(size));
+  out->len += size;
+}
+
 void AppendText(const JsonbValue& value, StringInfo out) {
   const char* text = value.val.string.val;
   const int size = value.val.string.len;
   if (HasEscaped(text, size)) {
-    escape_json(out, pnstrdup(text, size));
+    escape_json(out, pnstrdup(text, static_cast<Size>(size)));
     return;
   }
-  enlargeStringInfo(out, size + 2);
-  char* end = out->data + out->len;
-  *end++ = '"';
-  memcpy(end, text, size);
-  end[size] = '"';
-  end[size + 1] = '\0';
-  out->len += size + 2;
+  Append(out, "\"", 1);
+  Append(out, text, size);
+  Append(out, "\"", 1);
 }
 
 void AppendScalar(const JsonbValue& value, StringInfo out) {
@@ -79,31 +83,32 @@ StringInfoData JsonbText(Datum datum) {
   JsonbIteratorToken token;
   while ((token = JsonbIteratorNext(&iterator, &value, /*skipNested=*/false)) != WJB_DONE) {
     const bool is_end = token == WJB_END_ARRAY || token == WJB_END_OBJECT;
-    if (!is_first && !is_end) appendBinaryStringInfo(&out, ", ", 2);
+    if (!is_first && !is_end) Append(&out, ", ", 2);
     is_first = token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT || token == WJB_KEY;
     switch (token) {
       case WJB_BEGIN_ARRAY:
         is_scalar = value.val.array.rawScalar;  // alone in an array that is not written
-        if (!is_scalar) appendStringInfoCharMacro(&out, '[');
+        if (!is_scalar) Append(&out, "[", 1);
         break;
       case WJB_END_ARRAY:
-        if (!is_scalar) appendStringInfoCharMacro(&out, ']');
+        if (!is_scalar) Append(&out, "]", 1);
         break;
       case WJB_BEGIN_OBJECT:
-        appendStringInfoCharMacro(&out, '{');
+        Append(&out, "{", 1);
         break;
       case WJB_END_OBJECT:
-        appendStringInfoCharMacro(&out, '}');
+        Append(&out, "}", 1);
         break;
       case WJB_KEY:
         AppendText(value, &out);
-        appendBinaryStringInfo(&out, ": ", 2);
+        Append(&out, ": ", 2);
         break;
       default:
         AppendScalar(value, &out);
         break;
     }
   }
+  out.data[out.len] = '\0';
   return out;
 }
 
