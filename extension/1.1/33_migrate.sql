@@ -122,12 +122,8 @@ BEGIN
   ALTER INDEX IF EXISTS alerting.delivery_pkey SET (fillfactor = 50);
   ALTER INDEX IF EXISTS alerting.delivery_alert_id_webhook_id_idx SET (fillfactor = 50);
   ALTER INDEX IF EXISTS alerting.delivery_webhook_id_seq_idx SET (fillfactor = 50);
-  -- Deliveries come in the order of time: ranges of pages tell when, at a fraction of a btree's cost for
-  -- each row written. Retention walks the table and needs no index.
+  -- Retention walks the table and needs no index, which every delivery would pay for twice.
   DROP INDEX IF EXISTS alerting.delivery_created_at_idx;
-  IF to_regclass('alerting.delivery_created_at_brin_idx') IS NULL THEN
-    CREATE INDEX delivery_created_at_brin_idx ON alerting.delivery USING brin (created_at);
-  END IF;
   -- For webhook_health: what went well has no entry in them.
   CREATE INDEX IF NOT EXISTS delivery_failed_idx ON alerting.delivery (webhook_id) WHERE status = 'FAILED';
   CREATE INDEX IF NOT EXISTS delivery_attempt_failed_idx ON alerting.delivery_attempt (delivery_id, at) WHERE error IS NOT NULL;

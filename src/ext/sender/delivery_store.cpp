@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
-#include <tuple>
 
 #include "ext/host/binding.h"
 #include "ext/webhook/text_encoding.h"
@@ -185,9 +184,6 @@ std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest
     delivery.over = !rows.IsNull(row, 7) && rows.Bool(row, 7);
     delivery.place = rows.Place(row, 8);
   }
-  std::sort(deliveries.begin(), deliveries.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.webhook_id, a.due, a.sequence) < std::tie(b.webhook_id, b.due, b.sequence);
-  });
   return deliveries;
 }
 

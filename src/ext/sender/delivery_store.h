@@ -81,7 +81,7 @@ class DeliveryStore {
   // All active webhooks with pending deliveries.
   std::vector<PendingWebhook> FindPending(const std::vector<std::string>& claimed);
   // For each request at most `limit` due deliveries, and the next one that is not due yet (without
-  // its body), in the order in which they are to be sent.
+  // its body), in no order.
   std::vector<PendingDelivery> Fetch(const std::vector<FetchRequest>& requests,
                                      const std::vector<std::string>& claimed, Micros now);
   // Puts deliveries that cannot go before `until` out of the way of Fetch.

@@ -1,5 +1,7 @@
 // The sender's transactions: recording outcomes, looking for work. See ext/sender/sender.h.
 #include <algorithm>
+#include <tuple>
+#include <unordered_map>
 
 #include "core/url.h"
 #include "ext/sender/sender.h"
@@ -21,6 +23,25 @@ constexpr Micros kPoisonPause = kMinute;
 constexpr Micros kLongestErrorPause = kMinute;
 constexpr size_t kMostQueuesFetched = 256;
 constexpr size_t kMostIdle = 10'000;
+
+// Each webhook's in the order in which they are to be sent.
+std::unordered_map<std::string, std::vector<PendingDelivery>> ByWebhook(
+    std::vector<PendingDelivery> fetched) {
+  std::unordered_map<std::string, std::vector<PendingDelivery>> webhooks;
+  for (PendingDelivery& delivery : fetched) {
+    webhooks[delivery.webhook_id].push_back(std::move(delivery));
+  }
+  const auto is_before = [](const PendingDelivery& a, const PendingDelivery& b) {
+    return std::tie(a.due, a.sequence) < std::tie(b.due, b.sequence);
+  };
+  for (auto& [id, deliveries] : webhooks) {
+    // The usual plan gives them so, and sorting them again is a fiftieth of the sender's CPU.
+    if (!std::is_sorted(deliveries.begin(), deliveries.end(), is_before)) {
+      std::sort(deliveries.begin(), deliveries.end(), is_before);
+    }
+  }
+  return webhooks;
+}
 
 }  // namespace
 
@@ -306,14 +327,11 @@ void Sender::Fetch(Micros now) {
         {queue->id, queue->Target(now) + queue->skip, queue->from, queue->from_sequence});
   }
   if (requests.empty()) return;
-  std::unordered_map<std::string, std::vector<PendingDelivery>> fetched;
   std::vector<PendingDelivery> all = store_.Fetch(requests, ClaimedAhead(), now);
   // A user has given one of them another time meanwhile.
   if (HasClaimed(all)) all = store_.Fetch(requests, Claimed(), now);
   ForgetHanded(all);
-  for (PendingDelivery& delivery : all) {
-    fetched[delivery.webhook_id].push_back(std::move(delivery));
-  }
+  auto fetched = ByWebhook(std::move(all));
   turns_.RemoveIf([](const WebhookQueue* queue) { return queue->ready.empty(); });
   std::vector<std::string> deferred;
   std::vector<Micros> until;
