@@ -23,6 +23,17 @@ inline ResultRelInfo* InitResultRelation(EState* state, Relation table, Bitmapse
   return target;
 }
 
+// What the slot's row of the table has in a column; NULL where there is none of this type: whoever
+// owns the table may have altered it. PostgreSQL code.
+inline Datum ColumnOf(Relation table, TupleTableSlot* row, const char* name, Oid type,
+                      bool* is_null) {
+  *is_null = true;
+  const AttrNumber number = get_attnum(RelationGetRelid(table), name);
+  if (number <= 0) return Datum{0};
+  if (TupleDescAttr(RelationGetDescr(table), number - 1)->atttypid != type) return Datum{0};
+  return slot_getattr(row, number, is_null);
+}
+
 }  // namespace alerting::pg
 
 #endif  // ALERTING_PG_RESULT_RELATION_H_

@@ -89,10 +89,8 @@ bool RowUpdater::Fetch(const ItemPointerData& place) {
   });
 }
 
-Datum RowUpdater::Value(const char* column, bool* is_null) const {
-  return Call([&] {
-    return slot_getattr(old_row_, get_attnum(RelationGetRelid(relation_), column), is_null);
-  });
+Datum RowUpdater::Value(const char* column, Oid type, bool* is_null) const {
+  return Call([&] { return ColumnOf(relation_, old_row_, column, type, is_null); });
 }
 
 bool RowUpdater::Update(std::span<const ColumnValue> values) {

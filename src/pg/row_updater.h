@@ -26,8 +26,8 @@ class RowUpdater {
   // Reads the row that lies there. False: the transaction's snapshot sees none, or somebody else
   // has locked or changed it, or tried to.
   bool Fetch(const ItemPointerData& place);
-  // What the row fetched last has in a column that exists.
-  Datum Value(const char* column, bool* is_null) const;
+  // What the row fetched last has in a column; NULL where there is none of this type.
+  Datum Value(const char* column, Oid type, bool* is_null) const;
   // Gives the row fetched last these values, one for each of the plan's columns. False: somebody
   // else was faster, and nothing was done.
   bool Update(std::span<const ColumnValue> values);

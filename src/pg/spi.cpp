@@ -176,6 +176,19 @@ Datum Rows::Value(uint64_t row, int column, bool* is_null) const {
       [&] { return SPI_getbinval(table_->vals[row], table_->tupdesc, column + 1, is_null); });
 }
 
+Datum Rows::ValueOf(Oid type, uint64_t row, int column, bool* is_null) const {
+  return Call([&] {
+    const Oid given = SPI_gettypeid(table_->tupdesc, column + 1);
+    if (given != type && getBaseType(given) != type) {
+      ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+                      errmsg("column \"%s\" has type %s, but should have type %s",
+                             SPI_fname(table_->tupdesc, column + 1), format_type_be(given),
+                             format_type_be(type))));
+    }
+    return SPI_getbinval(table_->vals[row], table_->tupdesc, column + 1, is_null);
+  });
+}
+
 bool Rows::IsNull(uint64_t row, int column) const {
   bool is_null = false;
   (void)Value(row, column, &is_null);
@@ -212,43 +225,43 @@ std::string Rows::Bytes(uint64_t row, int column) const {
 
 int32_t Rows::Int(uint64_t row, int column) const {
   bool is_null = false;
-  const Datum value = Value(row, column, &is_null);
+  const Datum value = ValueOf(INT4OID, row, column, &is_null);
   return is_null ? 0 : DatumGetInt32(value);
 }
 
 int64_t Rows::BigInt(uint64_t row, int column) const {
   bool is_null = false;
-  const Datum value = Value(row, column, &is_null);
+  const Datum value = ValueOf(INT8OID, row, column, &is_null);
   return is_null ? 0 : DatumGetInt64(value);
 }
 
 double Rows::Float(uint64_t row, int column) const {
   bool is_null = false;
-  const Datum value = Value(row, column, &is_null);
+  const Datum value = ValueOf(FLOAT8OID, row, column, &is_null);
   return is_null ? 0 : DatumGetFloat8(value);
 }
 
 bool Rows::Bool(uint64_t row, int column) const {
   bool is_null = false;
-  const Datum value = Value(row, column, &is_null);
+  const Datum value = ValueOf(BOOLOID, row, column, &is_null);
   return !is_null && DatumGetBool(value);
 }
 
 int64_t Rows::Timestamp(uint64_t row, int column) const {
   bool is_null = false;
-  const Datum value = Value(row, column, &is_null);
+  const Datum value = ValueOf(TIMESTAMPTZOID, row, column, &is_null);
   return is_null ? kNoTime : DatumGetTimestampTz(value);
 }
 
 Oid Rows::OidValue(uint64_t row, int column) const {
   bool is_null = false;
-  const Datum value = Value(row, column, &is_null);
+  const Datum value = ValueOf(OIDOID, row, column, &is_null);
   return is_null ? InvalidOid : DatumGetObjectId(value);
 }
 
 RowPlace Rows::Place(uint64_t row, int column) const {
   bool is_null = false;
-  const Datum value = Value(row, column, &is_null);
+  const Datum value = ValueOf(TIDOID, row, column, &is_null);
   RowPlace place;
   ItemPointerSetInvalid(&place);
   if (!is_null) ItemPointerCopy(reinterpret_cast<ItemPointer>(DatumGetPointer(value)), &place);

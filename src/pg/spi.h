@@ -65,6 +65,7 @@ class Rows {
   std::optional<std::string> OptionalText(uint64_t row, int column) const;
   std::string Bytes(uint64_t row, int column) const;  // bytea
   Datum Value(uint64_t row, int column, bool* is_null) const;
+  // What follows is an error where the column has another type, for others may alter our tables.
   int32_t Int(uint64_t row, int column) const;
   int64_t BigInt(uint64_t row, int column) const;
   double Float(uint64_t row, int column) const;
@@ -75,6 +76,8 @@ class Rows {
   std::vector<std::string> FirstColumn() const;  // by the type's output
 
  private:
+  Datum ValueOf(Oid type, uint64_t row, int column, bool* is_null) const;
+
   friend Rows Execute(const std::string& sql, const Params& params);
   friend Rows ReadOnly(const std::string& sql, const Params& params);
   friend class Statement;

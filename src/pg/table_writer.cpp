@@ -118,10 +118,8 @@ bool TableWriter::Insert(std::span<const ColumnValue> values) {
   return is_written;
 }
 
-Datum TableWriter::Written(const char* column, bool* is_null) const {
-  return Call([&] {
-    return slot_getattr(slot_, get_attnum(RelationGetRelid(relation_), column), is_null);
-  });
+Datum TableWriter::Written(const char* column, Oid type, bool* is_null) const {
+  return Call([&] { return ColumnOf(relation_, slot_, column, type, is_null); });
 }
 
 void TableWriter::Finish() {

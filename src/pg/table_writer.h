@@ -40,8 +40,8 @@ class TableWriter {
   // One value for each column. False: a unique index has the row's key already, and it is left out
   // (what others insert in the very moment is an error even so).
   bool Insert(std::span<const ColumnValue> values);
-  // What the row inserted last has in a column that exists.
-  Datum Written(const char* column, bool* is_null) const;
+  // What the row inserted last has in a column; NULL where there is none of this type.
+  Datum Written(const char* column, Oid type, bool* is_null) const;
   ItemPointerData WrittenPlace() const { return slot_->tts_tid; }
   // The end of the statement: its triggers, foreign keys too, are executed here.
   void Finish();

@@ -57,7 +57,8 @@ Datum BindingChanged(FunctionCallInfo fcinfo) {
   return PointerGetDatum(nullptr);
 }
 
-// The key of a containers row in canonical bytes. PostgreSQL code; false when it is NULL.
+// The key of a containers row in canonical bytes. PostgreSQL code; false when it is NULL, or of
+// another kind since the column has another type.
 bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
   TupleDesc descriptor = RelationGetDescr(data->tg_relation);
   List* names = pg::SplitQualifiedName(data->tg_trigger->tgargs[0]);
@@ -68,6 +69,7 @@ bool ContainerKey(const TriggerData* data, HeapTuple row, KeyBytes* key) {
   if (is_null) return false;
   const KeyKind kind = ParseKeyKind(data->tg_trigger->tgargs[1]);
   const Oid type = getBaseType(TupleDescAttr(descriptor, column - 1)->atttypid);
+  if (KindOfType(type) != kind) return false;
   if (type == INT2OID) {
     value = Int64GetDatum(DatumGetInt16(value));
   } else if (type == INT4OID) {

@@ -45,9 +45,9 @@ class PayloadText {
 // Whether the row is just as the sender takes it for granted of what is handed over.
 bool IsFresh(const pg::TableWriter& writer, Micros* due) {
   bool no_due = false, no_status = false, no_attempts = false;
-  *due = DatumGetTimestampTz(writer.Written("next_attempt_at", &no_due));
-  const Datum status = writer.Written("status", &no_status);
-  const Datum attempts = writer.Written("attempts", &no_attempts);
+  *due = DatumGetTimestampTz(writer.Written("next_attempt_at", TIMESTAMPTZOID, &no_due));
+  const Datum status = writer.Written("status", TEXTOID, &no_status);
+  const Datum attempts = writer.Written("attempts", INT4OID, &no_attempts);
   if (no_due || no_status || no_attempts || DatumGetInt32(attempts) != 0) return false;
   const text* word = reinterpret_cast<const text*>(DatumGetPointer(status));
   return std::string_view(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word)) == "PENDING";

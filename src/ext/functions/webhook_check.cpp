@@ -35,21 +35,23 @@ struct Column {
   bool changed = false;
 };
 
-// PostgreSQL code.
-Column ReadColumn(const TriggerData* data, HeapTuple row, const char* name) {
+// Of another type than ours it is as if it were not there. PostgreSQL code.
+Column ReadColumn(const TriggerData* data, HeapTuple row, const char* name, Oid type) {
   TupleDesc descriptor = RelationGetDescr(data->tg_relation);
   const int number = SPI_fnumber(descriptor, name);
   Column column;
   if (number <= 0) return column;
+  const Form_pg_attribute attribute = TupleDescAttr(descriptor, number - 1);
+  const Oid given = getBaseType(attribute->atttypid);
+  if (given != type && !(given == VARCHAROID && type == TEXTOID)) return column;
   column.value = heap_getattr(row, number, descriptor, &column.is_null);
   column.changed = true;
   if (TRIGGER_FIRED_BY_UPDATE(data->tg_event)) {
     bool old_is_null = true;
     const Datum old = heap_getattr(data->tg_trigtuple, number, descriptor, &old_is_null);
-    const Form_pg_attribute type = TupleDescAttr(descriptor, number - 1);
-    column.changed =
-        old_is_null != column.is_null ||
-        (!column.is_null && !datum_image_eq(old, column.value, type->attbyval, type->attlen));
+    column.changed = old_is_null != column.is_null ||
+                     (!column.is_null &&
+                      !datum_image_eq(old, column.value, attribute->attbyval, attribute->attlen));
   }
   return column;
 }
@@ -245,13 +247,13 @@ Datum CheckWebhook(FunctionCallInfo fcinfo) {
     Column id, url, secret, schedule, headers, rate_limit, max_concurrent;
   };
   const Columns columns = pg::Call([&] {
-    return Columns{ReadColumn(data, row, "id"),
-                   ReadColumn(data, row, "url"),
-                   ReadColumn(data, row, "secret"),
-                   ReadColumn(data, row, "retry_schedule"),
-                   ReadColumn(data, row, "headers"),
-                   ReadColumn(data, row, "rate_limit"),
-                   ReadColumn(data, row, "max_concurrent")};
+    return Columns{ReadColumn(data, row, "id", TEXTOID),
+                   ReadColumn(data, row, "url", TEXTOID),
+                   ReadColumn(data, row, "secret", TEXTOID),
+                   ReadColumn(data, row, "retry_schedule", INTERVALARRAYOID),
+                   ReadColumn(data, row, "headers", JSONBOID),
+                   ReadColumn(data, row, "rate_limit", INT4OID),
+                   ReadColumn(data, row, "max_concurrent", INT4OID)};
   });
   const auto judged = [](const Column& column) { return column.changed && !column.is_null; };
   if (judged(columns.id) && TextOf(columns.id.value).empty()) {

@@ -250,9 +250,9 @@ namespace {
 
 std::vector<Rule> ReadRules(const HostKey& organization) {
   const pg::UserScope user(TablesOwner(), false);
-  const pg::Rows rows =
-      pg::Execute("SELECT id, " + organization.Text("organization_id") +
-                  ", condition, threshold, duration, no_data, enabled FROM alerting.alert_rule");
+  const pg::Rows rows = pg::Execute(
+      "SELECT id, " + organization.Text("organization_id") +
+      ", condition, threshold::float8, duration::int4, no_data, enabled FROM alerting.alert_rule");
   std::vector<Rule> rules;
   rules.reserve(rows.size());
   for (uint64_t row = 0; row < rows.size(); ++row) {

@@ -27,19 +27,6 @@ KeyColumn FindColumn(Oid relation, const std::string& quoted) {
   });
 }
 
-KeyKind KindOf(Oid type) {
-  switch (type) {
-    case UUIDOID:
-      return KeyKind::kUuid;
-    case INT2OID:
-    case INT4OID:
-    case INT8OID:
-      return KeyKind::kInt8;
-    default:
-      return KeyKind::kText;
-  }
-}
-
 std::string Qualified(Oid schema, const char* name) {
   return pg::Call([&] {
     return psprintf("%s.%s", quote_identifier(get_namespace_name(schema)), quote_identifier(name));
@@ -73,15 +60,29 @@ std::string CollationClause(Oid collation) {
 
 }  // namespace
 
+KeyKind KindOfType(Oid type) {
+  switch (type) {
+    case UUIDOID:
+      return KeyKind::kUuid;
+    case INT2OID:
+    case INT4OID:
+    case INT8OID:
+      return KeyKind::kInt8;
+    default:
+      return KeyKind::kText;
+  }
+}
+
 KeyKind KindOfColumn(Oid relation, const std::string& column) {
-  return KindOf(FindColumn(relation, column).type);
+  return KindOfType(FindColumn(relation, column).type);
 }
 
 HostKey DescribeKey(Oid relation, const std::string& column, KeyKind kind) {
   const KeyColumn found = FindColumn(relation, column);
   HostKey key;
   key.type = KeyTypeName(kind);
-  if (kind != KeyKind::kText || !OidIsValid(found.type) || KindOf(found.type) != kind) return key;
+  if (kind != KeyKind::kText || !OidIsValid(found.type) || KindOfType(found.type) != kind)
+    return key;
   if (found.type == TEXTOID || found.type == VARCHAROID) {
     key.varies = OidIsValid(found.collation) &&
                  !pg::Call([&] { return get_collation_isdeterministic(found.collation); });

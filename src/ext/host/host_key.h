@@ -49,6 +49,8 @@ struct HostKey {
 
 // Of a table's column, quoted as PostgreSQL quotes it, whose keys are handled as this kind.
 HostKey DescribeKey(Oid relation, const std::string& column, KeyKind kind);
+// How keys of a type are handled that is no domain.
+KeyKind KindOfType(Oid type);
 // How a column's keys are handled; of a domain that is its base type's way.
 KeyKind KindOfColumn(Oid relation, const std::string& column);
 

@@ -31,7 +31,7 @@ constexpr std::array<pg::ColumnType, 5> kDeliveredColumns = {{{"attempts", INT4O
 // What the row has in a column of type text; empty where it has nothing.
 std::string_view TextOf(const pg::RowUpdater& updater, const char* column) {
   bool is_null = false;
-  const Datum value = updater.Value(column, &is_null);
+  const Datum value = updater.Value(column, TEXTOID, &is_null);
   if (is_null) return {};
   const text* words = pg::Call([&] { return DatumGetTextPP(value); });
   return {VARDATA_ANY(words), static_cast<size_t>(VARSIZE_ANY_EXHDR(words))};
@@ -116,7 +116,7 @@ std::vector<const Outcome*> DeliveryStore::UpdateDelivered(
     if (!updater.Fetch(outcome->place)) continue;
     if (TextOf(updater, "id") != outcome->delivery_id) continue;
     bool is_null = false;
-    const int attempts = DatumGetInt32(updater.Value("attempts", &is_null));
+    const int attempts = DatumGetInt32(updater.Value("attempts", INT4OID, &is_null));
     if (is_null) continue;
     const std::array<pg::ColumnValue, kDeliveredColumns.size()> values = {
         {{.datum = Int32GetDatum(attempts + 1)},
