@@ -22,6 +22,11 @@ CREATE OR REPLACE FUNCTION alerting.try_mapping(source int, newest boolean, most
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'alerting_try_mapping'
 SET search_path = pg_catalog, pg_temp;
 
+-- Likewise of the containers' organization, where that is an expression: how many rows it fails on, or why on all.
+CREATE OR REPLACE FUNCTION alerting.try_organization(OUT failing bigint, OUT state text, OUT problem text)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_try_organization'
+SET search_path = pg_catalog, pg_temp SET client_min_messages = error;
+
 -- What triggers and views ask the containers table; in C, to ask with its owner's rights.
 CREATE OR REPLACE FUNCTION alerting.container_exists(container text) RETURNS boolean
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'alerting_container_exists'

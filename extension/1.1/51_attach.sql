@@ -59,6 +59,7 @@ DECLARE
   before jsonb;
   after jsonb;
   differences text[];
+  tried record;
 BEGIN
   PERFORM alerting.lock_binding();
   PERFORM alerting.check_table(host_organizations, 'organizations', true), alerting.check_table(host_containers, 'containers', true);
@@ -146,6 +147,17 @@ BEGIN
 
   IF guessed IS NOT NULL AND (before IS NULL OR (before ->> 'organization') <> mapping.sql) THEN
     RAISE NOTICE 'organization of a container: % (guessed)', mapping.sql;
+  END IF;
+  IF NOT mapping.is_column AND (before IS NULL OR (before ->> 'organization') <> mapping.sql) THEN
+    tried := alerting.try_organization();
+    IF tried.state IS NOT NULL THEN
+      RAISE WARNING 'the organization of no container of table % can be told: %', host_containers, tried.problem
+        USING HINT = alerting.mapping_advice(host_containers, tried.state);
+    ELSIF tried.failing > 0 THEN
+      RAISE WARNING 'the organization of % of the containers of table % cannot be told', tried.failing, host_containers
+        USING DETAIL = 'Its expression fails on their rows. They belong to no organization.',
+              HINT = 'Let the expression be NULL there; where it finds several rows, let it choose one, by LIMIT 1.';
+    END IF;
   END IF;
   IF before IS NULL THEN
     RETURN NEXT format('bound to organizations %s and containers %s', host_organizations, host_containers);

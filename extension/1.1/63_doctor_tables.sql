@@ -37,6 +37,7 @@ DECLARE
   host record;
   held boolean := (SELECT s.held FROM alerting.status() s);
   waiting bigint := (SELECT count(*) FROM alerting.delivery d WHERE d.status = 'PENDING');
+  tried record;
 BEGIN
   SELECT b.*, o.oid IS NOT NULL AND c.oid IS NOT NULL AS is_there INTO host
     FROM alerting.host_binding b LEFT JOIN pg_class o ON o.oid = b.organizations LEFT JOIN pg_class c ON c.oid = b.containers;
@@ -59,6 +60,14 @@ BEGIN
     hint := format('SELECT alerting.attach(%L, %L, organization => ''...'');', host.organizations, host.containers);
   END;
   RETURN NEXT;
+  IF status = 'ok' THEN
+    tried := alerting.try_organization();
+    RETURN QUERY SELECT 'binding', object, 'error', format('Whose its rows are cannot be told: %s.', tried.problem),
+                        alerting.mapping_advice(host.containers, tried.state) WHERE tried.state IS NOT NULL;
+    RETURN QUERY SELECT 'binding', object, 'warning', format('Whose they are cannot be told of %s of its rows: the organization''s expression fails on them.', tried.failing),
+                        format('Let it be NULL there, or choose one by LIMIT 1 where it finds several: SELECT alerting.attach(%L, %L, organization => %L);',
+                               host.organizations, host.containers, host.organization) WHERE tried.failing > 0;
+  END IF;
   RETURN QUERY
     SELECT 'binding', r.host::text, 'warning', format('It has no column %s any more: alerts and webhooks show no names of its rows.', r.name),
            format('SELECT alerting.attach(%L, %L, organization => %L); guesses another; for containers name => says which.', host.organizations, host.containers, host.organization)

@@ -115,11 +115,48 @@ $node->safe_psql('rights', q{
 	SELECT alerting.attach_metrics('figures', cpu => 'agents.look(cpu)', max_age => NULL)});
 is(doctor('rights', 'metrics'), '', 'functions run as the owner of the table');
 
+# Organizations that an expression cannot tell of some containers, by a text that is no number or by several owners: these
+# belong to none, or to the one that they had, and hold up nobody else.
+$node->safe_psql('postgres', 'CREATE DATABASE owners');
+(undef, undef, $said) = $node->psql('owners', q{
+	SET client_min_messages = warning;
+	CREATE TABLE organizations (id int PRIMARY KEY, name text);
+	CREATE TABLE containers (id int PRIMARY KEY, tags jsonb, name text);
+	CREATE TABLE owners (container_id int REFERENCES containers, organization_id int REFERENCES organizations);
+	CREATE TABLE figures (container_id int REFERENCES containers, at timestamptz, cpu float8, PRIMARY KEY (container_id, at));
+	INSERT INTO organizations VALUES (1, 'Initech'), (2, 'Hooli');
+	INSERT INTO containers SELECT g, jsonb_build_object('organization', CASE g WHEN 2 THEN 'none' ELSE '1' END), 'c' || g FROM generate_series(1, 5) g;
+	INSERT INTO owners VALUES (4, 1), (4, 2);
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach('organizations', 'containers', organization => $$coalesce((SELECT o.organization_id FROM owners o WHERE o.container_id = c.id), (tags ->> 'organization')::int)$$);
+	SELECT alerting.attach_metrics('figures', max_age => NULL);
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 80), alerting.create_rule(1, 'long', 'CPU_USAGE', 80, duration => 1)}, on_error_stop => 1);
+like($said, qr/WARNING:  the organization of 2 of the containers of table public\.containers cannot be told\n.*\nHINT:  Let the expression be NULL there; .*LIMIT 1/, 'attach() tells how many');
+$node->safe_psql('owners', q{INSERT INTO figures SELECT g, '2026-03-02 10:00Z', 90 FROM generate_series(1, 4) g});
+is(alerts($node, 'owners'), "cpu 1 FIRING 10:00:00 10:00:00\ncpu 3 FIRING 10:00:00 10:00:00", 'the others are judged');
+like(doctor('owners', 'binding'), qr/^public\.containers warning Whose they are cannot be told of 2 of its rows: .* Let it be NULL there, .*SELECT alerting\.attach\('public\.organizations', 'public\.containers', organization => /, 'doctor() says so');
+is($node->safe_psql('owners', q{SELECT string_agg(container_id, ' ' ORDER BY container_id) FROM alerting.preview(1, 'CPU_USAGE', 80, 0, since => '2026-03-02', until => '2026-03-03')}), '1 3', 'so does preview()');
+# What fails from now on stays where it was.
+$node->safe_psql('owners', q{UPDATE containers SET tags = '{"organization": "lost"}' WHERE id = 1; INSERT INTO figures SELECT g, '2026-03-02 10:01Z', 95 FROM generate_series(1, 5) g});
+my $lost = "cpu 1 FIRING 10:00:00 10:00:00\ncpu 3 FIRING 10:00:00 10:00:00\ncpu 5 FIRING 10:01:00 10:01:00\nlong 1 FIRING 10:00:00 10:01:00\nlong 3 FIRING 10:00:00 10:01:00";
+is(alerts($node, 'owners'), $lost, 'an organization that is lost');
+$node->restart;
+is(alerts($node, 'owners'), $lost, 'over a restart');
+$node->safe_psql('owners', q{UPDATE containers SET tags = '{"organization": 1}'; DELETE FROM owners WHERE organization_id = 2; INSERT INTO figures SELECT g, '2026-03-02 10:02Z', 5 * g FROM generate_series(1, 4) g});
+$node->safe_psql('owners', q{INSERT INTO figures SELECT g, '2026-03-02 10:03Z', 88 + g FROM generate_series(1, 4) g});
+is(alerts($node, 'owners'), join("\n", 'cpu 1 RESOLVED 10:00:00 10:00:00 10:02:00', 'cpu 1 FIRING 10:03:00 10:03:00', 'cpu 2 FIRING 10:03:00 10:03:00',
+	'cpu 3 RESOLVED 10:00:00 10:00:00 10:02:00', 'cpu 3 FIRING 10:03:00 10:03:00', 'cpu 4 FIRING 10:03:00 10:03:00', 'cpu 5 FIRING 10:01:00 10:01:00',
+	'long 1 RESOLVED 10:00:00 10:01:00 10:02:00', 'long 3 RESOLVED 10:00:00 10:01:00 10:02:00'), 'and found again');
+is(doctor('owners', 'binding'), '', 'in order');
+# What fails on all rows is no fault of one: what is known stays, and doctor() says what to do.
+$node->safe_psql('owners', q{ALTER TABLE containers OWNER TO "the agent"});
+like(doctor('owners', 'binding'), qr/^public\.containers error Whose its rows are cannot be told: permission denied for table owners\. It is evaluated with the rights of .*"the agent"/m, 'a right that is lacking');
+
 # Detaching speaks of detaching.
 $node->safe_psql('rights', 'GRANT USAGE ON SCHEMA alerting TO passer_by; GRANT ALL ON ALL TABLES IN SCHEMA alerting TO passer_by; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA alerting TO passer_by');
 my (undef, undef, $refused) = $node->psql('rights', 'SELECT alerting.detach()', extra_params => [ '-U', 'passer_by' ]);
 like($refused, qr/ERROR:  must be owner of table public\.figures\nHINT:  Detaching a table drops its triggers/, 'detach() by somebody else');
 
-clean_log_ok($node, qr/no metric of table|has type money|cannot tell the time|must be owner|could not be read|the mapping of table/);
+clean_log_ok($node, qr/cannot tell the organization|permission denied for table owners|no metric of table|has type money|cannot tell the time|must be owner|could not be read|the mapping of table/);
 $node->stop;
 done_testing();

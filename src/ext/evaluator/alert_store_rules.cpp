@@ -132,7 +132,9 @@ std::vector<size_t> AlertStore::LeaveOutMoved(std::span<OutgoingTransition* cons
                                               std::vector<WriteResult>* results) {
   std::erase_if(fires, [&](size_t i) {
     const Transition& transition = batch[i]->transition;
-    const auto& organization = containers_.at(transition.container_key).organization;
+    ContainerInfo& container = containers_.at(transition.container_key);
+    auto& organization = container.organization;
+    if (container.organization_fails) organization = rules_.at(transition.rule_id).organization;
     if (organization == rules_.at(transition.rule_id).organization) return false;
     corrections_.push_back({transition.container_key, true, organization.value_or("")});
     (*results)[i] = WriteResult::kObsolete;

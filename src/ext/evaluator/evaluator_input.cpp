@@ -282,7 +282,7 @@ void Evaluator::RefreshContainers(const std::vector<std::string>& keys) {
     if (info == found.end()) {
       world_->states.MarkChanged(container);
       world_->engine.Remove(container);
-    } else {
+    } else if (!info->second.organization_fails) {
       world_->engine.SetOrganization(container, info->second.organization.value_or(""),
                                      judged_until_);
     }

@@ -179,7 +179,7 @@ void Evaluator::RestoreStates() {
 
 void Evaluator::RestoreAlerts(const std::unordered_set<std::string>& resolving) {
   struct FiringAlert {
-    std::string id, rule, container;
+    std::string id, rule, organization, container;
     Micros started_at, fired_at;
     double value;
   };
@@ -187,16 +187,19 @@ void Evaluator::RestoreAlerts(const std::unordered_set<std::string>& resolving) 
   {
     const pg::UserScope user(world_->binding.owner, false);
     const std::string type = KeyTypeName(world_->binding.key_kind);
-    const pg::Rows rows = pg::Execute("SELECT id, rule_id, container_id::" + type +
-                                      ", started_at, fired_at, coalesce(value, 'NaN')"
-                                      " FROM alerting.alert WHERE status = 'FIRING'");
+    const pg::Rows rows =
+        pg::Execute("SELECT a.id, a.rule_id, a.container_id::" + type +
+                    ", a.started_at, a.fired_at, coalesce(a.value, 'NaN'), " +
+                    world_->binding.organization_type.Text("r.organization_id") +
+                    " FROM alerting.alert a JOIN alerting.alert_rule r ON r.id = a.rule_id"
+                    " WHERE a.status = 'FIRING'");
     for (uint64_t row = 0; row < rows.size(); ++row) {
       bool is_null = false;
       const Datum key_value = rows.Value(row, 2, &is_null);
       KeyBytes key;
       const std::string_view view =
           pg::Call([&] { return KeyFromDatum(world_->binding.key_kind, key_value, &key); });
-      alerts.push_back({rows.Text(row, 0), rows.Text(row, 1), std::string(view),
+      alerts.push_back({rows.Text(row, 0), rows.Text(row, 1), rows.Text(row, 6), std::string(view),
                         rows.Timestamp(row, 3), rows.Timestamp(row, 4), rows.Float(row, 5)});
     }
   }
@@ -216,7 +219,9 @@ void Evaluator::RestoreAlerts(const std::unordered_set<std::string>& resolving) 
     if (ref == kNoContainer) {
       const auto info = known.find(alert.container);
       if (info == known.end()) continue;
-      ref = world_->engine.Add(info->second.key, info->second.organization.value_or(""));
+      ref = world_->engine.Add(info->second.key, info->second.organization_fails
+                                                     ? alert.organization
+                                                     : info->second.organization.value_or(""));
       if (info->second.key != alert.container) {
         world_->engine.AddSpelling(alert.container, info->second.key);
       }

@@ -28,6 +28,7 @@ constexpr double kDefaultRestarts = 3;
 // With more containers than this in the organization rows are picked here and not by the query,
 // whose planning time grows with the list.
 constexpr size_t kMaxListedContainers = 10'000;
+constexpr size_t kKeysPerLookup = 1000;
 
 struct Range {
   Micros since;
@@ -104,6 +105,8 @@ class Preview {
   };
 
   void AddContainers();
+  void AddContainersOfQuery();
+  void AddContainersOneByOne();
   void WarnOfMissingMetric() const;
   void WarnOfUnreadable(const HistoryReader& reader) const;
   void TakeTransitions();
@@ -143,6 +146,32 @@ Preview::Preview(const Binding& binding, const Rule& rule, const Range& range,
 
 // The containers of the organization, as it is now.
 void Preview::AddContainers() {
+  if (binding_.organization_is_column) return AddContainersOfQuery();
+  try {
+    pg::Subtransaction savepoint;
+    AddContainersOfQuery();
+    savepoint.Release();
+    return;
+  } catch (const pg::Error& error) {
+    if (!IsOfOneRow(error)) throw;
+  }
+  AddContainersOneByOne();
+}
+
+// Where the organization's expression fails on some, which are left out.
+void Preview::AddContainersOneByOne() {
+  ContainerDirectory directory(binding_);
+  const std::vector<std::string> keys = directory.Keys(INT64_MAX);
+  for (size_t start = 0; start < keys.size(); start += kKeysPerLookup) {
+    const size_t end = std::min(keys.size(), start + kKeysPerLookup);
+    for (const auto& [key, info] : directory.Find({keys.begin() + static_cast<ptrdiff_t>(start),
+                                                   keys.begin() + static_cast<ptrdiff_t>(end)})) {
+      if (info.organization == organization_) (void)engine_.Add(info.key, organization_);
+    }
+  }
+}
+
+void Preview::AddContainersOfQuery() {
   const pg::UserScope user(binding_.containers_owner, true);
   const pg::MappingSettings settings("UTC");
   const std::string sql =

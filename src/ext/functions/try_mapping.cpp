@@ -1,11 +1,14 @@
-// SQL function try_mapping(): what a metric source's mapping makes of some rows that are there
-// already. Any backend, for attach_metrics() and doctor(); writes nothing.
+// SQL functions try_mapping() and try_organization(): what a metric source's mapping, and that of
+// the containers, makes of some rows that are there already. Any backend, for attach(),
+// attach_metrics() and doctor(); writes nothing.
 //
 // Invariant: evaluated as capture does it, with the rights of the table's owner and never with the
 // caller's: whoever owns the table decides what reading it executes.
+#include <algorithm>
 #include <cmath>
 #include <string>
 
+#include "ext/host/container_directory.h"
 #include "ext/host/source_reader.h"
 #include "pg/spi.h"
 #include "pg/transaction.h"
@@ -13,6 +16,8 @@
 extern "C" {
 PG_FUNCTION_INFO_V1(alerting_try_mapping);
 PGDLLEXPORT Datum alerting_try_mapping(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(alerting_try_organization);
+PGDLLEXPORT Datum alerting_try_organization(PG_FUNCTION_ARGS);
 }
 
 namespace alerting::ext {
@@ -90,10 +95,50 @@ Datum TryMapping(FunctionCallInfo fcinfo) {
   });
 }
 
+// `rows`: those containers whose organization cannot be told.
+Trial TryContainers() {
+  constexpr uint64_t kMost = 1000;
+  const pg::SpiConnection connection;
+  const Binding binding = RequireBinding();
+  Trial trial;
+  if (binding.organization_is_column) return trial;
+  try {
+    pg::Subtransaction savepoint;
+    ContainerDirectory directory(binding);
+    const auto found = directory.Find(directory.Keys(kMost));
+    trial.rows =
+        std::ranges::count_if(found, [](const auto& one) { return one.second.organization_fails; });
+    savepoint.Release();
+  } catch (pg::Error& error) {
+    if (error.IsPassing()) throw pg::Error(std::move(error));
+    trial.problem = error.what();
+    trial.state = unpack_sql_state(error.sqlstate());
+  }
+  return trial;
+}
+
+Datum TryOrganization(FunctionCallInfo fcinfo) {
+  const Trial trial = TryContainers();
+  return pg::Call([&] {
+    TupleDesc descriptor;
+    if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) {
+      elog(ERROR, "return type must be a row type");
+    }
+    Datum values[] = {Int64GetDatum(trial.rows), CStringGetTextDatum(trial.state.c_str()),
+                      CStringGetTextDatum(trial.problem.c_str())};
+    bool nulls[] = {false, trial.state.empty(), trial.problem.empty()};
+    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+  });
+}
+
 }  // namespace
 
 }  // namespace alerting::ext
 
 Datum alerting_try_mapping(PG_FUNCTION_ARGS) {
   return alerting::pg::Entry([&] { return alerting::ext::TryMapping(fcinfo); });
+}
+
+Datum alerting_try_organization(PG_FUNCTION_ARGS) {
+  return alerting::pg::Entry([&] { return alerting::ext::TryOrganization(fcinfo); });
 }

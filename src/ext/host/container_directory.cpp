@@ -10,10 +10,11 @@ namespace alerting::ext {
 namespace {
 
 // For one key, given as text, or for a list of them.
-std::string FindSql(const Binding& binding, const std::string& name, bool lock, bool one) {
+std::string FindSql(const Binding& binding, const std::string& organization,
+                    const std::string& name, bool lock, bool one) {
   const std::string key = "c." + binding.container_key;
   const HostKey& type = binding.container_type;
-  const std::string found = ", (" + binding.organization + ")::pg_catalog.text, " +
+  const std::string found = ", (" + organization + ")::pg_catalog.text, " +
                             (name.empty() ? std::string("NULL") : "c." + name) +
                             "::pg_catalog.text, " + (type.varies ? key : std::string("NULL")) +
                             "::pg_catalog.text FROM ";
@@ -41,11 +42,31 @@ void WarnOfMissingNames(const std::string& table, const std::string& column) {
   });
 }
 
+void WarnOfOrganization(const std::string& table, const std::string& key, int sqlstate) {
+  pg::Call([&] {
+    ereport(WARNING,
+            (errcode(sqlstate),
+             errmsg("alerting: cannot tell the organization of container \"%s\"", key.c_str()),
+             errdetail("Its expression fails on that row of table %s with SQLSTATE %s. The "
+                       "container counts for the organization that it had before, if any. Such "
+                       "rows are warned of once a minute.",
+                       table.c_str(), unpack_sql_state(sqlstate)),
+             errhint("Let the expression be NULL there: alerting.attach() says it anew, with "
+                     "organization => '...'.")));
+  });
+}
+
 std::optional<std::string> TextOf(const pg::KeyedValue& value) {
   return value.is_null ? std::nullopt : std::optional(value.text);
 }
 
 }  // namespace
+
+bool IsOfOneRow(const pg::Error& error) {
+  const int category = ERRCODE_TO_CATEGORY(error.sqlstate());
+  return category == ERRCODE_DATA_EXCEPTION || category == ERRCODE_CARDINALITY_VIOLATION ||
+         category == ERRCODE_TO_CATEGORY(ERRCODE_RAISE_EXCEPTION);
+}
 
 ContainerDirectory::ContainerDirectory(const Binding& binding)
     : binding_(binding), name_(binding.name) {
@@ -90,27 +111,60 @@ bool ContainerDirectory::LookUp(bool lock, const std::string& key,
 std::unordered_map<std::string, ContainerInfo> ContainerDirectory::Run(
     bool lock, const std::vector<std::string>& keys) {
   if (keys.empty()) return {};
-  auto found =
-      binding_.container_type.is_foreign ? RunOnReadable(lock, keys) : RunOnAll(lock, keys);
+  auto found = binding_.container_type.is_foreign || !binding_.organization_is_column
+                   ? RunOnReadable(lock, keys)
+                   : RunOnAll(lock, keys);
   if (binding_.organization_type.varies) Respell(&found);
   return found;
 }
 
-// Not every text is a key: samples and saved states may be older than the key's type.
+// Not every text is a key: samples and saved states may be older than the key's type. Nor is every
+// row one that the host's expression can read: one tenant's must not stop the judging of all.
 std::unordered_map<std::string, ContainerInfo> ContainerDirectory::RunOnReadable(
     bool lock, const std::vector<std::string>& keys) {
+  int sqlstate = 0;
   try {
     pg::Subtransaction savepoint;
     auto found = RunOnAll(lock, keys);
     savepoint.Release();
     return found;
   } catch (const pg::Error& error) {
-    if (ERRCODE_TO_CATEGORY(error.sqlstate()) != ERRCODE_DATA_EXCEPTION) throw;
+    if (!IsOfOneRow(error)) throw;
+    sqlstate = error.sqlstate();
   }
-  if (keys.size() == 1) return {};
+  if (keys.size() == 1) return RunWithoutOrganization(lock, keys[0], sqlstate);
   const auto middle = keys.begin() + static_cast<ptrdiff_t>(keys.size() / 2);
   auto found = RunOnReadable(lock, {keys.begin(), middle});
   found.merge(RunOnReadable(lock, {middle, keys.end()}));
+  return found;
+}
+
+std::unordered_map<std::string, ContainerInfo> ContainerDirectory::RunWithoutOrganization(
+    bool lock, const std::string& key, int sqlstate) {
+  std::unordered_map<std::string, ContainerInfo> found;
+  if (binding_.organization_is_column) return found;
+  const std::string text = KeyText(binding_.key_kind, key);
+  try {
+    pg::Subtransaction savepoint;
+    {
+      const pg::UserScope user(binding_.containers_owner, true);
+      const pg::Rows rows =
+          pg::Execute(FindSql(binding_, "NULL", name_, lock, true), pg::Params().Text(text));
+      if (rows.size() > 0) {
+        found[key] = {rows.OptionalText(0, 3).value_or(key), std::nullopt, rows.OptionalText(0, 2),
+                      true};
+      }
+    }
+    savepoint.Release();
+  } catch (const pg::Error& error) {
+    if (!IsOfOneRow(error)) throw;
+    return {};
+  }
+  const Micros now = GetCurrentTimestamp();
+  if (!found.empty() && (warned_at_ == kNoTime || now >= AddTime(warned_at_, kMinute))) {
+    warned_at_ = now;
+    WarnOfOrganization(binding_.containers, text, sqlstate);
+  }
   return found;
 }
 
@@ -141,7 +195,7 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::RunOnAll(
   const pg::MappingSettings settings("UTC");
   const bool one = keys.size() == 1;
   std::optional<pg::Statement>& statement = find_[(lock ? 2 : 0) + (one ? 1 : 0)];
-  if (!statement) statement.emplace(FindSql(binding_, name_, lock, one));
+  if (!statement) statement.emplace(FindSql(binding_, binding_.organization, name_, lock, one));
   std::vector<std::string> texts;
   texts.reserve(keys.size());
   for (const std::string& key : keys) texts.push_back(KeyText(binding_.key_kind, key));
@@ -173,6 +227,23 @@ std::vector<std::string> ContainerDirectory::AllKeyTexts() const {
   texts.reserve(rows.size());
   for (uint64_t row = 0; row < rows.size(); ++row) texts.push_back(rows.Text(row, 0));
   return texts;
+}
+
+std::vector<std::string> ContainerDirectory::Keys(uint64_t most) const {
+  const pg::UserScope user(binding_.containers_owner, true);
+  const pg::Rows rows =
+      pg::Execute("SELECT c." + binding_.container_key + "::" + KeyTypeName(binding_.key_kind) +
+                      " FROM " + binding_.containers + " c LIMIT $1",
+                  pg::Params().BigInt(static_cast<int64_t>(most)));
+  std::vector<std::string> keys;
+  keys.reserve(rows.size());
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    bool is_null = false;
+    const Datum value = rows.Value(row, 0, &is_null);
+    KeyBytes key;
+    keys.emplace_back(pg::Call([&] { return KeyFromDatum(binding_.key_kind, value, &key); }));
+  }
+  return keys;
 }
 
 std::unordered_map<std::string, std::string> ContainerDirectory::OrganizationNames(

@@ -20,7 +20,12 @@ struct ContainerInfo {
   std::string key;                          // canonical, as the host's table writes it
   std::optional<std::string> organization;  // the key as text; nullopt: none
   std::optional<std::string> name;
+  // The host's expression fails on its row: nobody can say whose it is.
+  bool organization_fails = false;
 };
+
+// Whether one row's values made an expression fail, also by the words of a function of the host.
+bool IsOfOneRow(const pg::Error& error);
 
 class ContainerDirectory {
  public:
@@ -33,6 +38,8 @@ class ContainerDirectory {
   std::unordered_map<std::string, ContainerInfo> FindAndLock(const std::vector<std::string>& keys);
   // The keys of all that exist, as text.
   std::vector<std::string> AllKeyTexts() const;
+  // The same as keys; at most so many.
+  std::vector<std::string> Keys(uint64_t most) const;
   // Names of organizations by key as text; those whose name is NULL are not in it.
   std::unordered_map<std::string, std::string> OrganizationNames(
       const std::vector<std::string>& organizations);
@@ -43,6 +50,9 @@ class ContainerDirectory {
 
   std::unordered_map<std::string, ContainerInfo> RunOnReadable(
       bool lock, const std::vector<std::string>& keys);
+  std::unordered_map<std::string, ContainerInfo> RunWithoutOrganization(bool lock,
+                                                                        const std::string& key,
+                                                                        int sqlstate);
   std::unordered_map<std::string, ContainerInfo> RunOnAll(bool lock,
                                                           const std::vector<std::string>& keys);
   void Respell(std::unordered_map<std::string, ContainerInfo>* found) const;
@@ -54,6 +64,7 @@ class ContainerDirectory {
 
   const Binding& binding_;
   std::string name_;  // of the column that names containers; empty: none, or none any more
+  Micros warned_at_ = kNoTime;
   std::array<std::optional<pg::Statement>, 4> find_;  // with locks or not, for one key or many
   std::optional<pg::KeyLookup> lookup_;               // where the organization is a column
   std::optional<pg::Statement> organization_names_;
