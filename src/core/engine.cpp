@@ -96,6 +96,7 @@ void Engine::Remove(ContainerRef container) {
 
 size_t Engine::container_count() const { return state_->index.count(); }
 ContainerRef Engine::ref_limit() const { return state_->index.limit(); }
+bool Engine::Has(ContainerRef container) const { return state_->index.IsLive(container); }
 std::string_view Engine::Key(ContainerRef container) const { return state_->index.Key(container); }
 
 std::string_view Engine::Organization(ContainerRef container) const {

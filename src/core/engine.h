@@ -100,8 +100,9 @@ class Engine {
   // The container is gone (with its alerts): forgets it without a transition.
   void Remove(ContainerRef container);
   size_t container_count() const;
-  // Refs lie in [0, ref_limit()); `Key` is empty for a free one.
+  // Refs lie in [0, ref_limit()); a free one has no container, and an empty key, as containers may.
   ContainerRef ref_limit() const;
+  bool Has(ContainerRef container) const;
   std::string_view Key(ContainerRef container) const;
   std::string_view Organization(ContainerRef container) const;
 

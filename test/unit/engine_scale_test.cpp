@@ -57,6 +57,17 @@ TEST(EngineScale, KeysAndOrganizationsAreFoundAgain) {
   EXPECT_EQ(engine.Key(ref), binary);
 }
 
+TEST(EngineScale, AnEmptyKeyIsAKey) {
+  Engine engine(0);
+  const ContainerRef ref = engine.Add("", "o");
+  EXPECT_TRUE(engine.Has(ref));
+  EXPECT_EQ(engine.Find(""), ref);
+  engine.Remove(ref);
+  EXPECT_FALSE(engine.Has(ref));
+  EXPECT_FALSE(engine.Has(kNoContainer));
+  EXPECT_EQ(engine.Find(""), kNoContainer);
+}
+
 TEST(EngineScale, FindAllFindsWhatFindFinds) {
   Engine engine(0);
   std::vector<std::string> keys;

@@ -292,7 +292,7 @@ void Evaluator::RefreshContainers(const std::vector<std::string>& keys) {
 void Evaluator::RefreshAllContainers() {
   std::vector<std::string> keys;
   for (ContainerRef ref = 0; ref < world_->engine.ref_limit(); ++ref) {
-    if (!world_->engine.Key(ref).empty()) keys.emplace_back(world_->engine.Key(ref));
+    if (world_->engine.Has(ref)) keys.emplace_back(world_->engine.Key(ref));
   }
   for (size_t start = 0; start < keys.size(); start += kKeysPerLookup) {
     const size_t end = std::min(keys.size(), start + kKeysPerLookup);

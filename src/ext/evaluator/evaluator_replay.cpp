@@ -136,8 +136,8 @@ ReadRange Evaluator::RangeToReplay(const Source& source, Micros from, Micros now
   const std::unordered_map<std::string, Micros> forgotten =
       of_source == rows_of_forgotten_.end() ? decltype(forgotten){} : of_source->second;
   for (ContainerRef ref = 0; ref < engine.ref_limit(); ++ref) {
+    if (!engine.Has(ref)) continue;
     const std::string_view key = engine.Key(ref);
-    if (key.empty()) continue;
     const Micros judged = engine.JudgedUntil(ref, source.readings());
     // At the very time of the last reading only a correction would count.
     Micros after = judged == kNoTime ? kNoTime : judged - 1;

@@ -126,8 +126,8 @@ std::string EncodeChunk(const Engine& engine, uint32_t chunk, const OutgoingByKe
   const ContainerRef first = chunk * kContainersPerChunk;
   const ContainerRef end = std::min(first + kContainersPerChunk, engine.ref_limit());
   for (ContainerRef ref = first; ref < end; ++ref) {
+    if (!engine.Has(ref)) continue;
     const std::string_view key = engine.Key(ref);
-    if (key.empty()) continue;
     PutText(key, &bytes);
     PutText(engine.Save(ref), &bytes);
     const auto waiting = outgoing.find(key);
