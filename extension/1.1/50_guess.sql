@@ -202,8 +202,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conformin
     SELECT concat_ws(' ', s.most_common_vals::text, s.histogram_bounds::text)
       FROM pg_stats s JOIN pg_class c ON c.relname = s.tablename JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
      WHERE c.oid = $1 AND quote_ident(s.attname) = $2 AND num_nonnulls(s.most_common_vals, s.histogram_bounds) > 0)
-  SELECT coalesce((SELECT NOT bool_or(a.says ~* $$[{,"']running[,"'}]$$) FROM allowed a),
-                  (SELECT NOT bool_or(s.says ~* $$[{,"']running[,"'}]$$) FROM seen s), false);
+  -- Letters are alike as in English: in Turkish I is no capital i.
+  SELECT coalesce((SELECT NOT bool_or(a.says COLLATE "C" ~* $$[{,"']running[,"'}]$$) FROM allowed a),
+                  (SELECT NOT bool_or(s.says COLLATE "C" ~* $$[{,"']running[,"'}]$$) FROM seen s), false);
 $function$;
 
 CREATE OR REPLACE FUNCTION alerting.state_names() RETURNS text[]
@@ -211,10 +212,10 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT ARRAY['state', 'status', 'containerstate', 'containerstatus', 'phase'];
 $function$;
 
--- What is taken for running of a state that is text.
+-- What is taken for running of a state that is text, also where the database's language has another small I.
 CREATE OR REPLACE FUNCTION alerting.says_running(quoted_column text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
-  SELECT format('lower(m.%s) = ''running''', $1);
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
+  SELECT format('lower(m.%s%s) = ''running''', $1, CASE WHEN lower('RUNNING') <> 'running' THEN ' COLLATE "C"' END);
 $function$;
 
 -- Whether the container runs: a boolean column, else a state whose value 'running' says so.

@@ -152,6 +152,25 @@ $node->safe_psql($database, q{INSERT INTO machine_states SELECT 1, now() + n * i
 is($node->safe_psql($database, $never), '', 'nor where it does');
 $node->safe_psql($database, q{SET client_min_messages = warning; SELECT alerting.detach_metrics('machine_states')});
 
+# Where a language has other small letters, RUNNING is running all the same.
+if ($node->safe_psql('postgres', q{SELECT count(*) FROM pg_collation WHERE collname = 'tr-x-icu'}) > 0)
+{
+	$node->safe_psql('postgres', q{CREATE DATABASE turkish TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'tr'});
+	my (undef, undef, $told) = $node->psql('turkish', q{
+		CREATE TABLE "ORGANIZATIONS" ("ID" int PRIMARY KEY, "TITLE" text);
+		CREATE TABLE "CONTAINERS" ("ID" int PRIMARY KEY, "ORGANIZATION_ID" int REFERENCES "ORGANIZATIONS", "TITLE" text);
+		CREATE TABLE "STATES" ("CONTAINER_ID" int REFERENCES "CONTAINERS", "TIME" timestamptz, "STATUS" text CHECK ("STATUS" IN ('RUNNING', 'EXITED', 'Running')), PRIMARY KEY ("CONTAINER_ID", "TIME"));
+		CREATE TABLE "CONTAINER_METRICS" ("CONTAINER_ID" int REFERENCES "CONTAINERS", "TIME" timestamptz, "CPU_UTILIZATION_PERCENT" real, "STATUS" text, PRIMARY KEY ("CONTAINER_ID", "TIME"));
+		INSERT INTO "ORGANIZATIONS" VALUES (1, 'Istanbul');
+		INSERT INTO "CONTAINERS" VALUES (1, 1, 'a'), (2, 1, 'b'), (3, 1, 'c');
+		CREATE EXTENSION alerting;
+		SELECT alerting.attach_metrics('"STATES"', max_age => NULL), alerting.attach_metrics('"CONTAINER_METRICS"', max_age => NULL);
+		SELECT alerting.create_rule(1, 'down', 'CONTAINER_DOWN');
+		INSERT INTO "STATES" VALUES (1, '2026-03-02 10:00Z', 'RUNNING'), (2, '2026-03-02 10:00Z', 'EXITED'), (3, '2026-03-02 10:00Z', 'Running');
+		INSERT INTO "CONTAINER_METRICS" VALUES (1, '2026-03-02 10:01Z', 5, 'RUNNING'), (2, '2026-03-02 10:01Z', 5, 'RUNNING'), (3, '2026-03-02 10:01Z', 5, 'EXITED')}, on_error_stop => 1);
+	is(alerts($node, 'turkish'), "down 2 RESOLVED 10:00:00 10:00:00 10:01:00\ndown 3 FIRING 10:01:00 10:01:00", 'a Turkish database');
+}
+
 # Foreign keys that refer to another unique column than the key: what they refer to has it.
 $node->safe_psql('postgres', 'CREATE DATABASE references_others');
 $node->safe_psql('references_others', q{
