@@ -146,9 +146,17 @@ DECLARE
   latest record;
   twin regclass;
 BEGIN
-  latest := alerting.newest_time(source);
   topic := 'time';
   object := rel::text;
+  BEGIN
+    latest := alerting.newest_time(source);
+  EXCEPTION WHEN data_exception THEN  -- the largest of numbers may be NaN
+    status := 'warning';
+    detail := 'The largest time in it is none that PostgreSQL has: such rows are not judged.';
+    hint := advice;
+    RETURN NEXT;
+    RETURN;
+  END;
   IF NOT latest.is_known THEN
     status := 'unknown';
     detail := 'The newest row''s time is not looked up: no index finds it, or it is an expression.';

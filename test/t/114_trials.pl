@@ -92,6 +92,12 @@ like(host('cash', 'cost money', '', q{SELECT alerting.attach_metrics('figures', 
 like(host('iso', 'ts text, cpu_percent float8', 'ALTER TABLE figures DROP COLUMN at', $attach), qr/HINT:  If it is column ts, cast it: at => /, 'a time that is a text');
 like(host('flags', 'cpu_percent float8, status int, running smallint', '', $attach), qr/look like metrics, but are not mapped: status, running\n/, 'states that are numbers');
 
+# Numbers that are no time hide nothing else from doctor().
+host('no_times', 'seconds numeric, cpu float8, memory_percent float8', '', q{SELECT alerting.attach_metrics('figures', at => 'seconds', at_unit => 's', max_age => NULL)});
+$node->safe_psql('no_times', q{INSERT INTO figures SELECT 1 + g % 2, now() + g * interval '1 s', CASE g WHEN 5 THEN 'NaN' WHEN 6 THEN 1e30 ELSE 1772445600 + g END, 0.02 * g, 50 FROM generate_series(1, 40) g});
+like(doctor('no_times', 'time'), qr/^public\.figures warning The largest time in it is none that PostgreSQL has: such rows are not judged\. Check the clocks/, 'a time that is none');
+unlike(doctor('no_times', 'metrics'), qr/unknown/, 'and no other finding');
+
 # Rights that the owner of the metrics lacks: told before the first row is lost.
 $said = host('rights', 'cpu float8', q{
 	CREATE TABLE limits (container_id int PRIMARY KEY, cores float8);
