@@ -38,6 +38,8 @@ SELECT alerting.attach('boxes', 'boxes');
 SELECT alerting.attach('orgs', 'readings');
 CREATE TABLE no_key (id int, org_id int);
 SELECT alerting.attach('orgs', 'no_key');
+CREATE TABLE of_two (a int, b text, org_id int, PRIMARY KEY (a, b));
+SELECT alerting.attach('orgs', 'of_two');
 CREATE TABLE two_keys (a int NOT NULL UNIQUE, b int NOT NULL UNIQUE, org_id int);
 SELECT alerting.attach('orgs', 'two_keys');
 CREATE TABLE odd_key (id float8 PRIMARY KEY, org_id int);
@@ -148,7 +150,7 @@ END $$;
 ALTER TABLE alerting.alert_rule ADD CONSTRAINT of_the_user CHECK (name <> 'bad');
 SELECT a.arguments, advice(a.arguments) FROM unnest(ARRAY[$$2, 'cpu', 'CPU_USAGE', 80$$, $$1, 'cpu', 'cpu_usage', 80$$, $$1, 'cpu', 'CPU_USAGE'$$,
   $$1, 'cpu', 'CPU_USAGE', 'NaN'$$, $$1, 'cpu', 'CPU_USAGE', 80, -1$$, $$1, '', 'CPU_USAGE', 80$$, $$1, 'loop', 'RESTART_LOOP', 3$$,
-  $$1, 'loop', 'RESTART_LOOP', -1, 5$$, $$1, 'cpu', 'CPU_USAGE', 80, no_data => 'maybe'$$, $$1, 'bad', 'CPU_USAGE', 80$$]) AS a(arguments);
+  $$1, 'loop', 'RESTART_LOOP', -1, 5$$, $$1, 'loop', 'RESTART_LOOP', 'NaN', 5$$, $$1, 'down', 'CONTAINER_DOWN', 'Infinity'$$, $$1, 'cpu', 'CPU_USAGE', 80, no_data => 'maybe'$$, $$1, 'bad', 'CPU_USAGE', 80$$]) AS a(arguments);
 DROP FUNCTION advice(text);
 -- The same for whoever writes the table. No trigger sees what is replicated: the constraint does.
 CREATE FUNCTION refusal(statement text, OUT said text, OUT hint text) LANGUAGE plpgsql AS $$
@@ -215,5 +217,5 @@ RESET exit_on_error;
 SET client_min_messages = warning;
 DROP EXTENSION alerting CASCADE;
 DROP SCHEMA alerting CASCADE;
-DROP TABLE readings, boxes, orgs, lonely, no_key, two_keys, odd_key, an_unlogged_table CASCADE;
+DROP TABLE readings, boxes, orgs, lonely, no_key, of_two, two_keys, odd_key, an_unlogged_table CASCADE;
 DROP FOREIGN DATA WRAPPER regress_alerting_fdw CASCADE;

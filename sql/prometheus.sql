@@ -50,6 +50,8 @@ SELECT alerting.import_prometheus_rule(1, '{"alert": "nothing"}');
 SELECT alerting.import_prometheus_rule(1, E'alert: a\nexpr: up == 0\nalert: b\nexpr: up == 0');
 SELECT alerting.import_prometheus_rule(1, E'alert: a\nwhat is this');
 SELECT alerting.import_prometheus_rule(1, '');
+SELECT alerting.import_prometheus_rule(1, NULL);
+SELECT alerting.import_prometheus_rule(1, 'increase(restarts[99999999999m]) > 3');
 SELECT count(*) FROM alerting.alert_rule;
 
 SET client_min_messages = warning;

@@ -115,6 +115,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   candidates int;
   primary_key text;
+  is_generated boolean;
 BEGIN
   SELECT count(*) OVER (PARTITION BY i.indisprimary, k.kind IS NULL), quote_ident(a.attname), a.atttypid,
          alerting.declaration_of(rel, a.attnum), k.kind
@@ -126,9 +127,12 @@ BEGIN
      AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND a.attnotnull
    ORDER BY k.kind IS NULL, i.indisprimary DESC LIMIT 1;
   IF NOT FOUND OR candidates > 1 THEN
-    SELECT string_agg(quote_ident(a.attname), ' || ''/'' || ' ORDER BY k.position) INTO primary_key
+    -- Of some types (enums, times) the words are not immutable, as a generated column has to be.
+    SELECT string_agg(quote_ident(a.attname), ' || ''/'' || ' ORDER BY k.position), bool_and(f.provolatile = 'i')
+      INTO primary_key, is_generated
       FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k(number, position)
       JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+      JOIN pg_type t ON t.oid = a.atttypid JOIN pg_proc f ON f.oid = t.typoutput
      WHERE i.indrelid = rel AND i.indisprimary AND k.position <= i.indnkeyatts;
     RAISE EXCEPTION '% table % has no single-column key', what, rel
       USING ERRCODE = 'invalid_table_definition',
@@ -138,6 +142,9 @@ BEGIN
                         -- A generated column cannot be what it is partitioned by, and no other one is unique across partitions.
                         THEN format('No other column of a partitioned table can be unique. Attach a table beside it that a trigger on %s fills, '
                                     'with a key made of its primary key: %s', rel, primary_key)
+                        WHEN NOT is_generated
+                        THEN format('Give the table one beside it: ALTER TABLE %s ADD alerting_key bigint GENERATED ALWAYS AS IDENTITY UNIQUE; '
+                                    'rows that refer to it look it up by an expression.', rel)
                         WHEN primary_key IS NOT NULL
                         THEN format('One made of its primary key will do: ALTER TABLE %s ADD alerting_key text GENERATED ALWAYS AS (%s) '
                                     'STORED UNIQUE NOT NULL; rows that refer to it say it by such an expression, too.', rel, primary_key)

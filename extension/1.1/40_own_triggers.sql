@@ -30,7 +30,10 @@ BEGIN
       ('restart_threshold_not_negative', NEW.condition = 'RESTART_LOOP' AND NEW.threshold < 0,
        format('threshold is %s', NEW.threshold), 'Give the number of restarts above which it breaches, 0 or more.'),
       ('threshold_is_finite', NOT (NEW.threshold > '-Infinity' AND NEW.threshold < 'Infinity'),
-       format('threshold is %s', NEW.threshold), 'Give the percentage above which it breaches, such as 90.'),
+       format('threshold is %s', NEW.threshold),
+       CASE NEW.condition WHEN 'CONTAINER_DOWN' THEN 'Leave it out: of CONTAINER_DOWN it means nothing.'
+                          WHEN 'RESTART_LOOP' THEN 'Give the number of restarts above which it breaches, 0 or more.'
+                          ELSE 'Give the percentage above which it breaches, such as 90.' END),
       ('threshold_required', NEW.condition IN ('CPU_USAGE', 'MEMORY_USAGE') AND NEW.threshold IS NULL,
        'threshold is null', 'Give the percentage above which it breaches, such as 90.')) AS c(name, is_violated, problem, hint)
    WHERE c.is_violated

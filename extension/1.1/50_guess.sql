@@ -126,6 +126,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     FROM utc, suffixed;
 $function$;
 
+-- For hints: a column whose name says that it counts nanoseconds since 1970.
+CREATE OR REPLACE FUNCTION alerting.guess_nanoseconds(metrics regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT quote_ident(a.attname) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory = 'N'
+     AND alerting.plain_name(a.attname) ~ '(at|time|timestamp|ts|epoch|unix|utc)(ns|nanos|nanosec|nanoseconds)$'
+   ORDER BY a.attnum LIMIT 1;
+$function$;
+
 -- The unit of a numeric time column, where its name says it: ts_ms, timestampMillis, epoch_seconds.
 CREATE OR REPLACE FUNCTION alerting.guess_unit(metrics regclass, at text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$

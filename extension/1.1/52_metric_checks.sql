@@ -10,7 +10,8 @@ BEGIN
     RAISE EXCEPTION 'stale_after must be positive, not %', coalesce(stale_after::text, 'NULL')
       USING ERRCODE = 'invalid_parameter_value', HINT = 'It is how long a container may be silent; give a long time to expect nothing.';
   ELSIF at_unit IS NOT NULL AND at_unit NOT IN ('s', 'ms', 'us') THEN
-    RAISE EXCEPTION 'at_unit must be ''s'', ''ms'' or ''us'', not %', quote_literal(at_unit) USING ERRCODE = 'invalid_parameter_value';
+    RAISE EXCEPTION 'at_unit must be ''s'', ''ms'' or ''us'', not %', quote_literal(at_unit)
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Bring other units to seconds: nanoseconds by at => ''... / 1e9'', at_unit => ''s''.';
   ELSIF level IS NOT NULL AND level NOT IN ('row', 'statement') THEN
     RAISE EXCEPTION 'level must be ''row'' or ''statement'', not %', quote_literal(level) USING ERRCODE = 'invalid_parameter_value';
   ELSIF time_zone IS NULL THEN

@@ -80,6 +80,8 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value',
             DETAIL = 'It has no column of a timestamp type with a usual name, such as at, time or created_at.',
             HINT = coalesce('If it is column ' || alerting.guess_at(metrics_table, true) || ', say what that counts since 1970: at_unit => ''s'', ''ms'' or ''us''.',
+                            (SELECT format('If it is column %s, which counts nanoseconds: at => %L, at_unit => ''s''.', n.name, n.name || ' / 1e9')
+                               FROM alerting.guess_nanoseconds(metrics_table) AS n(name) WHERE n.name IS NOT NULL),
                             'If it is column ' || alerting.guess_column(metrics_table, ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat',
                               'collectedat', 'measuredat', 'createdat', 'date'], 'S') || ', cast it: at => ''(...)::timestamptz''.',
                             'Say it: at => a column''s name, or an SQL expression over m, the metric''s row (numbers need at_unit, too).');

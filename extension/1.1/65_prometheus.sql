@@ -14,7 +14,9 @@ BEGIN
   SELECT coalesce(sum(p[1]::numeric * CASE p[2] WHEN 'ms' THEN 0.001 WHEN 's' THEN 1 WHEN 'm' THEN 60 WHEN 'h' THEN 3600
                                       WHEN 'd' THEN 86400 WHEN 'w' THEN 604800 ELSE 31536000 END), 0)
     INTO seconds FROM regexp_matches(duration, '([0-9]+)(ms|[smhdwy])', 'g') AS p;
-  IF seconds % 60 <> 0 OR seconds > 2000000000 THEN
+  IF seconds > 2000000000 THEN
+    RAISE EXCEPTION '% is %, which is too long', what, duration USING ERRCODE = 'invalid_parameter_value', HINT = 'Give 60 years at most.';
+  ELSIF seconds % 60 <> 0 THEN
     RAISE EXCEPTION '% is %, but rules here count whole minutes', what, duration
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Round it to minutes, for example 1m or 2m.';
   END IF;
@@ -33,7 +35,9 @@ DECLARE
   open_key text;   -- whose value goes on in the next lines, which are indented more
   open_indent int;
 BEGIN
-  IF rule ~ '^\s*\{\s*"' THEN
+  IF rule IS NULL THEN
+    RETURN result;
+  ELSIF rule ~ '^\s*\{\s*"' THEN
     RETURN rule::jsonb;
   ELSIF rule !~ '(^|\n)\s*(-\s+)?(alert|expr)\s*:' THEN
     RETURN jsonb_build_object('expr', rule);
@@ -122,7 +126,7 @@ DECLARE
   meaning record;
   held int;
 BEGIN
-  IF coalesce(fields ->> 'expr', '') = '' THEN
+  IF coalesce(fields ->> 'expr', '') = '' THEN  -- also of NULL
     RAISE EXCEPTION 'the rule has no expression' USING ERRCODE = 'invalid_parameter_value',
       HINT = 'Give one rule as a rule file holds it (alert, expr, for), as JSON, or its expression alone.';
   END IF;

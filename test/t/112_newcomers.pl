@@ -32,6 +32,7 @@ for my $case (
 	[ 'service_id int, ts bigint, cpu numeric',                                                 'cannot tell the time of a row of table public.guesses' ],
 	[ 'service_id int, ts_ms bigint, cpu numeric',                                              'container service_id, at ts_ms, at_unit ms, cpu cpu' ],
 	[ 'service_id int, "timestampUs" bigint, cpu numeric',                                      'container service_id, at "timestampUs", at_unit us, cpu cpu' ],
+	[ 'service_id int, ts_ns bigint, cpu numeric',                                                 'cannot tell the time of a row of table public.guesses' ],
 	[ 'service_id int, time timestamptz, time_ms bigint, cpu numeric',                          'container service_id, at "time", cpu cpu' ],
 	# A single time is the sample's, whatever it is called; of several none is.
 	[ 'service_id int, captured timestamptz, cpu_percent real',                                 'container service_id, at captured, cpu cpu_percent' ],
@@ -103,6 +104,14 @@ is($warned, '', 'an index on the expression serves');
 
 (undef, $asked) = named(q{CREATE TABLE counts (container_name text, clock int, cpu_percent real); SELECT alerting.attach_metrics('counts')});
 like($asked, qr/HINT:  If it is column clock, say what that counts since 1970: at_unit => /, 'a time that is a number');
+
+(undef, $asked) = named(q{CREATE TABLE nanos (container_name text, "tsNs" bigint, cpu_percent real); SELECT alerting.attach_metrics('nanos')});
+like($asked, qr{HINT:  If it is column "tsNs", which counts nanoseconds: (at => '"tsNs" / 1e9', at_unit => 's')}, 'one of nanoseconds');
+(undef, $asked) = named(q{SELECT alerting.attach_metrics('nanos', at => '"tsNs"', at_unit => 'ns')});
+like($asked, qr/HINT:  Bring other units to seconds: nanoseconds by at => '\.\.\. \/ 1e9', at_unit => 's'\.$/m, 'however it is asked for');
+($attached) = named(q{SELECT alerting.attach_metrics('nanos', at => '"tsNs" / 1e9', at_unit => 's')});
+like($attached, qr/^attached metrics public\.nanos$/m, 'as the hint has it');
+named(q{SELECT alerting.detach_metrics('nanos')});
 
 # What no longer fits is attached by the call that doctor() shows, with its new name.
 named(q{ALTER TABLE readings RENAME load TO cpu; INSERT INTO readings VALUES ('c0ffee', 'web', 1772445600, 0, 95)});
@@ -279,6 +288,6 @@ like($sessions[1]->query_safe('SELECT count(*) FROM alerting.metric_source WHERE
 	'the second one changes nothing');
 $_->quit for @sessions;
 
-clean_log_ok($node, qr/value too long|cannot tell which organization|name must be a column|cannot tell (?:the time|which container) |no metric of table/);
+clean_log_ok($node, qr/value too long|at_unit must be|cannot tell which organization|name must be a column|cannot tell (?:the time|which container) |no metric of table/);
 $node->stop;
 done_testing();

@@ -4,6 +4,7 @@
 // Invariants: no error here shows a secret, or more of a URL than scheme, host and port; a column
 // that an UPDATE leaves as it is is not judged again, so that the sender can always switch a
 // webhook off.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -98,7 +99,11 @@ void CheckUrl(const std::string& text) {
   std::string error;
   const std::optional<Url> url = ParseUrl(text, &error);
   if (!url) {
-    Refuse(error, "", "Give an absolute URL such as https://hooks.example.com/alerts.");
+    const bool is_ascii = std::ranges::all_of(
+        text, [](char byte) { return static_cast<unsigned char>(byte) < 0x80; });
+    Refuse(error, "",
+           is_ascii ? "Give an absolute URL such as https://hooks.example.com/alerts."
+                    : "Give the host's name in Punycode (xn--...) and the rest percent-encoded.");
   }
   // Other names are judged when a request has looked them up: they may change at any time.
   const AddressPolicy policy = AllowedNetworks();
