@@ -44,6 +44,25 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    WHERE ($1 ->> n.name) IS DISTINCT FROM ($2 ->> n.name) ORDER BY n.position;
 $function$;
 
+-- Refuses tables that only have our names, before the first ones are made: a migration whose models were
+-- copied makes such, without what keeps rules and alerts right.
+CREATE OR REPLACE FUNCTION alerting.check_own_tables() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  others CONSTANT text := (
+    SELECT string_agg(t.rel::text, ', ' ORDER BY t.rel::text)
+      FROM (SELECT to_regclass('alerting.' || o.name) AS rel, o.marker
+              FROM (VALUES ('alert_rule', 'alert_rule_condition_is_known'), ('alert', 'alert_status_is_known'), ('delivery', 'delivery_status_is_known')) AS o(name, marker)) t
+     WHERE t.rel IS NOT NULL AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = t.rel AND k.conname = t.marker));
+BEGIN
+  IF others IS NOT NULL AND to_regclass('alerting.host_binding') IS NULL THEN
+    RAISE EXCEPTION 'schema alerting has tables that alerting did not make: %', others
+      USING ERRCODE = 'duplicate_table',
+            HINT = 'If a migration made them of the models for your ORM, drop them, and tell it that they are not its own; if they are something else, move them to another schema.';
+  END IF;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION alerting.bind_tables(host_organizations regclass, host_containers regclass, organization_mapping text, name_mapping text, path text)
 RETURNS SETOF text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $function$
 DECLARE
@@ -106,6 +125,7 @@ BEGIN
   END IF;
   host_name := alerting.guess_column(host_organizations, ARRAY['name', 'organizationname', 'displayname', alerting.row_name(host_organizations) || 'name', 'title', 'slug']);
 
+  PERFORM alerting.check_own_tables();
   former := (SELECT c.confrelid FROM pg_constraint c WHERE c.conrelid = to_regclass('alerting.alert') AND c.conname = 'alert_container_id_fkey');
   PERFORM alerting.create_tables(host_organizations, host_containers);
   SELECT to_jsonb(b)

@@ -161,6 +161,21 @@ $node->safe_psql($database, q{INSERT INTO machine_states SELECT 1, now() + n * i
 is($node->safe_psql($database, $never), '', 'nor where it does');
 $node->safe_psql($database, q{SET client_min_messages = warning; SELECT alerting.detach_metrics('machine_states')});
 
+# Models that were copied before the migrations were told to leave the tables alone: what they made is refused, and may go.
+$node->safe_psql('postgres', 'CREATE DATABASE premade');
+my (undef, undef, $refused) = $node->psql('premade', q{
+	CREATE TABLE organizations (id text PRIMARY KEY, name text);
+	CREATE TABLE containers (id text PRIMARY KEY, organization_id text NOT NULL REFERENCES organizations, name text);
+	CREATE SCHEMA alerting;
+	CREATE TABLE alerting.alert_rule (id text PRIMARY KEY, organization_id text NOT NULL, name text NOT NULL, condition text NOT NULL, threshold float8, duration int NOT NULL DEFAULT 0,
+	  no_data text, enabled boolean NOT NULL DEFAULT true, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL);
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach('organizations', 'containers')}, on_error_stop => 1);
+like($refused, qr/NOTICE:  alerting: installed, not bound .*: schema alerting has tables that alerting did not make: alerting\.alert_rule\nHINT:  If a migration made them /, 'CREATE EXTENSION tells of tables made by others');
+like($refused, qr/ERROR:  schema alerting has tables that alerting did not make: alerting\.alert_rule\nHINT:  If a migration made them /, 'attach() refuses them');
+$node->safe_psql('premade', q{SET client_min_messages = warning; DROP SCHEMA alerting CASCADE; CREATE EXTENSION IF NOT EXISTS alerting});
+is($node->safe_psql('premade', q{SET client_min_messages = warning; INSERT INTO organizations VALUES ('o'); SELECT alerting.create_rule('o', 'cpu', 'CPU_USAGE', 90) <> ''}), 't', 'and makes its own');
+
 # Where a language has other small letters, RUNNING is running all the same.
 if ($node->safe_psql('postgres', q{SELECT count(*) FROM pg_collation WHERE collname = 'tr-x-icu'}) > 0)
 {
@@ -288,6 +303,6 @@ like($sessions[1]->query_safe('SELECT count(*) FROM alerting.metric_source WHERE
 	'the second one changes nothing');
 $_->quit for @sessions;
 
-clean_log_ok($node, qr/value too long|at_unit must be|cannot tell which organization|name must be a column|cannot tell (?:the time|which container) |no metric of table/);
+clean_log_ok($node, qr/value too long|at_unit must be|that alerting did not make|cannot tell which organization|name must be a column|cannot tell (?:the time|which container) |no metric of table/);
 $node->stop;
 done_testing();
