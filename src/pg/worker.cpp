@@ -263,14 +263,20 @@ void HeedSignals() {
 
 std::optional<std::string> LockExtension() {
   static Oid known = InvalidOid;
-  // It may have been dropped, or dropped and created again, before the lock was there.
+  static std::string version;
+  static uint64 looked_at = 0;
+  // It may have been dropped, or dropped and created again, before the lock was there. Neither
+  // that nor an update passes without a message about its functions, which taking the lock hears.
   for (;;) {
     if (OidIsValid(known)) {
       Call([] { LockDatabaseObject(ExtensionRelationId, known, 0, AccessShareLock); });
+      if (SharedInvalidMessageCounter == looked_at) return version;
     }
+    looked_at = SharedInvalidMessageCounter;
     const Extension found = Call([] { return FindExtension(); });
     if (!OidIsValid(found.id)) return std::nullopt;
-    if (std::exchange(known, found.id) == found.id) return found.version;
+    version = found.version;
+    if (std::exchange(known, found.id) == found.id) return version;
   }
 }
 
