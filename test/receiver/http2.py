@@ -2,8 +2,9 @@
 answered 200, as /deaf/N of receiver.py does it."""
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS, PING = 0, 1, 4, 6
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
+NO_ERROR, REFUSED_STREAM = (code.to_bytes(4, "big") for code in (0, 7))
 STATUS_200 = b"\x88"  # HPACK's static table has it
 
 
@@ -11,11 +12,26 @@ def frame(kind, flags, stream, payload=b""):
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
-async def serve(reader, writer, is_deaf, record, flood=False):
+FLOODS = {
+    "empty-data": lambda stream: frame(DATA, 0, stream),
+    "settings": lambda stream: frame(SETTINGS, 0, 0),
+    "ping": lambda stream: frame(PING, 0, 0, b"at least"),
+}
+
+
+async def serve(reader, writer, is_deaf, record, manner=None):
     """Answers what comes over a connection until that ends; calls record(body) for each request, and then
-    is_deaf() to know whether to say no more. With flood, an answer never ends, and nothing is in it."""
+    is_deaf() to know whether to say no more. Manners:
+
+    empty-data  an answer never ends, and nothing is in it
+    settings    no answer, but such frames without end; ping: the same
+    goaway      at its second request the connection is said to end with its first
+    refuse      each request is refused
+    large       an answer of 45 kB, but none to a request whose body is "hang"
+    """
     bodies = {}
     deaf = False
+    answered = 0
     await reader.readexactly(len(PREFACE))
     writer.write(frame(SETTINGS, 0, 0))
     while True:
@@ -27,13 +43,24 @@ async def serve(reader, writer, is_deaf, record, flood=False):
         if kind == DATA:
             bodies[stream] = bodies.get(stream, b"") + payload
         if kind in (DATA, HEADERS) and flags & END_STREAM:
-            record(bodies.pop(stream, b""))
+            asked = bodies.pop(stream, b"")
+            record(asked)
             deaf = deaf or is_deaf()
-            if flood:
+            if manner == "empty-data":
                 writer.write(frame(HEADERS, END_HEADERS, stream, STATUS_200))
-            while flood:
-                writer.write(frame(DATA, 0, stream) * 5000)
+            while manner in FLOODS:
+                writer.write(FLOODS[manner](stream) * 5000)
                 await writer.drain()
-            if not deaf:
+            if manner == "goaway" and answered > 0:
+                writer.write(frame(GOAWAY, 0, 0, answered.to_bytes(4, "big") + NO_ERROR))
+                return
+            if manner == "refuse":
+                writer.write(frame(RST_STREAM, 0, stream, REFUSED_STREAM))
+            elif manner == "large":
+                if asked != b"hang":
+                    body = frame(DATA, 0, stream, bytes(15000)) * 3 + frame(DATA, END_STREAM, stream)
+                    writer.write(frame(HEADERS, END_HEADERS, stream, STATUS_200) + body)
+            elif not deaf:
                 writer.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, STATUS_200))
+            answered = stream
         await writer.drain()

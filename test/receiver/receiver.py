@@ -17,6 +17,7 @@ The first line of standard output says "ready PORT". Behaviours, by the path's f
   /long-header               a header of 400 kB
   /once/reset                200; resets the connection at its second request; /once/close: closes it
   /twice                     200, and soon another one that nobody asked for; 500 from then on
+  /behind                    200, and behind it in the same TLS record a 201; 500 from then on
   /gzipbomb                  a small body that would be 200 MB when decompressed
   /garbage                   no HTTP at all; /binary: a body of bytes that are no UTF-8, with NUL
   /body/N                    200 with N bytes of body
@@ -50,10 +51,10 @@ def gzip_bomb():
 
 
 class Receiver:
-    def __init__(self, log, http2_answers=0, http2_flood=False):
+    def __init__(self, log, http2_answers=0, http2_manner=None):
         self.log = log
         self.http2_answers = http2_answers
-        self.http2_flood = http2_flood
+        self.http2_manner = http2_manner
         self.counts = {}
         self.aliases = {}
         self.connections = 0
@@ -66,7 +67,7 @@ class Receiver:
         try:
             if tls and tls.selected_alpn_protocol() == "h2":
                 await http2.serve(reader, writer, lambda: self.is_deaf(connection, self.http2_answers),
-                                  lambda body: self.record("POST", "/", [], body, connection), self.http2_flood)
+                                  lambda body: self.record("POST", "/", [], body, connection), self.http2_manner)
             while await self.handle_one(reader, writer, connection):
                 pass
         except (ConnectionError, EOFError, ValueError, asyncio.LimitOverrunError, ssl.SSLError):
@@ -192,6 +193,15 @@ class Receiver:
         await asyncio.sleep(0.1)
         return await self.answer(writer, 200)
 
+    async def do_behind(self, writer, _arguments, count, _query):
+        if count > 1:
+            return await self.answer(writer, 500)
+        # The first record ends within the body: what is read then is no more than the rest of it.
+        writer.write(b"HTTP/1.1 200 Answer\r\nContent-Length: 2\r\n\r\n{")
+        writer.write(b"}HTTP/1.1 201 Answer\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        return True
+
     async def do_redirect(self, writer, arguments, _count, query):
         location = query.partition("to=")[2] or "/redirected"
         status = int(arguments[0]) if arguments else 302
@@ -260,7 +270,7 @@ async def main():
     parser.add_argument("--tls-key", help="its key (PEM)")
     parser.add_argument("--tls-client-ca", help="ask for client certificates of this authority (PEM), and refuse others")
     parser.add_argument("--http2", type=int, metavar="N", help="speak HTTP/2 over TLS: like /deaf/N, whatever the path")
-    parser.add_argument("--http2-flood", action="store_true", help="answer 200 with a body of empty frames without end")
+    parser.add_argument("--http2-manner", help="how: see http2.py")
     parser.add_argument("--tls-max", choices=["1.1", "1.2", "1.3"], help="newest TLS version to speak")
     options = parser.parse_args()
 
@@ -282,7 +292,7 @@ async def main():
             tls.minimum_version = ssl.TLSVersion.TLSv1
             tls.maximum_version = ssl.TLSVersion.TLSv1_1
     log = sys.stderr if options.log == "-" else open(options.log, "a", encoding="utf-8")
-    receiver = Receiver(log, options.http2, options.http2_flood)
+    receiver = Receiver(log, options.http2, options.http2_manner)
     server = await asyncio.start_server(
         receiver.handle, options.host, options.port, ssl=tls, backlog=1024, limit=1 << 20)
     print("ready", server.sockets[0].getsockname()[1], flush=True)

@@ -1,0 +1,94 @@
+// What the tests of the webhook client share: a client, and the receiver that it sends to.
+#ifndef ALERTING_TEST_NET_WEBHOOK_CLIENT_FIXTURE_H_
+#define ALERTING_TEST_NET_WEBHOOK_CLIENT_FIXTURE_H_
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/webhook_client.h"
+#include "receiver.h"
+
+namespace alerting::net {
+
+class WebhookClientTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    signal(SIGPIPE, SIG_IGN);
+    receiver_ = new Receiver;
+  }
+  static void TearDownTestSuite() { delete receiver_; }
+
+  void SetUp() override { Open("127.0.0.0/8,::1/128"); }
+  void Open(std::string_view networks, std::string ca_file = "",
+            std::vector<std::string> resolve = {}) {
+    std::string error;
+    ClientOptions options;
+    options.policy = Policy(networks);
+    options.tls.authorities = std::move(ca_file);
+    options.resolve = std::move(resolve);
+    client_ = WebhookClient::Create(std::move(options), &error);
+    ASSERT_NE(client_, nullptr) << error;
+  }
+  void Start(uint64_t tag, std::string url, long timeout_ms = 2000,
+             std::string body = R"({"type":"ping"})") {
+    Request request;
+    request.tag = tag;
+    request.url = std::move(url);
+    request.body = std::move(body);
+    request.headers = {"Content-Type: application/json", "webhook-id: x"};
+    request.connect_timeout_ms = timeout_ms;
+    request.total_timeout_ms = timeout_ms;
+    client_->Start(std::move(request));
+  }
+  // Waits for all requests but so many, as the sender does; by tag.
+  std::map<uint64_t, Response> Drain(size_t left = 0) {
+    std::map<uint64_t, Response> responses;
+    while (client_->active() > left) {
+      pollfd wait{client_->PollDescriptor(), POLLIN, 0};
+      poll(&wait, 1, static_cast<int>(client_->TimeoutMs().value_or(1000)));
+      client_->OnReady();
+      for (Response& response : client_->TakeFinished()) {
+        responses[response.tag] = std::move(response);
+      }
+    }
+    return responses;
+  }
+  Response Fetch(std::string url, long timeout_ms = 2000) {
+    Start(1, std::move(url), timeout_ms);
+    return Drain()[1];
+  }
+
+  static inline Receiver* receiver_ = nullptr;
+  std::unique_ptr<WebhookClient> client_;
+};
+
+class WebhookTlsTest : public WebhookClientTest {
+ protected:
+  // Makes directory/NAME.pem and .key, self-signed for the given subject alternative name.
+  std::string Certificate(const std::string& name, const std::string& subject) {
+    const std::string base = directory_ + "/" + name;
+    const std::string command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=" + name +
+                                " -addext 'subjectAltName=" + subject + "' -days 1 -keyout " +
+                                base + ".key -out " + base + ".pem 2>/dev/null";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    return base;
+  }
+  void SetUp() override {
+    char pattern[] = "/tmp/alerting_tls_XXXXXX";
+    directory_ = mkdtemp(pattern);
+  }
+  void TearDown() override { EXPECT_EQ(std::system(("rm -r " + directory_).c_str()), 0); }
+
+  std::string directory_;
+};
+
+}  // namespace alerting::net
+
+#endif  // ALERTING_TEST_NET_WEBHOOK_CLIENT_FIXTURE_H_

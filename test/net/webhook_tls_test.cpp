@@ -1,0 +1,127 @@
+// The webhook client over TLS, against test/receiver/receiver.py.
+#include <curl/curl.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <map>
+#include <string>
+
+#include "webhook_client_fixture.h"
+
+namespace alerting::net {
+namespace {
+
+TEST_F(WebhookTlsTest, VerifiesCertificateAndName) {
+  const std::string good = Certificate("good", "IP:127.0.0.1,DNS:localhost");
+  const std::string other = Certificate("other", "DNS:elsewhere.example");
+  const Receiver good_server({"--tls-cert", good + ".pem", "--tls-key", good + ".key"});
+  const Receiver other_server({"--tls-cert", other + ".pem", "--tls-key", other + ".key"});
+
+  Open("127.0.0.0/8");
+  Response response = Fetch(good_server.Url("/ok", "127.0.0.1", "https"));
+  EXPECT_EQ(response.status, 0);
+  EXPECT_NE(response.error.find("self-signed"), std::string::npos) << response.error;
+
+  Open("127.0.0.0/8", good + ".pem");
+  response = Fetch(good_server.Url("/ok", "127.0.0.1", "https"));
+  EXPECT_EQ(response.status, 200) << response.error;
+  EXPECT_GT(response.timings.tls, 0);
+  EXPECT_EQ(Fetch(good_server.Url("/ok", "localhost", "https")).status, 200);
+  EXPECT_TRUE(Fetch(other_server.Url("/ok", "127.0.0.1", "https")).error.starts_with("TLS: "));
+
+  client_->SetTlsFiles({});
+  EXPECT_TRUE(Fetch(good_server.Url("/ok", "127.0.0.1", "https")).error.starts_with("TLS: "));
+  client_->SetTlsFiles({.authorities = good + ".pem", .certificate = "", .key = ""});
+  EXPECT_EQ(Fetch(good_server.Url("/ok", "127.0.0.1", "https")).status, 200);
+
+  Open("127.0.0.0/8", other + ".pem");
+  response = Fetch(other_server.Url("/ok", "127.0.0.1", "https"));
+  EXPECT_TRUE(response.error.starts_with("TLS: ")) << response.error;
+}
+
+TEST_F(WebhookTlsTest, RefusesAnExpiredCertificate) {
+  const char* path = std::getenv("ALERTING_RECEIVER");
+  const std::string receiver = path != nullptr ? path : "test/receiver/receiver.py";
+  const std::string old = receiver.substr(0, receiver.rfind('/') + 1) + "expired.pem";
+  const Receiver server({"--tls-cert", old, "--tls-key", old});
+  Open("127.0.0.0/8", old);
+  const Response response = Fetch(server.Url("/ok", "127.0.0.1", "https"));
+  EXPECT_EQ(response.status, 0);
+  EXPECT_NE(response.error.find("certificate has expired"), std::string::npos) << response.error;
+}
+
+TEST_F(WebhookTlsTest, ShowsItsCertificateToWhoAsksForOne) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const std::string client = Certificate("client", "DNS:client");
+  const std::string stranger = Certificate("stranger", "DNS:stranger");
+  for (const char* version : {"1.2", "1.3"}) {
+    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key",
+                           "--tls-client-ca", client + ".pem", "--tls-max", version});
+    Open("127.0.0.0/8", good + ".pem");
+    const std::string url = server.Url("/ok", "127.0.0.1", "https");
+    // With TLS 1.3 the endpoint refuses after the handshake, and may just close the connection.
+    const bool told = version == std::string("1.2");
+    const auto refused = [&](const Response& response) {
+      return response.status == 0 && !response.error.empty() &&
+             (!told || response.error.starts_with("TLS: "));
+    };
+    Response response = Fetch(url);
+    EXPECT_TRUE(refused(response)) << version << " " << response.error;
+    client_->SetTlsFiles({good + ".pem", stranger + ".pem", stranger + ".key"});
+    response = Fetch(url);
+    EXPECT_TRUE(refused(response)) << version << " " << response.error;
+    client_->SetTlsFiles({good + ".pem", client + ".pem", directory_ + "/missing"});
+    response = Fetch(url);
+    EXPECT_TRUE(response.error.starts_with("TLS: ")) << version << " " << response.error;
+    client_->SetTlsFiles({good + ".pem", client + ".pem", client + ".key"});
+    response = Fetch(url);
+    EXPECT_EQ(response.status, 200) << version << " " << response.error;
+    // A connection kept for who had a certificate is not for who has none.
+    client_->SetTlsFiles({good + ".pem", "", ""});
+    EXPECT_TRUE(refused(Fetch(url))) << version;
+  }
+}
+
+// libcurl goes on using a connection of HTTP/2 after a timeout.
+TEST_F(WebhookTlsTest, ASilentHttp2ConnectionIsNotUsedAgain) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "2"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  EXPECT_EQ(Fetch(url).status, 200);
+  EXPECT_EQ(Fetch(url).timings.connect, 0);
+  EXPECT_EQ(Fetch(url, 400).status, 0);
+  const Response response = Fetch(url);
+  EXPECT_EQ(response.status, 200) << response.error;
+  EXPECT_GT(response.timings.connect, 0);
+}
+
+TEST_F(WebhookTlsTest, AnHttp2AnswerOfNothingWithoutEndIsCutOff) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "9",
+                         "--http2-manner", "empty-data"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  for (int i = 0; i < 2; ++i) {
+    const Response response = Fetch(url, 60'000);
+    EXPECT_EQ(response.status, 200) << response.error;
+    EXPECT_TRUE(response.cut_off);
+  }
+}
+
+TEST_F(WebhookTlsTest, RefusesOldProtocols) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server(
+      {"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--tls-max", "1.1"});
+  Open("127.0.0.0/8", good + ".pem");
+  const Response response = Fetch(server.Url("/ok", "127.0.0.1", "https"));
+  EXPECT_EQ(response.status, 0);
+  EXPECT_TRUE(response.error.starts_with("TLS: ")) << response.error;
+}
+
+}  // namespace
+}  // namespace alerting::net
