@@ -106,7 +106,13 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   // Only a new handle can go back to the system's authorities: see TakeIdle.
   const TlsFiles& tls = transfer->files = options_.tls;
-  if (!tls.authorities.empty()) set(CURLOPT_CAINFO, tls.authorities.c_str());
+  if (!tls.authorities.empty()) {
+    set(CURLOPT_CAINFO, tls.authorities.c_str());
+    // Else a folder of the system's that libcurl knows would be trusted, too. Without one it would
+    // keep for a day what it has read of the file.
+    (void)curl_easy_setopt(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+    (void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+  }
   if (!tls.certificate.empty()) {
     set(CURLOPT_SSLCERT, tls.certificate.c_str());
     set(CURLOPT_SSLKEY, (tls.key.empty() ? tls.certificate : tls.key).c_str());

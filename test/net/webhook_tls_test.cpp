@@ -43,6 +43,49 @@ TEST_F(WebhookTlsTest, VerifiesCertificateAndName) {
   EXPECT_TRUE(response.error.starts_with("TLS: ")) << response.error;
 }
 
+// In a process of its own: there the folder of the system's authorities holds the endpoint's.
+TEST_F(WebhookTlsTest, ListedAuthoritiesReplaceTheSystems) {
+  const char* folder = curl_version_info(CURLVERSION_NOW)->capath;
+  if (folder == nullptr) GTEST_SKIP() << "libcurl knows no folder of authorities";
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const std::string other = Certificate("other", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key"});
+  const std::string fill =
+      "f=" + std::string(folder) + "; cp " + good +
+      ".pem $f/good.pem && ln -s good.pem $f/$(openssl x509 -hash -noout -in " + good + ".pem).0";
+  constexpr int kImpossible = 77;
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (unshare(CLONE_NEWNS | (geteuid() == 0 ? 0 : CLONE_NEWUSER)) != 0 ||
+        mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("authorities", folder, "tmpfs", 0, nullptr) != 0 || std::system(fill.c_str()) != 0) {
+      _exit(kImpossible);
+    }
+    Open("127.0.0.0/8", other + ".pem");
+    const Response response = Fetch(server.Url("/ok", "127.0.0.1", "https"));
+    _exit(response.error.starts_with("TLS: ") ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kImpossible) GTEST_SKIP() << "no namespace of mounts to be had";
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "the system's authorities are taken, too";
+}
+
+TEST_F(WebhookTlsTest, AuthoritiesAreReadAnewForEachConnection) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const std::string other = Certificate("other", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key"});
+  const std::string listed = directory_ + "/listed.pem";
+  const std::string url = server.Url("/ok", "127.0.0.1", "https");
+  EXPECT_EQ(std::system(("cp " + other + ".pem " + listed).c_str()), 0);
+  Open("127.0.0.0/8", listed);
+  EXPECT_TRUE(Fetch(url).error.starts_with("TLS: "));
+  EXPECT_EQ(std::system(("cp " + good + ".pem " + listed).c_str()), 0);
+  EXPECT_EQ(Fetch(url).status, 200);
+}
+
 TEST_F(WebhookTlsTest, RefusesAnExpiredCertificate) {
   const char* path = std::getenv("ALERTING_RECEIVER");
   const std::string receiver = path != nullptr ? path : "test/receiver/receiver.py";
