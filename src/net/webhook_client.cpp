@@ -124,6 +124,7 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
   set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
   set(CURLOPT_USERAGENT, "alerting/1.1");
   set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_MAXLIFETIME_CONN, options_.connection_lifetime_s);
   // Taken and given back with each request; the default of 16 kB is too large for malloc's caches.
   set(CURLOPT_BUFFERSIZE, 1024L);
   set(CURLOPT_POST, 1L);

@@ -74,6 +74,9 @@ struct ClientOptions {
   // would need a new connection.
   long max_connections = 256;
   TlsFiles tls;
+  // A connection is kept for so many seconds: then names are looked up and certificates are
+  // verified anew, however busy the endpoint is.
+  long connection_lifetime_s = 600;
   // For tests: answers of the resolver, as "host:port:address[,address]".
   std::vector<std::string> resolve;
 };

@@ -112,6 +112,24 @@ TEST_F(WebhookClientTest, AKeptConnectionThatThePeerClosesWakesTheCallerOnce) {
   EXPECT_EQ(Fetch(receiver_->Url("/ok")).status, 200);
 }
 
+// As where the peer closes it while the request is on its way.
+TEST_F(WebhookClientTest, ABusyConnectionIsReplacedInTime) {
+  ClientOptions options;
+  options.policy = Policy("127.0.0.0/8");
+  options.connection_lifetime_s = 1;
+  std::string error;
+  client_ = WebhookClient::Create(std::move(options), &error);
+  const std::string url = receiver_->Url("/slow-ok/0.01");
+  int requests = 0, connections = 0;
+  for (; connections < 2 && requests < 10'000; ++requests) {
+    const Response response = Fetch(url);
+    EXPECT_EQ(response.status, 200);
+    connections += response.timings.connect > 0;
+  }
+  EXPECT_EQ(connections, 2);
+  EXPECT_GT(requests, 2);
+}
+
 TEST_F(WebhookClientTest, AKeptConnectionThatBreaksIsReplacedEachTime) {
   for (const char* path : {"/once/reset", "/once/close"}) {
     for (int i = 0; i < 20; ++i) {
