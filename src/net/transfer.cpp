@@ -6,6 +6,7 @@
 namespace alerting::net {
 namespace {
 
+constexpr char kGivenUp[] = "before giving up";  // libcurl's words where it has tried six times
 constexpr char kHeadTooLarge[] = "response head is larger than 32 kB";
 
 bool StartsWithIgnoringCase(std::string_view text, std::string_view lower_prefix) {
@@ -152,9 +153,35 @@ std::string WebhookClient::Transfer::DescribeTimeout() const {
   return after + "while resolving the host name";
 }
 
+bool WebhookClient::Transfer::Says(std::string_view words) const {
+  return std::string_view(error_buffer).find(words) != std::string_view::npos;
+}
+
+// From libcurl's words and those of its library for HTTP/2, which name functions and numbers.
+std::string WebhookClient::Transfer::DescribeHttp2() const {
+  constexpr std::string_view kBroken = "endpoint broke the HTTP/2 protocol";
+  constexpr std::string_view kUnclean = "closed cleanly: ", kReturned = "returned -";
+  const std::string_view text = error_buffer;
+  if (Says(kGivenUp)) return "endpoint refused the request each of several times (HTTP/2)";
+  if (Says("returned -902")) return kHeadTooLarge;  // libcurl's own limit
+  if (const size_t at = text.find(kUnclean); at != std::string_view::npos) {
+    const std::string why = Printable(text.substr(at + kUnclean.size()));
+    return (Says("PROTOCOL_ERROR") ? std::string(kBroken) : "endpoint ended the HTTP/2 stream") +
+           ": " + why;
+  }
+  if (size_t at = text.find(kReturned); at != std::string_view::npos) {
+    at = text.find(':', at);
+    if (at != std::string_view::npos) {
+      return std::string(kBroken) + ": " + Printable(text.substr(at + 1));
+    }
+  }
+  return std::string(kBroken) + " or ended the connection";
+}
+
 std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
   if (head.too_large()) return kHeadTooLarge;
-  if (is_flooded()) return "endpoint sent more than 8 MB";
+  if (flooded) return "endpoint sent more than 8 MB";
+  if (stale) return "endpoint answered before it was asked";
   // A public address that failed is the cause of the failure; the refused one beside it is not.
   if (!refusal.empty() && !attempted) return refusal;
   const long system_error = SystemError();
@@ -177,20 +204,23 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
     case CURLE_GOT_NOTHING:
       return "endpoint closed the connection without a response";
     case CURLE_SEND_ERROR:
+      if (system_error == 0 && https) return DescribeHttp2();
       return "sending failed: " + DescribeErrno(system_error);
     case CURLE_RECV_ERROR:
       // With TLS 1.3 a server refuses the client's certificate after the handshake.
-      if (https && std::string_view(error_buffer).find("alert") != std::string_view::npos) {
+      if (https && Says("alert")) {
         return "TLS: " + Printable(error_buffer);
       }
-      return system_error == 0 ? "endpoint closed the connection within its response head"
-                               : "receiving failed: " + DescribeErrno(system_error);
+      if (system_error != 0) return "receiving failed: " + DescribeErrno(system_error);
+      return Says("nghttp2") || Says(kGivenUp)
+                 ? DescribeHttp2()
+                 : "endpoint closed the connection within its response head";
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
       return "response is not HTTP";
     case CURLE_HTTP2:
     case CURLE_HTTP2_STREAM:
-      return "endpoint broke the HTTP/2 protocol";
+      return DescribeHttp2();
     case CURLE_ABORTED_BY_CALLBACK:
       return refusal.empty() ? "request was aborted" : refusal;
     case CURLE_OUT_OF_MEMORY:
@@ -215,7 +245,7 @@ long WebhookClient::Transfer::SystemError() const {
 }
 
 bool WebhookClient::Transfer::FailedHere(CURLcode code) const {
-  if (head.too_large() || is_flooded() || (!refusal.empty() && !attempted)) return false;
+  if (head.too_large() || flooded || (!refusal.empty() && !attempted)) return false;
   const long error = SystemError();
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -241,9 +271,7 @@ bool WebhookClient::Transfer::FailedHere(CURLcode code) const {
   }
 }
 
-bool WebhookClient::Transfer::NoThreadToResolve() const {
-  return std::string_view(error_buffer).find("failed to start") != std::string_view::npos;
-}
+bool WebhookClient::Transfer::NoThreadToResolve() const { return Says("failed to start"); }
 
 Timings WebhookClient::Transfer::MeasureTimings() const {
   CURL* handle = easy.get();
@@ -262,6 +290,10 @@ Timings WebhookClient::Transfer::MeasureTimings() const {
   timings.wait = sent > 0 ? phase(sent, first) : 0.0;
   timings.total = Milliseconds(TimeOf(handle, CURLINFO_TOTAL_TIME_T));
   return timings;
+}
+
+bool WebhookClient::Transfer::MayBeSentAgain(CURLcode code) const {
+  return code == CURLE_HTTP2 && !connected && !again && !flooded && !head.started();
 }
 
 std::optional<SocketEnds> WebhookClient::Transfer::Ends() const {

@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -52,7 +53,13 @@ struct WebhookClient::Transfer {
   bool https = false;
   ResponseHead head;
   size_t body_bytes = 0;
-  size_t tls_bytes = 0;  // received
+  std::chrono::steady_clock::time_point started;
+  bool again = false;    // see StartFrom
+  int source_port = 0;   // of the connection that it is sent over; 0: none yet
+  size_t tls_bytes = 0;  // received before that
+  bool flooded = false;  // its connection was shut for all that came over it
+  bool received = true;  // something came over TLS since it was sent
+  bool stale = false;    // nothing did, and yet there was an answer
   std::string body;
   std::string refusal;              // why an address was refused, the first one
   bool attempted = false;           // some address was allowed
@@ -73,14 +80,18 @@ struct WebhookClient::Transfer {
   bool FailedHere(CURLcode code) const;
   long SystemError() const;  // as libcurl has kept it; 0: none
   Timings MeasureTimings() const;
-  bool is_flooded() const { return tls_bytes > kMaxTlsBytes; }
+  // The endpoint has not begun to look at it, or may get it twice: that of a kept connection that
+  // broke, as with HTTP/1, where libcurl does this by itself.
+  bool MayBeSentAgain(CURLcode code) const;
   // Of its connection; nullopt while it has none.
   std::optional<SocketEnds> Ends() const;
   // nullopt: it was not sent, or is being answered.
   std::optional<Waited> WaitedForAnswer() const;
 
  private:
+  bool Says(std::string_view words) const;  // libcurl, of the failure
   std::string DescribeTimeout() const;
+  std::string DescribeHttp2() const;
   bool NoThreadToResolve() const;
 };
 

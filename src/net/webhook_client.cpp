@@ -16,8 +16,6 @@
 namespace alerting::net {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // False: out of memory.
 bool Append(HeaderList* list, const char* line) {
   curl_slist* longer = curl_slist_append(list->get(), line);
@@ -25,6 +23,12 @@ bool Append(HeaderList* list, const char* line) {
   (void)list->release();
   list->reset(longer);
   return true;
+}
+
+// Of one that ParseUrl took.
+bool IsHttps(std::string_view url) {
+  constexpr size_t kHttp = 4;
+  return url.size() > kHttp && (url[kHttp] == 's' || url[kHttp] == 'S');
 }
 
 }  // namespace
@@ -70,20 +74,21 @@ void WebhookClient::SetResolve(const std::vector<std::string>& answers) {
   HeaderList list;
   for (const std::string& answer : answers) (void)Append(&list, answer.c_str());
   resolve_.push_back(std::move(list));
-  idle_.clear();
+  for (auto& idle : idle_) idle.clear();
 }
 
 WebhookClient::~WebhookClient() {
   const SignalBlock block;
   for (auto& [handle, transfer] : active_) curl_multi_remove_handle(multi_.get(), handle);
   active_.clear();
-  idle_.clear();
+  for (auto& idle : idle_) idle.clear();
   multi_.reset();
 }
 
-std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
+std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer(bool https) {
   auto transfer = std::make_unique<Transfer>();
   transfer->client = this;
+  transfer->https = https;
   transfer->easy.reset(curl_easy_init());
   CURL* easy = transfer->easy.get();
   if (easy == nullptr) return nullptr;
@@ -124,9 +129,12 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer() {
   set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
   set(CURLOPT_USERAGENT, "alerting/1.1");
   set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_VERBOSE, https ? 1L : 0L);  // for OnReceived
+  // Taken and given back with most requests. 16 kB are too large for malloc's caches, but of a
+  // frame of HTTP/2 that is larger than the buffer some versions of libcurl read the rest only
+  // when more comes, if another request waits at the same connection.
+  set(CURLOPT_BUFFERSIZE, https ? 16384L : 1024L);
   set(CURLOPT_MAXLIFETIME_CONN, options_.connection_lifetime_s);
-  // Taken and given back with each request; the default of 16 kB is too large for malloc's caches.
-  set(CURLOPT_BUFFERSIZE, 1024L);
   set(CURLOPT_POST, 1L);
   set(CURLOPT_PRIVATE, self);
   set(CURLOPT_ERRORBUFFER, transfer->error_buffer);
@@ -152,12 +160,15 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   if (!same_url) {
     std::string ignored;
     const std::optional<Url> url = ParseUrl(r.url, &ignored);
-    if (!url) return false;
-    transfer->https = url->https;
+    if (!url || url->https != transfer->https) return false;
   }
   transfer->head = ResponseHead();
   transfer->body_bytes = 0;
+  transfer->source_port = 0;
   transfer->tls_bytes = 0;
+  transfer->flooded = false;
+  transfer->received = true;
+  transfer->stale = false;
   transfer->body.clear();
   transfer->refusal.clear();
   transfer->attempted = false;
@@ -173,7 +184,6 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   };
   if (!same_url) {
     set(CURLOPT_URL, r.url.c_str());
-    set(CURLOPT_VERBOSE, transfer->https ? 1L : 0L);  // for OnReceived
     transfer->url = ok ? r.url : std::string();
   }
   set(CURLOPT_FRESH_CONNECT, 0L);
@@ -181,24 +191,29 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   set(CURLOPT_POSTFIELDS, r.body.c_str());
   set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(r.body.size()));
   set(CURLOPT_CONNECTTIMEOUT_MS, r.connect_timeout_ms);
-  set(CURLOPT_TIMEOUT_MS, r.total_timeout_ms);
   return ok;
 }
 
-std::unique_ptr<WebhookClient::Transfer> WebhookClient::TakeIdle() {
-  while (!idle_.empty()) {
-    std::unique_ptr<Transfer> transfer = std::move(idle_.back());
-    idle_.pop_back();
+std::unique_ptr<WebhookClient::Transfer> WebhookClient::TakeIdle(bool https) {
+  auto& idle = idle_[https];
+  while (!idle.empty()) {
+    std::unique_ptr<Transfer> transfer = std::move(idle.back());
+    idle.pop_back();
     if (transfer->files == options_.tls) return transfer;
   }
   return nullptr;
 }
 
-// Blocks no signals: libcurl makes no thread before OnReady runs the request.
 void WebhookClient::Start(Request request) {
+  StartFrom(std::move(request), Clock::now(), /*again=*/false);
+}
+
+// Blocks no signals: libcurl makes no thread before OnReady runs the request.
+void WebhookClient::StartFrom(Request request, Clock::time_point started, bool again) {
   const uint64_t tag = request.tag;
-  std::unique_ptr<Transfer> transfer = TakeIdle();
-  if (transfer == nullptr) transfer = MakeTransfer();
+  const bool https = IsHttps(request.url);
+  std::unique_ptr<Transfer> transfer = TakeIdle(https);
+  if (transfer == nullptr) transfer = MakeTransfer(https);
   if (transfer == nullptr) {
     FinishUnsent(tag, "out of memory", /*failed_here=*/true);
     return;
@@ -207,6 +222,11 @@ void WebhookClient::Start(Request request) {
     FinishUnsent(tag, "request could not be prepared", /*failed_here=*/false);
     return;
   }
+  transfer->started = started;
+  const auto left = std::chrono::milliseconds(transfer->request.total_timeout_ms) -
+                    std::chrono::floor<std::chrono::milliseconds>(Clock::now() - started);
+  curl_easy_setopt(transfer->easy.get(), CURLOPT_TIMEOUT_MS, std::max(left.count(), 1L));
+  transfer->again = again;
   CURL* easy = transfer->easy.get();
   active_.emplace(easy, std::move(transfer));
   if (curl_multi_add_handle(multi_.get(), easy) != CURLM_OK) {
@@ -272,6 +292,11 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   if (found == active_.end()) return;
   std::unique_ptr<Transfer> transfer = std::move(found->second);
   active_.erase(found);
+  tls_bytes_.erase(transfer->source_port);
+  if (transfer->MayBeSentAgain(code)) {
+    SendAgain(std::move(transfer));
+    return;
+  }
   Response response;
   response.tag = transfer->request.tag;
   // With a complete head the endpoint has answered, however its body ended.
@@ -282,7 +307,7 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   }
   response.retry_after = transfer->head.retry_after();
   response.body = transfer->body;  // whose room is kept
-  response.cut_off = transfer->body_bytes > kMaxBodyBytes || transfer->is_flooded();
+  response.cut_off = transfer->body_bytes > kMaxBodyBytes || transfer->flooded;
   response.timings = transfer->MeasureTimings();
   if (code == CURLE_OPERATION_TIMEDOUT) ShutSilent(*transfer);
   curl_multi_remove_handle(multi_.get(), handle);
@@ -291,7 +316,13 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   // Some versions of libcurl count a handle's further tries over all of its requests, and give up
   // at the sixth.
   // And some keep a request's errno for the next one.
-  if (transfer->tries <= 1 && transfer->SystemError() == 0) idle_.push_back(std::move(transfer));
+  if (transfer->tries <= 1 && transfer->SystemError() == 0)
+    idle_[transfer->https].push_back(std::move(transfer));
+}
+
+void WebhookClient::SendAgain(std::unique_ptr<Transfer> transfer) {
+  curl_multi_remove_handle(multi_.get(), transfer->easy.get());
+  StartFrom(std::move(transfer->request), transfer->started, /*again=*/true);
 }
 
 // A connection whose other end has gone without a word would swallow each retry, too: libcurl goes
@@ -309,77 +340,7 @@ void WebhookClient::ShutSilent(const Transfer& transfer) {
   }
 }
 
-// Some versions of libcurl read frames of HTTP/2 for as long as they come and bring nothing, past
-// all time limits; from within that loop they call nothing else. What is shut ends it.
-int WebhookClient::OnReceived(CURL* handle, curl_infotype type, char* data, size_t size,
-                              void* client) noexcept {
-  if (type != CURLINFO_SSL_DATA_IN) return 0;
-  auto* self = static_cast<WebhookClient*>(client);
-  try {
-    const auto found = self->active_.find(handle);
-    if (found == self->active_.end()) return 0;
-    Transfer* transfer = found->second.get();
-    // Of a record with data only its head is shown, whose end is the length.
-    constexpr size_t kRecordHead = 5;
-    transfer->tls_bytes += size;
-    if (size == kRecordHead) {
-      const auto* head = reinterpret_cast<const unsigned char*>(data);
-      transfer->tls_bytes += static_cast<size_t>(head[3] << 8 | head[4]);
-    }
-    if (transfer->is_flooded()) self->ShutFlooded(*transfer);
-  } catch (...) {
-    // It goes on for another record.
-  }
-  return 0;
-}
-
-void WebhookClient::ShutFlooded(const Transfer& transfer) {
-  const std::optional<SocketEnds> flooded = transfer.Ends();
-  if (!flooded) return;
-  for (const auto& [fd, state] : sockets_) {
-    const std::optional<SocketEnds> ends = EndsOf(fd);
-    if (ends && ends->peer == flooded->peer && ends->local_port == flooded->local_port) {
-      shutdown(fd, SHUT_RDWR);
-    }
-  }
-}
-
 std::vector<Response> WebhookClient::TakeFinished() { return std::exchange(finished_, {}); }
-
-int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* client,
-                            void*) noexcept {
-  auto* self = static_cast<WebhookClient*>(client);
-  void* owner = nullptr;
-  curl_easy_getinfo(handle, CURLINFO_PRIVATE, &owner);
-  auto* transfer = static_cast<Transfer*>(owner);
-  // A connecting socket is waited on for writing only; the first wait to read comes after.
-  if (transfer != nullptr && transfer->attempted && (what & CURL_POLL_IN)) {
-    transfer->connected = true;
-  }
-  const auto found = self->sockets_.find(socket);
-  Socket* kept = found == self->sockets_.end() ? nullptr : &found->second;  // else the resolver's
-  if (what == CURL_POLL_REMOVE) {
-    if (kept != nullptr) {
-      kept->idle = true;
-      // Where the answer came at once, libcurl was still waiting to write, too.
-      constexpr uint32_t kRead = EPOLLIN;
-      if (kept->events != kRead) kept->events = self->Watch(socket, kRead) ? kRead : 0;
-      long version = CURL_HTTP_VERSION_NONE;
-      curl_easy_getinfo(handle, CURLINFO_HTTP_VERSION, &version);
-      kept->http1 = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
-    } else {
-      self->Unwatch(socket);
-    }
-    return 0;
-  }
-  const uint32_t events = ((what & CURL_POLL_IN) ? uint32_t{EPOLLIN} : 0) |
-                          ((what & CURL_POLL_OUT) ? uint32_t{EPOLLOUT} : 0);
-  if (kept == nullptr) return self->Watch(socket, events) ? 0 : -1;
-  kept->idle = false;
-  if (kept->events == events) return 0;
-  kept->events = self->Watch(socket, events) ? events : 0;
-  return kept->events == events ? 0 : -1;
-}
 
 bool WebhookClient::Watch(int fd, uint32_t events) noexcept {
   epoll_event event{};
@@ -392,91 +353,6 @@ bool WebhookClient::Watch(int fd, uint32_t events) noexcept {
 void WebhookClient::Unwatch(int fd) noexcept {
   epoll_event event{};
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, &event);
-}
-
-int WebhookClient::OnCloseSocket(void* client, curl_socket_t socket) noexcept {
-  // epoll forgets what is closed; its number may be another socket's next.
-  static_cast<WebhookClient*>(client)->sockets_.erase(socket);
-  return close(socket);
-}
-
-int WebhookClient::OnTimer(CURLM*, long timeout_ms, void* client) noexcept {
-  auto* self = static_cast<WebhookClient*>(client);
-  if (timeout_ms < 0) {
-    self->deadline_.reset();
-  } else {
-    self->deadline_ = Clock::now() + std::chrono::milliseconds(timeout_ms);
-  }
-  return 0;
-}
-
-curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
-                                          curl_sockaddr* address) noexcept {
-  auto* self = static_cast<Transfer*>(transfer);
-  try {
-    // curl_sockaddr ends in a plain sockaddr, but libcurl keeps room for the longest address in it.
-    const std::optional<IpAddress> peer = AddressOf(&address->addr, address->addrlen);
-    std::string refusal = peer ? self->Refusal(*peer) : "refused network: no IP address";
-    if (!refusal.empty()) {
-      self->NoteRefusal(std::move(refusal));
-      return CURL_SOCKET_BAD;
-    }
-  } catch (...) {
-    return CURL_SOCKET_BAD;
-  }
-  self->attempted = true;
-  if (const auto length = static_cast<socklen_t>(address->addrlen);
-      length <= sizeof(self->last_address)) {
-    memcpy(&self->last_address, &address->addr, length);
-    self->last_address_length = length;
-  }
-  const curl_socket_t opened =
-      socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-  if (opened < 0) self->socket_error = errno;  // which libcurl does not keep
-  try {
-    if (opened >= 0) self->client->sockets_[opened] = Socket();
-  } catch (...) {
-    close(opened);
-    return CURL_SOCKET_BAD;
-  }
-  return opened;
-}
-
-int WebhookClient::OnBeforeRequest(void* transfer, char* peer, char*, int, int) noexcept {
-  auto* self = static_cast<Transfer*>(transfer);
-  try {
-    const std::optional<IpAddress> address = ParseIpAddress(peer);
-    std::string refusal = address ? self->Refusal(*address) : "refused network: no IP address";
-    if (refusal.empty()) {
-      // Where this connection turns out to be broken, the others that were kept may be, too.
-      ++self->tries;
-      curl_easy_setopt(self->easy.get(), CURLOPT_FRESH_CONNECT, 1L);
-      return CURL_PREREQFUNC_OK;
-    }
-    self->NoteRefusal(std::move(refusal));
-    self->attempted = false;
-  } catch (...) {
-    // Refused, without its reason.
-  }
-  return CURL_PREREQFUNC_ABORT;
-}
-
-size_t WebhookClient::OnHeader(char* data, size_t size, size_t count, void* transfer) noexcept {
-  auto* self = static_cast<Transfer*>(transfer);
-  try {
-    return self->head.Add({data, size * count}) ? size * count : 0;
-  } catch (...) {
-    return 0;
-  }
-}
-
-size_t WebhookClient::OnBody(char* data, size_t size, size_t count, void* transfer) noexcept {
-  auto* self = static_cast<Transfer*>(transfer);
-  const size_t bytes = size * count;
-  // Within the capacity reserved by MakeTransfer, so this allocates nothing.
-  self->body.append(data, std::min(bytes, kKeptBodyBytes - self->body.size()));
-  self->body_bytes += bytes;
-  return self->body_bytes > kMaxBodyBytes ? 0 : bytes;
 }
 
 }  // namespace alerting::net

@@ -9,6 +9,7 @@
 #ifndef ALERTING_NET_WEBHOOK_CLIENT_H_
 #define ALERTING_NET_WEBHOOK_CLIENT_H_
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -27,7 +28,7 @@ namespace alerting::net {
 inline constexpr size_t kKeptBodyBytes = 1024;
 inline constexpr size_t kMaxBodyBytes = 64 * 1024;
 inline constexpr size_t kMaxHeadBytes = 32 * 1024;
-// What may come over TLS while a request is under way, of other requests to the same endpoint, too.
+// What may come over a TLS connection before one of its requests comes to an end.
 inline constexpr size_t kMaxTlsBytes = 8 * 1024 * 1024;
 
 struct Request {
@@ -111,10 +112,13 @@ class WebhookClient {
   size_t active() const { return active_.size() + finished_.size(); }
 
  private:
+  using Clock = std::chrono::steady_clock;
   struct Transfer;
 
-  std::unique_ptr<Transfer> TakeIdle();
-  std::unique_ptr<Transfer> MakeTransfer();
+  // `again`: it was sent before, and not looked at.
+  void StartFrom(Request request, Clock::time_point started, bool again);
+  std::unique_ptr<Transfer> TakeIdle(bool https);
+  std::unique_ptr<Transfer> MakeTransfer(bool https);
   bool PrepareTransfer(Transfer* transfer, Request request);
   void FinishUnsent(uint64_t tag, std::string_view why, bool failed_here);
   void CollectFinished();
@@ -122,8 +126,9 @@ class WebhookClient {
   bool Watch(int fd, uint32_t events) noexcept;
   void Unwatch(int fd) noexcept;
   void Finish(CURL* handle, CURLcode code);
+  void SendAgain(std::unique_ptr<Transfer> transfer);
   void ShutSilent(const Transfer& transfer);
-  void ShutFlooded(const Transfer& transfer);
+  void ShutFlooded(Transfer* transfer);
 
   static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client, void*) noexcept;
   static int OnCloseSocket(void* client, curl_socket_t socket) noexcept;
@@ -149,10 +154,12 @@ class WebhookClient {
   std::unordered_map<curl_socket_t, Socket> sockets_;
   std::vector<HeaderList> resolve_;  // the last one counts; handles may still know the others
   std::unordered_map<CURL*, std::unique_ptr<Transfer>> active_;
-  std::vector<std::unique_ptr<Transfer>> idle_;
+  std::array<std::vector<std::unique_ptr<Transfer>>, 2> idle_;  // for http, for https
   MultiHandle multi_;
   std::vector<Response> finished_;
-  std::optional<std::chrono::steady_clock::time_point> deadline_;
+  std::optional<Clock::time_point> deadline_;  // libcurl's next
+  std::unordered_map<int, size_t> tls_bytes_;  // see kMaxTlsBytes; by the connection's local port
+  bool sees_records_ = false;                  // libcurl tells what comes over TLS
 };
 
 }  // namespace alerting::net

@@ -86,6 +86,19 @@ TEST_F(WebhookTlsTest, AuthoritiesAreReadAnewForEachConnection) {
   EXPECT_EQ(Fetch(url).status, 200);
 }
 
+// What lies decrypted behind an answer is not in the socket any more.
+TEST_F(WebhookTlsTest, WhatCameUnaskedIsNoAnswer) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/behind", "127.0.0.1", "https");
+  EXPECT_EQ(Fetch(url).status, 200);
+  const Response response = Fetch(url);
+  EXPECT_EQ(response.status, 0);
+  EXPECT_EQ(response.error, "endpoint answered before it was asked");
+  EXPECT_EQ(Fetch(url).status, 500);
+}
+
 TEST_F(WebhookTlsTest, RefusesAnExpiredCertificate) {
   const char* path = std::getenv("ALERTING_RECEIVER");
   const std::string receiver = path != nullptr ? path : "test/receiver/receiver.py";
@@ -153,6 +166,80 @@ TEST_F(WebhookTlsTest, AnHttp2AnswerOfNothingWithoutEndIsCutOff) {
     const Response response = Fetch(url, 60'000);
     EXPECT_EQ(response.status, 200) << response.error;
     EXPECT_TRUE(response.cut_off);
+  }
+}
+
+// As where an endpoint is restarted: what it says it has not looked at can be sent again at once.
+TEST_F(WebhookTlsTest, AnHttp2ConnectionThatEndsIsReplacedEachTime) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                         "--http2-manner", "goaway"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  for (int i = 0; i < 10; ++i) {
+    const Response response = Fetch(url);
+    EXPECT_EQ(response.status, 200) << i << response.error;
+    EXPECT_GT(response.timings.connect, 0);
+    EXPECT_EQ(response.request.url, url);
+  }
+}
+
+TEST_F(WebhookTlsTest, NamesTheCauseOfEachFailureOfHttp2) {
+  struct Case {
+    const char* manner;
+    const char* error;
+  };
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  for (const Case& c :
+       {Case{"settings", "endpoint broke the HTTP/2 protocol: Flooding was detected"},
+        Case{"ping", "endpoint "},
+        Case{"refuse", "endpoint refused the request each of several times"}}) {
+    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                           "--http2-manner", c.manner});
+    Open("127.0.0.0/8", good + ".pem");
+    const Response response = Fetch(server.Url("/", "127.0.0.1", "https"), 20'000);
+    EXPECT_EQ(response.status, 0);
+    EXPECT_TRUE(response.error.starts_with(c.error)) << c.manner << ": " << response.error;
+  }
+}
+
+// Whose buffer is smaller than a frame.
+TEST_F(WebhookTlsTest, AHangingRequestDelaysNoOtherOfItsConnection) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                         "--http2-manner", "large"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  EXPECT_EQ(Fetch(url).status, 200);
+  Start(1, url, 5000, "hang");
+  Start(2, url, 60'000);
+  const std::map<uint64_t, Response> responses = Drain(1);
+  ASSERT_EQ(responses.count(2), 1u);
+  EXPECT_EQ(responses.at(2).status, 200);
+  EXPECT_EQ(responses.count(1), 0u);
+}
+
+// Who waits is not to pay for what others get over the same connection.
+TEST_F(WebhookTlsTest, ManyAnswersOverOneConnectionAreNoFlood) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "999",
+                         "--http2-manner", "large"});
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  // Who reads what comes for all of them depends on which of the handles made before it has.
+  for (uint64_t handles = 1; handles <= 3; ++handles) {
+    Open("127.0.0.0/8", good + ".pem");
+    EXPECT_EQ(Fetch(url).status, 200);
+    for (uint64_t tag = 1; tag <= handles; ++tag) Start(tag, url);
+    EXPECT_EQ(Drain().size(), handles);
+    Start(1, url, 60'000, "hang");
+    for (uint64_t tag = 2; tag <= 400; ++tag) {
+      Start(tag, url);
+      for (const auto& [finished, response] : Drain(1)) {
+        ASSERT_EQ(finished, tag) << response.error;
+        EXPECT_EQ(response.status, 200);
+      }
+    }
+    EXPECT_EQ(client_->active(), 1u);
   }
 }
 

@@ -1,0 +1,187 @@
+// What libcurl calls: the guards of sockets, addresses and of what comes. See
+// net/webhook_client.h.
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "net/socket_peer.h"
+#include "net/transfer.h"
+#include "net/webhook_client.h"
+
+namespace alerting::net {
+
+int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* client,
+                            void*) noexcept {
+  auto* self = static_cast<WebhookClient*>(client);
+  void* owner = nullptr;
+  curl_easy_getinfo(handle, CURLINFO_PRIVATE, &owner);
+  auto* transfer = static_cast<Transfer*>(owner);
+  // A connecting socket is waited on for writing only; the first wait to read comes after.
+  if (transfer != nullptr && transfer->attempted && (what & CURL_POLL_IN)) {
+    transfer->connected = true;
+  }
+  const auto found = self->sockets_.find(socket);
+  Socket* kept = found == self->sockets_.end() ? nullptr : &found->second;  // else the resolver's
+  if (what == CURL_POLL_REMOVE) {
+    if (kept != nullptr) {
+      kept->idle = true;
+      // Where the answer came at once, libcurl was still waiting to write, too.
+      constexpr uint32_t kRead = EPOLLIN;
+      if (kept->events != kRead) kept->events = self->Watch(socket, kRead) ? kRead : 0;
+      long version = CURL_HTTP_VERSION_NONE;
+      curl_easy_getinfo(handle, CURLINFO_HTTP_VERSION, &version);
+      kept->http1 = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
+    } else {
+      self->Unwatch(socket);
+    }
+    return 0;
+  }
+  const uint32_t events = ((what & CURL_POLL_IN) ? uint32_t{EPOLLIN} : 0) |
+                          ((what & CURL_POLL_OUT) ? uint32_t{EPOLLOUT} : 0);
+  if (kept == nullptr) return self->Watch(socket, events) ? 0 : -1;
+  kept->idle = false;
+  if (kept->events == events) return 0;
+  kept->events = self->Watch(socket, events) ? events : 0;
+  return kept->events == events ? 0 : -1;
+}
+
+int WebhookClient::OnCloseSocket(void* client, curl_socket_t socket) noexcept {
+  // epoll forgets what is closed; its number may be another socket's next.
+  static_cast<WebhookClient*>(client)->sockets_.erase(socket);
+  return close(socket);
+}
+
+int WebhookClient::OnTimer(CURLM*, long timeout_ms, void* client) noexcept {
+  auto* self = static_cast<WebhookClient*>(client);
+  if (timeout_ms < 0) {
+    self->deadline_.reset();
+  } else {
+    self->deadline_ = Clock::now() + std::chrono::milliseconds(timeout_ms);
+  }
+  return 0;
+}
+
+curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
+                                          curl_sockaddr* address) noexcept {
+  auto* self = static_cast<Transfer*>(transfer);
+  try {
+    // curl_sockaddr ends in a plain sockaddr, but libcurl keeps room for the longest address in it.
+    const std::optional<IpAddress> peer = AddressOf(&address->addr, address->addrlen);
+    std::string refusal = peer ? self->Refusal(*peer) : "refused network: no IP address";
+    if (!refusal.empty()) {
+      self->NoteRefusal(std::move(refusal));
+      return CURL_SOCKET_BAD;
+    }
+  } catch (...) {
+    return CURL_SOCKET_BAD;
+  }
+  self->attempted = true;
+  if (const auto length = static_cast<socklen_t>(address->addrlen);
+      length <= sizeof(self->last_address)) {
+    memcpy(&self->last_address, &address->addr, length);
+    self->last_address_length = length;
+  }
+  const curl_socket_t opened =
+      socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (opened < 0) self->socket_error = errno;  // which libcurl does not keep
+  try {
+    if (opened >= 0) self->client->sockets_[opened] = Socket();
+  } catch (...) {
+    close(opened);
+    return CURL_SOCKET_BAD;
+  }
+  return opened;
+}
+
+int WebhookClient::OnBeforeRequest(void* transfer, char* peer, char*, int, int port) noexcept {
+  auto* self = static_cast<Transfer*>(transfer);
+  self->source_port = port;
+  try {
+    if (self->connected) self->client->tls_bytes_.erase(port);
+    const std::optional<IpAddress> address = ParseIpAddress(peer);
+    std::string refusal = address ? self->Refusal(*address) : "refused network: no IP address";
+    if (refusal.empty()) {
+      // Where this connection turns out to be broken, the others that were kept may be, too.
+      ++self->tries;
+      curl_easy_setopt(self->easy.get(), CURLOPT_FRESH_CONNECT, 1L);
+      return CURL_PREREQFUNC_OK;
+    }
+    self->NoteRefusal(std::move(refusal));
+    self->attempted = false;
+  } catch (...) {
+    // Refused, without its reason.
+  }
+  return CURL_PREREQFUNC_ABORT;
+}
+
+size_t WebhookClient::OnHeader(char* data, size_t size, size_t count, void* transfer) noexcept {
+  auto* self = static_cast<Transfer*>(transfer);
+  try {
+    const std::string_view line(data, size * count);
+    if (self->https && !self->head.started() && line.starts_with("HTTP/1")) {
+      self->stale = !self->received && self->client->sees_records_;
+      if (self->stale) return 0;
+      if (self->received) self->client->sees_records_ = true;
+    }
+    return self->head.Add(line) ? line.size() : 0;
+  } catch (...) {
+    return 0;
+  }
+}
+
+size_t WebhookClient::OnBody(char* data, size_t size, size_t count, void* transfer) noexcept {
+  auto* self = static_cast<Transfer*>(transfer);
+  const size_t bytes = size * count;
+  // Within the capacity reserved by MakeTransfer, so this allocates nothing.
+  self->body.append(data, std::min(bytes, kKeptBodyBytes - self->body.size()));
+  self->body_bytes += bytes;
+  return self->body_bytes > kMaxBodyBytes ? 0 : bytes;
+}
+
+// Some versions of libcurl read frames of HTTP/2 for as long as they come and bring nothing, past
+// all time limits; from within that loop they call nothing else. What is shut ends it.
+int WebhookClient::OnReceived(CURL* handle, curl_infotype type, char* data, size_t size,
+                              void* client) noexcept {
+  if (type != CURLINFO_SSL_DATA_IN && type != CURLINFO_HEADER_OUT) return 0;
+  auto* self = static_cast<WebhookClient*>(client);
+  try {
+    const auto found = self->active_.find(handle);
+    if (found == self->active_.end()) return 0;
+    Transfer* transfer = found->second.get();
+    transfer->received = type == CURLINFO_SSL_DATA_IN;
+    if (!transfer->received) return 0;
+    // Of a record with data only its head is shown, whose end is the length.
+    constexpr size_t kRecordHead = 5;
+    size_t& bytes =
+        transfer->source_port == 0 ? transfer->tls_bytes : self->tls_bytes_[transfer->source_port];
+    bytes += size;
+    if (size == kRecordHead) {
+      const auto* head = reinterpret_cast<const unsigned char*>(data);
+      bytes += static_cast<size_t>(head[3] << 8 | head[4]);
+    }
+    if (bytes > kMaxTlsBytes) self->ShutFlooded(transfer);
+  } catch (...) {
+    // It goes on for another record.
+  }
+  return 0;
+}
+
+void WebhookClient::ShutFlooded(Transfer* transfer) {
+  transfer->flooded = true;
+  const std::optional<SocketEnds> flooded = transfer->Ends();
+  if (!flooded) return;
+  const auto is_same = [&](const std::optional<SocketEnds>& ends) {
+    return ends && ends->peer == flooded->peer && ends->local_port == flooded->local_port;
+  };
+  for (const auto& [handle, other] : active_) {
+    if (other->source_port != 0 && is_same(other->Ends())) other->flooded = true;
+  }
+  for (const auto& [fd, state] : sockets_) {
+    if (is_same(EndsOf(fd))) shutdown(fd, SHUT_RDWR);
+  }
+}
+
+}  // namespace alerting::net
