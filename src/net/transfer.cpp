@@ -141,8 +141,7 @@ void WebhookClient::Transfer::NoteRefusal(std::string reason) {
 
 std::string WebhookClient::Transfer::DescribeTimeout() const {
   const std::string after =
-      "timeout after " + std::to_string((TimeOf(easy.get(), CURLINFO_TOTAL_TIME_T) + 500) / 1000) +
-      " ms ";
+      "timeout after " + std::to_string((Elapsed().count() + 500) / 1000) + " ms ";
   if (head.started()) return after + "while reading the response";
   // Newer versions of libcurl count a handshake as part of what follows it.
   if (https && connected && TimeOf(easy.get(), CURLINFO_APPCONNECT_TIME_T) == 0) {
@@ -292,6 +291,11 @@ Timings WebhookClient::Transfer::MeasureTimings() const {
   return timings;
 }
 
+// libcurl counts only up to what came last, where a request is given up.
+std::chrono::microseconds WebhookClient::Transfer::Elapsed() const {
+  return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - started);
+}
+
 bool WebhookClient::Transfer::MayBeSentAgain(CURLcode code) const {
   return code == CURLE_HTTP2 && !connected && !again && !flooded && !head.started();
 }
@@ -316,7 +320,7 @@ std::optional<Waited> WebhookClient::Transfer::WaitedForAnswer() const {
   const std::optional<SocketEnds> ends = Ends();
   if (!ends) return std::nullopt;
   constexpr curl_off_t kLongEnough = 100'000;  // to tell something
-  const curl_off_t waited = TimeOf(handle, CURLINFO_TOTAL_TIME_T) - sent;
+  const curl_off_t waited = Elapsed().count() - sent;
   if (waited < kLongEnough) return std::nullopt;
   return Waited{*ends, static_cast<long>(waited / 1000)};
 }

@@ -53,7 +53,7 @@ struct WebhookClient::Transfer {
   bool https = false;
   ResponseHead head;
   size_t body_bytes = 0;
-  std::chrono::steady_clock::time_point started;
+  std::chrono::steady_clock::time_point started, deadline;
   bool again = false;    // see StartFrom
   int source_port = 0;   // of the connection that it is sent over; 0: none yet
   size_t tls_bytes = 0;  // received before that
@@ -80,6 +80,7 @@ struct WebhookClient::Transfer {
   bool FailedHere(CURLcode code) const;
   long SystemError() const;  // as libcurl has kept it; 0: none
   Timings MeasureTimings() const;
+  std::chrono::microseconds Elapsed() const;
   // The endpoint has not begun to look at it, or may get it twice: that of a kept connection that
   // broke, as with HTTP/1, where libcurl does this by itself.
   bool MayBeSentAgain(CURLcode code) const;

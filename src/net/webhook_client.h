@@ -5,7 +5,8 @@
 // Invariants: a connection is made, and a kept one used, only after AddressPolicy allowed the
 // peer's address (so no DNS answer can lead elsewhere); plain http goes to listed networks only; a
 // response costs bounded memory; no URL, header or body appears in an error; a connection over
-// which nothing came while a request waited in vain is not used again.
+// which nothing came while a request waited in vain is not used again; an answer that lies in a
+// socket when its request's time is over counts, however late it is read.
 #ifndef ALERTING_NET_WEBHOOK_CLIENT_H_
 #define ALERTING_NET_WEBHOOK_CLIENT_H_
 
@@ -121,7 +122,10 @@ class WebhookClient {
   std::unique_ptr<Transfer> MakeTransfer(bool https);
   bool PrepareTransfer(Transfer* transfer, Request request);
   void FinishUnsent(uint64_t tag, std::string_view why, bool failed_here);
+  // What is ready in the sockets, and what is due; false: there was nothing.
+  bool Drive();
   void CollectFinished();
+  void FinishOverdue(Clock::time_point now);
   // Makes epoll wait for these events of a descriptor, or for none.
   bool Watch(int fd, uint32_t events) noexcept;
   void Unwatch(int fd) noexcept;
@@ -158,6 +162,7 @@ class WebhookClient {
   MultiHandle multi_;
   std::vector<Response> finished_;
   std::optional<Clock::time_point> deadline_;  // libcurl's next
+  Clock::time_point overdue_from_;             // no active request's time is over before
   std::unordered_map<int, size_t> tls_bytes_;  // see kMaxTlsBytes; by the connection's local port
   bool sees_records_ = false;                  // libcurl tells what comes over TLS
 };

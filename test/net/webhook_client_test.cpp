@@ -222,6 +222,21 @@ TEST_F(WebhookClientTest, SaysInWhichPhaseTheTimeRanOut) {
   EXPECT_GT(connecting, 0);
 }
 
+// As where the process was stopped, or waited for a lock, past the request's time.
+TEST_F(WebhookClientTest, AnAnswerThatLiesThereInTimeIsTaken) {
+  const std::string url = receiver_->Url("/slow-ok/0.05");
+  EXPECT_EQ(Fetch(url).status, 200);
+  constexpr long kTimeout = 300;
+  Start(1, url, kTimeout);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kTimeout);
+  while (client_->TimeoutMs() == 0) client_->OnReady();  // until it is sent
+  pollfd wait{client_->PollDescriptor(), POLLIN, 0};
+  ASSERT_EQ(poll(&wait, 1, 10'000), 1);
+  while (std::chrono::steady_clock::now() <= end) poll(nullptr, 0, 1);
+  const Response response = Drain()[1];
+  EXPECT_EQ(response.status, 200) << response.error;
+}
+
 TEST_F(WebhookClientTest, AnAnswerCountsHoweverItsBodyEnds) {
   for (const char* path : {"/endless", "/gzipbomb", "/body/200000"}) {
     const Response response = Fetch(receiver_->Url(path), 6000);
