@@ -33,6 +33,13 @@ ok($node->poll_query_until($database, q{SELECT problem LIKE '%"fired_at" has typ
 sql($node, $database, 'ALTER TABLE alerting.alert ALTER fired_at TYPE timestamptz USING fired_at::timestamptz; SELECT alerting.start()');
 flush($node, $database);
 
+sql($node, $database, 'ALTER TABLE alerting.alert_rule ALTER threshold TYPE int; SELECT s(12, 4, 5)');
+flush($node, $database);
+sql($node, $database, 'SELECT s(12, 5, 95)');
+flush($node, $database);
+is(sql($node, $database, q{SELECT d.payload -> 'data' -> 'rule' ->> 'threshold' FROM alerting.delivery d JOIN alerting.alert a ON a.id = d.alert_id
+	WHERE a.status = 'FIRING' AND a.container_id = 12 AND d.event = 'alert.firing'}), 80, 'alert_rule.threshold an integer: the payload has it');
+
 # What is checked of a webhook.
 sql($node, $database, q{ALTER TABLE alerting.webhook ALTER secret TYPE int USING 5;
 	INSERT INTO alerting.webhook (organization_id, url, secret) VALUES (1, 'https://other.invalid/', 77)});

@@ -18,6 +18,7 @@ bool ReadRule(const pg::KeyedRow& row, LockedRule* rule) {
   const pg::KeyedValue& threshold = row.values[3];
   const std::string& duration = row.values[4].text;
   *rule = {organization.text, row.values[1].text, row.values[2].text, std::nullopt, 0};
+  if (threshold.is_key) return false;  // of another type
   if (!threshold.is_null) rule->threshold = DatumGetFloat8(threshold.datum);
   const char* end = duration.data() + duration.size();
   const auto parsed = std::from_chars(duration.data(), end, rule->duration);
