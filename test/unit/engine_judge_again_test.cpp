@@ -113,6 +113,33 @@ TEST(JudgeAgain, CorrectedPartsOfMemoryAreNotTakenForCorrections) {
   EXPECT_EQ(fresh.Take(), Lines{});
 }
 
+TEST(JudgeAgain, LateRowsForgetNoCorrection) {
+  TwoSources old({Cpu(80, 0)});
+  old.Send({{60, {.cpu = 95}, 2}}, 60);
+  old.Send({{60, {.cpu = 10}, 1}}, 61);
+  EXPECT_EQ(old.Take(),
+            Lines({"fire 60 60 value 95 peak 95", "resolve 60 RECOVERED value 10 peak 95"}));
+  old.Send({{0, {.cpu = 20}, 1}, {0, {.cpu = 30}, 2}}, 62);
+  TwoSources fresh({Cpu(80, 0)}, 90);
+  TakeOver(old, fresh);
+  fresh.ReadBack({{60, {.cpu = 10}, 1}, {60, {.cpu = 95}, 2}}, 90);
+  EXPECT_EQ(fresh.Take(), Lines{});
+}
+
+TEST(JudgeAgain, PercentageMadeOfPartsStandsForNoRow) {
+  TwoSources old({Memory(80, 0)});
+  old.Send({{0, {.used = 95, .limit = 100}, 2}}, 0);
+  old.Send({{0, {.memory = 10}, 1}}, 1);
+  EXPECT_EQ(old.Take(),
+            Lines({"fire 0 0 value 95 peak 95", "resolve 0 RECOVERED value 10 peak 95"}));
+  TwoSources fresh({Memory(80, 0)}, 90);
+  TakeOver(old, fresh);
+  fresh.ReadBack({{0, {.memory = 10}, 1}, {0, {.used = 95, .limit = 100}, 2}}, 90);
+  EXPECT_EQ(fresh.Take(), Lines{});
+  fresh.ReadBack({{0, {.memory = 95}, 1}}, 100);  // a correction that nobody has seen
+  EXPECT_EQ(fresh.Take(), Lines({"fire 0 0 value 95 peak 95"}));
+}
+
 TEST(JudgeAgain, NothingIsKeptOfCorrectionsInTheOnlyTable) {
   Story story({Cpu(80, 0)});
   story.Send(0, {.cpu = 1});
@@ -133,6 +160,19 @@ TEST(JudgedRowsTest, RemembersTheRowsThatAreReachedFirst) {
   rows.DropAheadBefore(1990);
   EXPECT_EQ(rows.ahead.size(), 10u);
   EXPECT_EQ(rows.ahead.front().at, 1990);
+}
+
+TEST(JudgedRowsTest, RemembersTheNewestCorrections) {
+  JudgedRows rows;
+  for (int i = 0; i < 300; ++i) EXPECT_TRUE(rows.AddSuperseded({Micros{7}, kCpu, i * 1.0}));
+  EXPECT_EQ(rows.superseded.size(), 100u);
+  Sample sample;
+  sample.at = 7;
+  sample.present = kCpu;
+  sample.cpu = 299;
+  EXPECT_EQ(rows.Judged(sample), kCpu);
+  sample.cpu = 199;
+  EXPECT_EQ(rows.Judged(sample), 0);
 }
 
 }  // namespace
