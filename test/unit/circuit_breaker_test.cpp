@@ -67,7 +67,10 @@ TEST(CircuitBreakerTest, StragglersDoNotPutTheProbeOff) {
   EXPECT_EQ(breaker.NextProbe(), 10 * kSecond);
   EXPECT_TRUE(breaker.Start());
   Fail(&breaker, 1, 11 * kSecond);
+  breaker.Withdraw(12 * kSecond, false);
   EXPECT_FALSE(breaker.Allows(60 * kSecond));  // the probe is still under way
+  breaker.Withdraw(13 * kSecond, true);
+  EXPECT_TRUE(breaker.Allows(13 * kSecond));
 }
 
 }  // namespace

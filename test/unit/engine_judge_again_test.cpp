@@ -173,6 +173,9 @@ TEST(JudgedRowsTest, RemembersTheNewestCorrections) {
   EXPECT_EQ(rows.Judged(sample), kCpu);
   sample.cpu = 199;
   EXPECT_EQ(rows.Judged(sample), 0);
+  EXPECT_TRUE(rows.AddSuperseded({Micros{7}, kMemory, 1}));
+  EXPECT_TRUE(rows.AddSuperseded({Micros{8}, kCpu, 1}));  // of a metric those of one time
+  EXPECT_EQ(rows.superseded.size(), 2u);
 }
 
 }  // namespace

@@ -99,6 +99,25 @@ TEST(EngineRestore, RestartsInTheWindowAndTheCounterAreKnown) {
   EXPECT_EQ(fresh.NextDeadline(), 130 + 540);
 }
 
+TEST(EngineRestore, ResetOfTheCounterIsCorrected) {
+  Story old({Restarts(4, 600)});
+  old.Send(0, {.restarts = 5});
+  old.Send(60, {.restarts = 0});
+  Story fresh({Restarts(4, 600)}, 130);
+  Restart(old, fresh, 130, {});
+  fresh.Send({{60, {.restarts = 7}}}, 140);  // gained 2, not 7
+  EXPECT_EQ(fresh.Take(), Lines{});
+}
+
+TEST(EngineRestore, ClockThatWasAheadDelaysNoDeadline) {
+  Story old({Down(60)});
+  old.Send({{0, {.running = false}}}, 250);  // the clock is put right while nobody evaluates
+  Story fresh({Down(60)}, 100);
+  Restart(old, fresh, 100, {});
+  fresh.Advance(160);
+  EXPECT_EQ(fresh.Take(), Lines({"fire 0 60"}));
+}
+
 TEST(EngineRestore, WindowThatPassedFiresNoSecondAlert) {
   Story old({Restarts(3, 600)});
   old.Send(0, {.restarts = 0});

@@ -26,6 +26,7 @@ TEST(RetryAfterTest, Dates) {
   EXPECT_EQ(ParseRetryAfter("Mon, 01 Mar 2026 00:00:00 GMT", kNow), 0);
   EXPECT_EQ(ParseRetryAfter("Fri, 31 Dec 9999 23:59:59 GMT", kNow), kMaxRetryAfter);
   EXPECT_EQ(ParseRetryAfter("Sun Nov  6 08:49:37 1994", kNow), 0);
+  EXPECT_EQ(ParseRetryAfter("Mon, 02 Mar 2026 00:00:60 GMT", kNow), kMinute);  // a leap second
 }
 
 TEST(RetryAfterTest, DatesAreExact) {
