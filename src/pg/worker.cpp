@@ -104,11 +104,7 @@ class Loop {
         }
         AfterError(&loaded);
       } catch (const std::bad_alloc&) {
-        Call([&] {
-          ereport(LOG, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("alerting: out of memory")));
-        });
-        SetProblem(slot_, kind_, "out of memory");
-        AfterError(&loaded);
+        EndForWantOfMemory();
       }
     }
   }
@@ -121,6 +117,18 @@ class Loop {
       Report(error);
     }
     throw WorkerExit();
+  }
+
+  // What was interrupted may be half done in memory, where PostgreSQL's errors leave things whole.
+  // So nothing of it is used or saved any more, nor destroyed: the worker that is started next
+  // begins with what the tables hold.
+  [[noreturn]] void EndForWantOfMemory() {
+    SetProblem(slot_, kind_, "out of memory");
+    Call([&] {
+      ereport(LOG, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("alerting: out of memory"),
+                    errdetail("The worker ends and is started again.")));
+    });
+    proc_exit(1);
   }
 
   // Longer pauses after each error in a row; after several, everything is loaded anew, because the

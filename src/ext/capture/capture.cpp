@@ -1,6 +1,8 @@
 // The capture trigger: turns the rows that a statement wrote into samples for the evaluator.
 // Runs in the inserting backend. It takes no lock that outlives the statement, writes no table, and
 // never makes the statement fail: a row that cannot be read is counted and skipped.
+#include <new>
+
 #include "ext/capture/capture_expressions.h"
 #include "ext/capture/sample_writer.h"
 #include "pg/guc.h"
@@ -88,21 +90,30 @@ void CheckTrigger(const FunctionCallInfo fcinfo) {
   });
 }
 
+void CaptureRows(TriggerData* trigger_data) {
+  CaptureSource* source = CaptureSource::For(trigger_data);
+  if (source == nullptr || !source->IsConcernedBy(trigger_data)) {
+    // Nothing to read.
+  } else if (!source->is_direct()) {
+    CaptureByExpressions(trigger_data, source);
+  } else if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
+    CaptureDirectRow(trigger_data, source);
+  } else {
+    CaptureDirect(trigger_data, source);
+  }
+}
+
 Datum Capture(FunctionCallInfo fcinfo) {
   CheckTrigger(fcinfo);
   TriggerData* trigger_data = reinterpret_cast<TriggerData*>(fcinfo->context);
   if (!pg::guc_enabled) {
     NoteUncapturedRows();
   } else if (OpenTransactionBuffer()) {
-    CaptureSource* source = CaptureSource::For(trigger_data);
-    if (source == nullptr || !source->IsConcernedBy(trigger_data)) {
-      // Nothing to read.
-    } else if (!source->is_direct()) {
-      CaptureByExpressions(trigger_data, source);
-    } else if (TRIGGER_FIRED_FOR_ROW(trigger_data->tg_event)) {
-      CaptureDirectRow(trigger_data, source);
-    } else {
-      CaptureDirect(trigger_data, source);
+    try {
+      CaptureRows(trigger_data);
+    } catch (const std::bad_alloc&) {
+      // C++ has none while PostgreSQL may have some: the evaluator reads the rows from the table.
+      LeaveSourceToReplay(SourceOfTrigger(trigger_data->tg_trigger));
     }
   }
   return PointerGetDatum(nullptr);

@@ -38,8 +38,12 @@ CaptureSource* CaptureSource::Find(const TriggerData* trigger_data) {
     pg::Call([&] { CacheRegisterRelcacheCallback(OnRelcacheInvalidation, Datum{0}); });
   }
   const Oid trigger = trigger_data->tg_trigger->tgoid;
-  auto [entry, is_new] = cache->try_emplace(trigger);
-  if (is_new) entry->second.reset(new CaptureSource(trigger));
+  auto entry = cache->find(trigger);
+  if (entry == cache->end()) {
+    // Made first: what is in the cache is there, should memory run out.
+    std::unique_ptr<CaptureSource> made(new CaptureSource(trigger));
+    entry = cache->emplace(trigger, std::move(made)).first;
+  }
   last_ = entry->second.get();
   CaptureSource* source = last_;
   if (source->valid_) return source;
