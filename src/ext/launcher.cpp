@@ -55,7 +55,7 @@ struct Database {
 class Launcher {
  public:
   void Run() {
-    const std::vector<Oid> databases = Databases();
+    const std::vector<Oid> databases = Databases(Templates::kLeftOut);
     to_probe_.assign(databases.rbegin(), databases.rend());
     FreeSlots();
     Micros idle_since = GetCurrentTimestamp();
@@ -86,8 +86,9 @@ class Launcher {
   }
 
  private:
-  // Databases that can be connected to and are no templates.
-  std::vector<Oid> Databases() {
+  // Databases that can be connected to; templates are not looked into unasked.
+  enum class Templates { kLeftOut, kIncluded };
+  std::vector<Oid> Databases(Templates templates) {
     struct Found {
       Oid* oids;
       size_t count;
@@ -102,10 +103,8 @@ class Launcher {
       HeapTuple tuple;
       while ((tuple = systable_getnext(scan)) != nullptr) {
         const auto* database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-        if (!database->datallowconn || database->datistemplate ||
-            database->datconnlimit == kInvalidDatabase) {
-          continue;
-        }
+        if (!database->datallowconn || database->datconnlimit == kInvalidDatabase) continue;
+        if (database->datistemplate && templates == Templates::kLeftOut) continue;
         if (result.count == room) {
           room *= 2;
           result.oids = static_cast<Oid*>(repalloc(result.oids, room * sizeof(Oid)));
@@ -123,13 +122,13 @@ class Launcher {
   }
 
   bool Exists(Oid database) {
-    const std::vector<Oid> databases = Databases();
+    const std::vector<Oid> databases = Databases(Templates::kIncluded);
     return std::find(databases.begin(), databases.end(), database) != databases.end();
   }
 
   // Frees the slots of databases that are gone or that have nothing to run.
   void FreeSlots() {
-    const std::vector<Oid> databases = Databases();
+    const std::vector<Oid> databases = Databases(Templates::kIncluded);
     for (DatabaseSlot& slot : root_->slots) {
       const Oid database = slot.database;
       if (database == InvalidOid || slot.locked_out > 0) continue;

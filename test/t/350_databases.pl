@@ -54,6 +54,16 @@ for my $preload (1, 0)
 	flush($node, 'c', name => "$how: evaluated after both");
 	is(alerts($node, 'c', 'container_id = 11'), 'cpu 11 RESOLVED 2>2>3 RECOVERED', "$how: as before");
 
+	# A database may be marked as a template only to protect it from DROP DATABASE.
+	succeeds($node, 'ALTER DATABASE c IS_TEMPLATE true', "$how: IS_TEMPLATE");
+	sql($node, 'c', "SELECT s(11, 4, 95), pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = 'c' AND backend_type = 'alerting evaluator'");
+	flush($node, 'c', name => "$how: a database that is a template is evaluated");
+	isnt(worker_pid($node, 'sender', 'c'), '', "$how: and has its sender");
+	is(alerts($node, 'c', 'container_id = 11 AND resolved_at IS NULL'), 'cpu 11 FIRING 4>4', "$how: the template's alert");
+	succeeds($node, 'CREATE DATABASE d TEMPLATE c', "$how: a database like that");
+	succeeds($node, 'DROP DATABASE d', "$how: which goes again");
+	succeeds($node, 'ALTER DATABASE c IS_TEMPLATE false', "$how: IS_TEMPLATE false");
+
 	# A command that fails gives the database its workers back.
 	my $session = $node->background_psql('a');
 	if ($preload)
