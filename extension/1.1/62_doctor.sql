@@ -141,6 +141,11 @@ BEGIN
     status := 'warning';
     detail := format('Rows that had no room in the queue are being read from their tables (%s times since the start).', s.replays);
     hint := 'A bulk load does this. If it happens all the time, raise alerting.queue_size.';
+  ELSIF s.queue_size > 0 AND s.queue_size < pg_size_bytes(current_setting('alerting.queue_size')) THEN
+    status := 'warning';
+    detail := format('The queue has only %s of the %s that alerting.queue_size says: shared memory had no room for more, or the setting is newer.',
+      pg_size_pretty(s.queue_size), current_setting('alerting.queue_size'));
+    hint := 'Give the server more shared memory (/dev/shm; docker run --shm-size) or lower the setting; then SELECT alerting.stop(), alerting.start();';
   END IF;
   RETURN NEXT;
 

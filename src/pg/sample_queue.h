@@ -9,7 +9,8 @@
 
 namespace alerting::pg {
 
-// Evaluator: maps the queue, making it when there is none or its size has been changed.
+// Evaluator, outside of a transaction: maps the queue, making it when there is none or its size has
+// been changed. It is smaller where shared memory has no room for it.
 ByteRing* OpenQueue(DatabaseSlot* slot, size_t capacity);
 
 // Backend: maps the current queue if this process has not yet. May be called in any transaction;
