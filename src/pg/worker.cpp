@@ -271,7 +271,7 @@ void HeedSignals() {
 
 std::optional<std::string> LockExtension() {
   static Oid known = InvalidOid;
-  static std::string version;
+  static char version[64] = "";  // longer ones are none of ours
   static uint64 looked_at = 0;
   // It may have been dropped, or dropped and created again, before the lock was there. Neither
   // that nor an update passes without a message about its functions, which taking the lock hears.
@@ -283,7 +283,7 @@ std::optional<std::string> LockExtension() {
     looked_at = SharedInvalidMessageCounter;
     const Extension found = Call([] { return FindExtension(); });
     if (!OidIsValid(found.id)) return std::nullopt;
-    version = found.version;
+    strlcpy(version, found.version, sizeof(version));
     if (std::exchange(known, found.id) == found.id) return version;
   }
 }
