@@ -131,6 +131,8 @@ SELECT alerting.attach('app.organizations', 'app.boxes');
 CREATE TABLE alerting.alert (id text);
 RESET ROLE;
 SELECT alerting.attach('app.organizations', 'app.boxes');
+ALTER TABLE alerting.alert ADD CONSTRAINT alert_status_is_known CHECK (true);
+SELECT alerting.attach('app.organizations', 'app.boxes');
 
 SET client_min_messages = warning;
 DROP EXTENSION alerting CASCADE;

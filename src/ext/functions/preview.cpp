@@ -46,9 +46,13 @@ Range TimeArguments(FunctionCallInfo fcinfo, int first) {
                                                          ? GetCurrentTransactionStartTimestamp()
                                                          : PG_GETARG_TIMESTAMPTZ(first + 1)};
   if (range.since >= range.until) {
-    pg::Throw([] {
+    pg::Throw([&] {
+      const auto text = [](Micros time) {
+        return DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(time)));
+      };
       ereport(ERROR,
-              (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("since must lie before until")));
+              (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("since must lie before until"),
+               errdetail("They are %s and %s.", text(range.since), text(range.until))));
     });
   }
   return range;
@@ -76,11 +80,20 @@ Rule RuleArguments(FunctionCallInfo fcinfo, int first) {
     RefuseArgument(("condition " + name + " needs a threshold").c_str(), "It is a percentage.");
   }
   rule.threshold = PG_ARGISNULL(first + 1) ? kDefaultRestarts : PG_GETARG_FLOAT8(first + 1);
-  if (!std::isfinite(rule.threshold)) RefuseArgument("threshold must be a finite number");
+  const std::string threshold = pg::Call([&] { return float8out_internal(rule.threshold); });
+  if (!std::isfinite(rule.threshold)) {
+    RefuseArgument(("threshold must be a finite number, not " + threshold).c_str());
+  }
   const int minutes = PG_ARGISNULL(first + 2) ? 0 : PG_GETARG_INT32(first + 2);
-  if (minutes < 0) RefuseArgument("duration must not be negative");
+  if (minutes < 0) {
+    RefuseArgument(("duration must not be negative: " + std::to_string(minutes)).c_str(),
+                   "It counts minutes.");
+  }
   if (*condition == Condition::kRestartLoop) {
-    if (rule.threshold < 0) RefuseArgument("threshold must not be negative");
+    if (rule.threshold < 0) {
+      RefuseArgument(("threshold must not be negative: " + threshold).c_str(),
+                     "It is a number of restarts.");
+    }
     if (minutes == 0) {
       RefuseArgument("condition RESTART_LOOP needs a duration",
                      "It is the window, in minutes, in which restarts are counted.");
