@@ -47,7 +47,7 @@ EXPLAINED = {("containers", "evaluator"): "states that no longer fit the CPU's c
 
 def judged(cluster, containers):
     """Nanoseconds of the worker's CPU for a sample: the least of six times, since what else the machine does costs
-    up to half as much again for some seconds."""
+    up to half as much again for some seconds (and on some servers all the time, whatever the sizes)."""
     rounds = max(2, min(10, 2_000_000 // containers))
     return min(judge_queued(cluster, containers, rounds, minutes, step=0.2) for minutes in range(48, 30, -3))
 

@@ -6,9 +6,9 @@
 
 namespace alerting::pg {
 
-// In the current memory context. PostgreSQL code: called within pg::Call. jsonb_out() takes three
-// times as long for a webhook's body (a sixth of what the sender takes for a webhook): it looks
-// at texts, which hardly ever have anything to escape, byte by byte.
+// In the current memory context. PostgreSQL code: called within pg::Call. In half of jsonb_out()'s
+// instructions for a webhook's body, which were a sixth of all that the sender takes for one: texts
+// hardly ever have anything to escape, and are looked at by eight bytes at a time.
 StringInfoData JsonbText(Datum jsonb);
 
 }  // namespace alerting::pg
