@@ -26,6 +26,11 @@ my $node;
 	local $ENV{SMALL_SHARED_MEMORY} = $largest;
 	$node = new_server('shm', preload => 1);
 }
+if (sql($node, 'postgres', 'SHOW dynamic_shared_memory_type') ne 'posix')
+{
+	$node->stop('fast');
+	plan skip_all => 'shared memory is not that of a file system here';
+}
 sub set { sql($node, 'postgres', "LOAD 'alerting'; ALTER SYSTEM SET alerting.queue_size = '$_[0]'"); return $node->reload; }
 sub restarted
 {
