@@ -280,10 +280,11 @@ std::optional<std::string> LockExtension() {
       Call([] { LockDatabaseObject(ExtensionRelationId, known, 0, AccessShareLock); });
       if (SharedInvalidMessageCounter == looked_at) return version;
     }
-    looked_at = SharedInvalidMessageCounter;
+    const uint64 heard = SharedInvalidMessageCounter;
     const Extension found = Call([] { return FindExtension(); });
     if (!OidIsValid(found.id)) return std::nullopt;
     strlcpy(version, found.version, sizeof(version));
+    looked_at = heard;  // last: an error, or nothing found, is no look to rely on
     if (std::exchange(known, found.id) == found.id) return version;
   }
 }
