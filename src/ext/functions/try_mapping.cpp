@@ -60,21 +60,36 @@ void Evaluate(const Source& source, bool newest, int most, Trial* trial) {
   if (!rows.IsNull(0, 2)) trial->memory = rows.Float(0, 2);
 }
 
+// What the mapping itself makes fail is the trial's outcome.
+template <typename F>
+void Attempt(Trial* trial, const F& evaluate) {
+  try {
+    pg::Subtransaction savepoint;
+    evaluate();
+    savepoint.Release();
+  } catch (pg::Error& error) {
+    if (error.IsPassing()) throw pg::Error(std::move(error));
+    trial->problem = error.what();
+    trial->state = unpack_sql_state(error.sqlstate());
+  }
+}
+
+// PostgreSQL code.
+Datum MakeRow(FunctionCallInfo fcinfo, Datum* values, bool* nulls) {
+  TupleDesc descriptor;
+  if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) {
+    elog(ERROR, "return type must be a row type");
+  }
+  return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+}
+
 Trial Try(uint32_t id, bool newest, int most) {
   const pg::SpiConnection connection;
   const Binding binding = RequireBinding();
   Trial trial;
   const Source* source = binding.FindSource(id);
   if (source == nullptr || source->name.empty()) return trial;
-  try {
-    pg::Subtransaction savepoint;
-    Evaluate(*source, newest, most, &trial);
-    savepoint.Release();
-  } catch (pg::Error& error) {
-    if (error.IsPassing()) throw pg::Error(std::move(error));
-    trial.problem = error.what();
-    trial.state = unpack_sql_state(error.sqlstate());
-  }
+  Attempt(&trial, [&] { Evaluate(*source, newest, most, &trial); });
   return trial;
 }
 
@@ -82,16 +97,12 @@ Datum TryMapping(FunctionCallInfo fcinfo) {
   const Trial trial =
       Try(static_cast<uint32_t>(PG_GETARG_INT32(0)), PG_GETARG_BOOL(1), PG_GETARG_INT32(2));
   return pg::Call([&] {
-    TupleDesc descriptor;
-    if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) {
-      elog(ERROR, "return type must be a row type");
-    }
     Datum values[kColumns] = {
         Int64GetDatum(trial.rows), Float8GetDatum(trial.cpu), Float8GetDatum(trial.memory),
         CStringGetTextDatum(trial.state.c_str()), CStringGetTextDatum(trial.problem.c_str())};
     bool nulls[kColumns] = {false, std::isnan(trial.cpu), std::isnan(trial.memory),
                             trial.state.empty(), trial.problem.empty()};
-    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+    return MakeRow(fcinfo, values, nulls);
   });
 }
 
@@ -102,32 +113,22 @@ Trial TryContainers() {
   const Binding binding = RequireBinding();
   Trial trial;
   if (binding.organization_is_column) return trial;
-  try {
-    pg::Subtransaction savepoint;
+  Attempt(&trial, [&] {
     ContainerDirectory directory(binding);
     const auto found = directory.Find(directory.Keys(kMost));
     trial.rows =
         std::ranges::count_if(found, [](const auto& one) { return one.second.organization_fails; });
-    savepoint.Release();
-  } catch (pg::Error& error) {
-    if (error.IsPassing()) throw pg::Error(std::move(error));
-    trial.problem = error.what();
-    trial.state = unpack_sql_state(error.sqlstate());
-  }
+  });
   return trial;
 }
 
 Datum TryOrganization(FunctionCallInfo fcinfo) {
   const Trial trial = TryContainers();
   return pg::Call([&] {
-    TupleDesc descriptor;
-    if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) {
-      elog(ERROR, "return type must be a row type");
-    }
     Datum values[] = {Int64GetDatum(trial.rows), CStringGetTextDatum(trial.state.c_str()),
                       CStringGetTextDatum(trial.problem.c_str())};
     bool nulls[] = {false, trial.state.empty(), trial.problem.empty()};
-    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+    return MakeRow(fcinfo, values, nulls);
   });
 }
 
