@@ -71,7 +71,7 @@ class Bench:
           insert into organizations select i, 'organization ' || i from generate_series(1, 3) i;
           insert into containers select i, 1, 'container-' || i from generate_series(1, {containers}) i;
           create extension alerting;
-          select alerting.create_rule(1, 'CPU above 90 %', 'CPU_USAGE', 90);
+          select alerting.create_rule(o, 'CPU above 90 %', 'CPU_USAGE', 90) from generate_series(1, 2) o;
           select alerting.flush('30s')""")
 
     def __enter__(self):
@@ -98,14 +98,20 @@ class Bench:
         return self.sql(f"select pid from pg_stat_activity where backend_type = 'alerting {worker}'")
 
     def queue(self, organization, url, webhooks, count):
-        """A backlog of as large payloads as real ones, for webhooks that are switched off yet."""
+        """A backlog of as large payloads as real ones, for webhooks that are switched off yet, and the alerts of so many
+        containers that it tells of: FIRING ones, which the evaluator is not told of."""
         self.sql(f"""insert into alerting.webhook (id, organization_id, url, secret, is_active)
             select '{organization}-' || i, {organization}, {url}, '{KEY}', false from generate_series(1, {webhooks}) i;
+          insert into alerting.alert (id, rule_id, container_id, status, started_at, fired_at, value)
+            select alerting.cuid(), r.id, n, 'FIRING', now(), now(), 97.2
+              from alerting.alert_rule r, generate_series(1, {count}) n where r.organization_id = {organization}
+            on conflict do nothing;
           insert into alerting.delivery (webhook_id, alert_id, event, payload)
-            select '{organization}-' || i, alerting.cuid(), 'alert.firing', alerting.firing_payload(alerting.cuid(), alerting.cuid(),
+            select '{organization}-' || i, a.id, 'alert.firing', alerting.firing_payload(a.id, a.rule_id,
               'CPU above 90 %', 'CPU_USAGE', 90, 0, n::text, 'container-' || n, '2', 'organization 2', now(), now(), 97.2)
-              from generate_series(1, {count}) n, generate_series(1, {webhooks}) i;
-          vacuum analyze alerting.delivery;""")
+              from generate_series(1, {count}) n join alerting.alert a on a.container_id = n, generate_series(1, {webhooks}) i
+              where a.rule_id in (select r.id from alerting.alert_rule r where r.organization_id = {organization}) order by n, i;
+          vacuum analyze alerting.delivery, alerting.alert;""")
 
 
 def report(line):
@@ -231,7 +237,7 @@ def throughput():
 def isolation():
     report(f"\n## Isolation: microseconds from COMMIT to arrival at a healthy endpoint, {QUEUED:,} queued for each bad one\n")
     report("| bad endpoints | p50 | p99 | attempts at the bad ones meanwhile |\n|---|---|---|---|")
-    with Bench(4 * ROUNDS) as bench:
+    with Bench(max(4 * ROUNDS, QUEUED)) as bench:
         bad = bench.start("python3", HERE + "/../test/receiver/receiver.py", "--log", "/dev/null")
         nobody = free_port()
         port = free_port()

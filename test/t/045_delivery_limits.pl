@@ -117,14 +117,19 @@ $node->safe_psql('postgres', q{DELETE FROM alerting.webhook WHERE id IN ('retrie
 
 # --- a FIRING that comes after its alert was resolved --------------------------------------------------------------
 webhook($node, 'late', $receiver->url('/late'), is_active => 'false');
+$node->safe_psql('postgres', q{
+	INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('late', 1, 'late', 'CPU_USAGE', 90);
+	INSERT INTO alerting.alert (id, rule_id, container_id, status, started_at, fired_at, resolved_at)
+		SELECT 'l1', 'late', c.id, 'RESOLVED', now(), now(), now() FROM containers c
+		UNION ALL SELECT 'l2', 'late', c.id, 'FIRING', now(), now(), NULL FROM containers c});
 deliver($node, 'late', alert => 'l1');
 deliver($node, 'late', alert => 'l1', event => 'alert.resolved');
-deliver($node, 'late', alert => 'l2');
+deliver($node, 'late', alert => $_) for qw(l2 deleted);
 $node->safe_psql('postgres', q{UPDATE alerting.webhook SET is_active = true WHERE id = 'late'});
 wait_settled($node, 'late');
 my %status = map { $_->{body} =~ /"n": 1/; my $id = header($_, 'webhook-id'); ($id => header($_, 'alerting-alert-status')) } $receiver->requests('/late');
 is($node->safe_psql('postgres', "SELECT string_agg(concat_ws(' ', d.alert_id, d.event), ',' ORDER BY d.seq) FROM alerting.delivery d WHERE d.id = ANY ('{"
-	  . join(',', grep { defined $status{$_} } keys %status) . "}')"), 'l1 alert.firing', 'a FIRING that is over says so');
+	  . join(',', grep { defined $status{$_} } keys %status) . "}')"), 'l1 alert.firing,deleted alert.firing', 'a FIRING whose alert is over says so');
 my @order = map { header($_, 'webhook-id') } $receiver->requests('/late');
 is($node->safe_psql('postgres', "SELECT string_agg(d.event, ' ' ORDER BY array_position('{" . join(',', @order) . "}', d.id)) FROM alerting.delivery d WHERE d.alert_id = 'l1'"),
 	'alert.firing alert.resolved', 'and comes before its RESOLVED');

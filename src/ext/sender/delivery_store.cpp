@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <unordered_set>
 
 #include "ext/host/binding.h"
 #include "ext/webhook/text_encoding.h"
@@ -64,17 +65,15 @@ const char DeliveryStore::kFindPendingSql[] =
     "    AND d.id NOT IN (SELECT unnest($1::text[]))"
     "   ORDER BY d.next_attempt_at, d.seq LIMIT 1) f ON true";
 
-// Claims are told apart by hash: an array's <> ALL would compare each row with each claim. What an
-// alert's other deliveries are asked for leaves one index to find them by, that of alert and
-// webhook: no other gives the order of alert_id, which a plain "=" would make needless. By the
-// others a plan would read all that a webhook has, and while the table is empty all of them cost
-// the same. (A comparison of rows would do that too, but read all that comes after in the alert.)
+// Claims are told apart by hash: an array's <> ALL would compare each row with each claim. What a
+// RESOLVED's FIRING is asked for leaves one index to find it by, that of alert and webhook: no
+// other gives the order of alert_id, which a plain "=" would make needless. By the others a plan
+// would read all that a webhook has, and while the table is empty all of them cost the same. (A
+// comparison of rows would do that too, but read all that comes after in the alert.)
 const char DeliveryStore::kFetchSql[] =
     "SELECT d.id, d.webhook_id, CASE WHEN d.next_attempt_at <= $6 THEN d.payload END,"
     "  d.attempts, d.next_attempt_at, f.next_attempt_at, d.seq,"
-    "  d.event = 'alert.firing' AND (SELECT true FROM alerting.delivery o"
-    "    WHERE o.alert_id = ANY (ARRAY[d.alert_id]) AND o.webhook_id = d.webhook_id"
-    "    AND o.event = 'alert.resolved' ORDER BY o.alert_id LIMIT 1), d.place"
+    "  CASE WHEN d.event = 'alert.firing' AND d.next_attempt_at <= $6 THEN d.alert_id END, d.place"
     " FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::int8[])"
     "   AS r (webhook_id, room, from_time, from_seq)"
     " CROSS JOIN LATERAL (SELECT d.*, d.ctid AS place FROM alerting.delivery d"
@@ -86,6 +85,9 @@ const char DeliveryStore::kFetchSql[] =
     "   WHERE d.event = 'alert.resolved' AND f.alert_id = ANY (ARRAY[d.alert_id])"
     "    AND f.webhook_id = d.webhook_id AND f.event = 'alert.firing'"
     "    AND f.status NOT IN ('DELIVERED', 'FAILED') ORDER BY f.alert_id LIMIT 1) f ON true";
+
+const char DeliveryStore::kStillFiringSql[] =
+    "SELECT a.id FROM alerting.alert a WHERE a.id = ANY ($1) AND a.status = 'FIRING'";
 
 // In the order of the index of what is pending, so that no plan goes by the index of all.
 const char DeliveryStore::kIsFlushedSql[] =
@@ -168,6 +170,8 @@ std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest
   params.TextArray(claimed).Timestamp(now);
   const pg::Rows rows = fetch_.Run(params);
   std::vector<PendingDelivery> deliveries(rows.size());
+  std::vector<size_t> firing;       // those of a FIRING
+  std::vector<std::string> alerts;  // whose these are
   for (uint64_t row = 0; row < rows.size(); ++row) {
     PendingDelivery& delivery = deliveries[row];
     delivery.id = rows.Text(row, 0);
@@ -181,8 +185,19 @@ std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest
     delivery.due = rows.Timestamp(row, 4);
     delivery.waits_until = rows.Timestamp(row, 5);
     delivery.sequence = rows.BigInt(row, 6);
-    delivery.over = !rows.IsNull(row, 7) && rows.Bool(row, 7);
+    if (std::optional<std::string> alert = rows.OptionalText(row, 7)) {
+      firing.push_back(row);
+      alerts.push_back(*std::move(alert));
+    }
     delivery.place = rows.Place(row, 8);
+  }
+  if (firing.empty()) return deliveries;
+  pg::Params of_alerts;
+  of_alerts.TextArray(alerts);
+  const std::vector<std::string> found = still_firing_.Run(of_alerts).FirstColumn();
+  const std::unordered_set<std::string_view> still_firing(found.begin(), found.end());
+  for (size_t i = 0; i < firing.size(); ++i) {
+    deliveries[firing[i]].over = !still_firing.contains(alerts[i]);
   }
   return deliveries;
 }

@@ -41,7 +41,7 @@ struct PendingDelivery {
   std::string webhook_id;
   std::string body;         // UTF-8; empty while not due
   bool unsendable = false;  // the payload has no UTF-8 form
-  bool over = false;        // a FIRING whose RESOLVED is there already
+  bool over = false;        // a FIRING whose alert is RESOLVED or gone
   int attempts = 0;
   Micros due = kNoTime;
   int64_t sequence = 0;
@@ -129,6 +129,7 @@ class DeliveryStore {
   pg::Statement is_copy_{kIsCopySql};
   pg::Statement find_pending_{std::string(kWithPendingWebhooks) + kFindPendingSql};
   pg::Statement fetch_{kFetchSql};
+  pg::Statement still_firing_{kStillFiringSql};
   pg::Statement update_any_{kUpdateAnySql};
   pg::Statement is_flushed_{kIsFlushedSql};
   pg::Statement park_overdue_{kParkOverdueSql};
@@ -138,6 +139,7 @@ class DeliveryStore {
   static const char kWithPendingWebhooks[];
   static const char kFindPendingSql[];
   static const char kFetchSql[];
+  static const char kStillFiringSql[];
   static const char kUpdateAnySql[];
   static const char kIsFlushedSql[];
   static const char kParkOverdueSql[];
