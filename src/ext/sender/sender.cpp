@@ -26,6 +26,7 @@ constexpr int kTooManyRequests = 429;
 constexpr int kUnavailable = 503;
 constexpr int kGone = 410;
 constexpr int kMostPerWebhook = 32;
+constexpr size_t kMostAnsweredKept = 64;
 
 // The delivery's last retry would be over by now.
 bool IsOverdue(const PendingDelivery& delivery, const std::vector<Micros>& schedule, Micros now) {
@@ -242,8 +243,13 @@ void Sender::StartRequest(WebhookQueue* queue, Micros now) {
     FailUnsent(queue, delivery, "webhook's headers are malformed", /*retry=*/true);
     return;
   }
+  net::Request answered;
+  if (!answered_.empty()) {
+    answered = std::move(answered_.back());
+    answered_.pop_back();
+  }
   net::Request request = MakeWebhookRequest(queue->url, queue->keys, queue->headers, delivery.id,
-                                            std::move(delivery.body), now);
+                                            std::move(delivery.body), now, std::move(answered));
   // The body says what was so when the alert fired, on every try.
   if (delivery.over) request.headers.emplace_back("alerting-alert-status: RESOLVED");
   request.tag = next_tag_++;
@@ -262,7 +268,10 @@ void Sender::CollectResponses() {
     });
     throw pg::WorkerExit();
   }
-  for (const net::Response& response : client_->TakeFinished()) TakeResponse(response);
+  for (net::Response& response : client_->TakeFinished()) {
+    TakeResponse(response);
+    if (answered_.size() < kMostAnsweredKept) answered_.push_back(std::move(response.request));
+  }
 }
 
 void Sender::TakeResponse(const net::Response& response) {

@@ -171,7 +171,8 @@ class Sender final : public pg::WorkerTask {
   HandoverInbox inbox_;
   FairTurns<WebhookQueue*> turns_;  // queues with something ready
   std::unordered_map<uint64_t, Attempt> in_flight_;
-  std::vector<net::Request> made_;  // in flight, but for being handed to the client
+  std::vector<net::Request> made_;      // in flight, but for being handed to the client
+  std::vector<net::Request> answered_;  // some, whose memory is used again
   uint64_t next_tag_ = 1;
 
   std::deque<Outcome> outcomes_;  // to be recorded

@@ -1,6 +1,8 @@
 // Implements ext/webhook/signature.h with PostgreSQL's own HMAC and base64.
 #include "ext/webhook/signature.h"
 
+#include <algorithm>
+
 #include "pg/guard.h"
 
 namespace alerting::ext {
@@ -69,12 +71,12 @@ void ComputeHmac(pg_hmac_ctx* context, std::string_view key, std::string_view he
   }
 }
 
-std::string EncodeBase64(const uint8* bytes, int size) {
-  std::string encoded(static_cast<size_t>(pg_b64_enc_len(size)) + 1, '\0');
-  const int length =
-      pg_b64_encode(ConstBytes{bytes}, size, encoded.data(), static_cast<int>(encoded.size()));
-  encoded.resize(static_cast<size_t>(length > 0 ? length : 0));
-  return encoded;
+void AppendBase64(const uint8* bytes, int size, std::string* text) {
+  const size_t before = text->size();
+  const int room = pg_b64_enc_len(size) + 1;
+  text->resize(before + static_cast<size_t>(room));
+  const int length = pg_b64_encode(ConstBytes{bytes}, size, text->data() + before, room);
+  text->resize(before + static_cast<size_t>(std::max(length, 0)));
 }
 
 // nullopt: malformed or empty.
@@ -118,19 +120,22 @@ std::string NewSecret() {
       ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not make a random secret")));
     });
   }
-  return std::string(kEncodedPrefix) + EncodeBase64(key, sizeof(key));
+  std::string secret(kEncodedPrefix);
+  AppendBase64(key, sizeof(key), &secret);
+  return secret;
 }
 
 std::string Sign(const std::vector<std::string>& keys, std::string_view id, int64_t unix_seconds,
                  std::string_view body) {
-  const std::string head = std::string(id) + "." + std::to_string(unix_seconds) + ".";
+  std::string head(id);
+  head.append(".").append(std::to_string(unix_seconds)).append(".");
   pg_hmac_ctx* context = HmacContext();
   std::string signatures;
   for (const std::string& key : keys) {
     uint8 digest[PG_SHA256_DIGEST_LENGTH];
     pg::Call([&] { ComputeHmac(context, key, head, body, digest); });
-    if (!signatures.empty()) signatures += ' ';
-    signatures += "v1," + EncodeBase64(digest, sizeof(digest));
+    signatures += signatures.empty() ? "v1," : " v1,";
+    AppendBase64(digest, sizeof(digest), &signatures);
   }
   return signatures;
 }

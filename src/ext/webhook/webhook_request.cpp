@@ -44,16 +44,22 @@ Phases PhasesOf(const net::Timings& timings) {
 
 net::Request MakeWebhookRequest(const std::string& url, const std::vector<std::string>& keys,
                                 const std::vector<std::string>& headers,
-                                const std::string& delivery_id, std::string body, Micros now) {
+                                const std::string& delivery_id, std::string body, Micros now,
+                                net::Request answered) {
   const int64_t unix_seconds = UnixSeconds(now);
-  net::Request request;
+  net::Request request = std::move(answered);
   request.url = url;
-  request.headers = {"Content-Type: application/json", "webhook-id: " + delivery_id,
-                     "webhook-timestamp: " + std::to_string(unix_seconds)};
-  if (!keys.empty()) {
-    request.headers.push_back("webhook-signature: " + Sign(keys, delivery_id, unix_seconds, body));
-  }
-  request.headers.insert(request.headers.end(), headers.begin(), headers.end());
+  size_t count = 0;
+  const auto add = [&](std::string_view name, std::string_view value) {
+    if (count == request.headers.size()) request.headers.emplace_back();
+    request.headers[count++].assign(name).append(value);
+  };
+  add("Content-Type: ", "application/json");
+  add("webhook-id: ", delivery_id);
+  add("webhook-timestamp: ", std::to_string(unix_seconds));
+  if (!keys.empty()) add("webhook-signature: ", Sign(keys, delivery_id, unix_seconds, body));
+  for (const std::string& header : headers) add(header, {});
+  request.headers.resize(count);
   request.body = std::move(body);
   request.total_timeout_ms = pg::guc_delivery_timeout_ms;
   request.connect_timeout_ms = std::min(request.total_timeout_ms, kLongestConnectMs);
