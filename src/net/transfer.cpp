@@ -6,7 +6,6 @@
 namespace alerting::net {
 namespace {
 
-constexpr char kGivenUp[] = "before giving up";  // libcurl's words where it has tried six times
 constexpr char kHeadTooLarge[] = "response head is larger than 32 kB";
 
 bool StartsWithIgnoringCase(std::string_view text, std::string_view lower_prefix) {
@@ -139,6 +138,17 @@ void WebhookClient::Transfer::NoteRefusal(std::string reason) {
   if (refusal.empty()) refusal = std::move(reason);
 }
 
+// Empty where all of the body was handed on, which with HTTP/1 the kernel does for most. With HTTP/2
+// it stays where the endpoint's limits leave no stream, or no room in a window.
+std::string WebhookClient::Transfer::DescribeUnsent() const {
+  curl_off_t sent = 0;
+  curl_easy_getinfo(easy.get(), CURLINFO_SIZE_UPLOAD_T, &sent);
+  if (static_cast<size_t>(sent) >= request.body.size()) return {};
+  return "while sending the request: endpoint took " + std::to_string(sent) + " of " +
+         std::to_string(request.body.size()) + " bytes" +
+         (https ? " (with HTTP/2, its limits allow no more)" : "");
+}
+
 std::string WebhookClient::Transfer::DescribeTimeout() const {
   const std::string after =
       "timeout after " + std::to_string((Elapsed().count() + 500) / 1000) + " ms ";
@@ -147,7 +157,10 @@ std::string WebhookClient::Transfer::DescribeTimeout() const {
   if (https && connected && TimeOf(easy.get(), CURLINFO_APPCONNECT_TIME_T) == 0) {
     return after + "in the TLS handshake";
   }
-  if (TimeOf(easy.get(), CURLINFO_PRETRANSFER_TIME_T) > 0) return after + "waiting for a response";
+  if (TimeOf(easy.get(), CURLINFO_PRETRANSFER_TIME_T) > 0) {
+    const std::string unsent = DescribeUnsent();
+    return after + (unsent.empty() ? "waiting for a response" : unsent);
+  }
   if (TimeOf(easy.get(), CURLINFO_NAMELOOKUP_TIME_T) > 0) return after + "while connecting";
   return after + "while resolving the host name";
 }
@@ -161,7 +174,6 @@ std::string WebhookClient::Transfer::DescribeHttp2() const {
   constexpr std::string_view kBroken = "endpoint broke the HTTP/2 protocol";
   constexpr std::string_view kUnclean = "closed cleanly: ", kReturned = "returned -";
   const std::string_view text = error_buffer;
-  if (Says(kGivenUp)) return "endpoint refused the request each of several times (HTTP/2)";
   if (Says("returned -902")) return kHeadTooLarge;  // libcurl's own limit
   if (const size_t at = text.find(kUnclean); at != std::string_view::npos) {
     const std::string why = Printable(text.substr(at + kUnclean.size()));
@@ -179,6 +191,7 @@ std::string WebhookClient::Transfer::DescribeHttp2() const {
 
 std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
   if (head.too_large()) return kHeadTooLarge;
+  if (given_up) return "endpoint refused the request each time (HTTP/2)";
   if (flooded) return "endpoint sent more than 8 MB";
   if (stale) return "endpoint answered before it was asked";
   // A public address that failed is the cause of the failure; the refused one beside it is not.
@@ -211,7 +224,7 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
         return "TLS: " + Printable(error_buffer);
       }
       if (system_error != 0) return "receiving failed: " + DescribeErrno(system_error);
-      return Says("nghttp2") || Says(kGivenUp)
+      return Says("nghttp2")
                  ? DescribeHttp2()
                  : "endpoint closed the connection within its response head";
     case CURLE_WEIRD_SERVER_REPLY:
@@ -244,7 +257,7 @@ long WebhookClient::Transfer::SystemError() const {
 }
 
 bool WebhookClient::Transfer::FailedHere(CURLcode code) const {
-  if (head.too_large() || flooded || (!refusal.empty() && !attempted)) return false;
+  if (head.too_large() || given_up || flooded || (!refusal.empty() && !attempted)) return false;
   const long error = SystemError();
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:

@@ -44,6 +44,10 @@ struct Waited {
 };
 
 struct WebhookClient::Transfer {
+  // Over a kept connection and a new one: libcurl would make five new ones, each for a stream that
+  // is refused.
+  static constexpr int kMostTries = 2;
+
   WebhookClient* client = nullptr;
   EasyHandle easy;
   TlsFiles files;   // that the handle was made with
@@ -67,7 +71,8 @@ struct WebhookClient::Transfer {
   int socket_error = 0;             // errno of the last socket that could not be had
   sockaddr_storage last_address{};  // that a socket was made for
   socklen_t last_address_length = 0;
-  int tries = 0;  // libcurl goes on by itself where a kept connection breaks
+  int tries = 0;  // libcurl goes on by itself where a kept connection breaks or a stream is refused
+  bool given_up = false;  // after so many
   char error_buffer[CURL_ERROR_SIZE] = {};
 
   // False when a header would end its line and begin another.
@@ -92,6 +97,7 @@ struct WebhookClient::Transfer {
  private:
   bool Says(std::string_view words) const;  // libcurl, of the failure
   std::string DescribeTimeout() const;
+  std::string DescribeUnsent() const;
   std::string DescribeHttp2() const;
   bool NoThreadToResolve() const;
 };

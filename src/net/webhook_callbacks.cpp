@@ -67,6 +67,8 @@ int WebhookClient::OnTimer(CURLM*, long timeout_ms, void* client) noexcept {
 curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
                                           curl_sockaddr* address) noexcept {
   auto* self = static_cast<Transfer*>(transfer);
+  self->given_up = self->tries >= Transfer::kMostTries;
+  if (self->given_up) return CURL_SOCKET_BAD;
   try {
     // curl_sockaddr ends in a plain sockaddr, but libcurl keeps room for the longest address in it.
     const std::optional<IpAddress> peer = AddressOf(&address->addr, address->addrlen);

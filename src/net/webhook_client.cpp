@@ -176,6 +176,7 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   transfer->socket_error = 0;
   transfer->last_address_length = 0;
   transfer->tries = 0;
+  transfer->given_up = false;
   transfer->error_buffer[0] = '\0';
   CURL* easy = transfer->easy.get();
   bool ok = transfer->LinkHeaders();

@@ -6,7 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -193,13 +196,49 @@ TEST_F(WebhookTlsTest, NamesTheCauseOfEachFailureOfHttp2) {
   for (const Case& c :
        {Case{"settings", "endpoint broke the HTTP/2 protocol: Flooding was detected"},
         Case{"ping", "endpoint "},
-        Case{"refuse", "endpoint refused the request each of several times"}}) {
+        Case{"refuse", "endpoint refused the request each time (HTTP/2)"}}) {
     const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
                            "--http2-manner", c.manner});
     Open("127.0.0.0/8", good + ".pem");
     const Response response = Fetch(server.Url("/", "127.0.0.1", "https"), 20'000);
     EXPECT_EQ(response.status, 0);
     EXPECT_TRUE(response.error.starts_with(c.error)) << c.manner << ": " << response.error;
+  }
+}
+
+TEST_F(WebhookTlsTest, ARefusedHttp2StreamIsTriedOnceMore) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const std::string log = directory_ + "/log";
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                         "--http2-manner", "refuse", "--log", log});
+  Open("127.0.0.0/8", good + ".pem");
+  for (size_t i = 1; i <= 3; ++i) {
+    const Response response = Fetch(server.Url("/", "127.0.0.1", "https"), 20'000);
+    EXPECT_FALSE(response.failed_here) << response.error;
+    std::ifstream lines(log);
+    EXPECT_EQ(std::count(std::istreambuf_iterator<char>(lines), {}, '\n'), 2 * i);
+  }
+}
+
+// A connection's first request may be under way before its limits are known.
+TEST_F(WebhookTlsTest, SaysThatHttp2sLimitsAllowNothing) {
+  if (curl_version_info(CURLVERSION_NOW)->version_num >= 0x080000) {
+    GTEST_SKIP() << "libcurl counts what waits within it as sent";
+  }
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  for (const char* manner : {"no-streams", "no-window"}) {
+    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                           "--http2-manner", manner});
+    Open("127.0.0.0/8", good + ".pem");
+    const std::string url = server.Url("/", "127.0.0.1", "https");
+    Response response = Fetch(url, 1000);
+    if (response.status != 0) response = Fetch(url, 1000);
+    EXPECT_EQ(response.status, 0);
+    EXPECT_NE(response.error.find(" ms while sending the request: endpoint took 0 of 15 bytes"),
+              std::string::npos)
+        << manner << ": " << response.error;
+    // It is given up with the connection.
+    EXPECT_GT(Fetch(url, 1000).timings.connect, 0);
   }
 }
 

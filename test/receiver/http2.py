@@ -5,6 +5,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 NO_ERROR, REFUSED_STREAM = (code.to_bytes(4, "big") for code in (0, 7))
+MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = (code.to_bytes(2, "big") for code in (3, 4))
 STATUS_200 = b"\x88"  # HPACK's static table has it
 
 
@@ -12,6 +13,7 @@ def frame(kind, flags, stream, payload=b""):
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
+LIMITS = {"no-streams": MAX_CONCURRENT_STREAMS + bytes(4), "no-window": INITIAL_WINDOW_SIZE + bytes(4)}
 FLOODS = {
     "empty-data": lambda stream: frame(DATA, 0, stream),
     "settings": lambda stream: frame(SETTINGS, 0, 0),
@@ -27,13 +29,14 @@ async def serve(reader, writer, is_deaf, record, manner=None):
     settings    no answer, but such frames without end; ping: the same
     goaway      at its second request the connection is said to end with its first
     refuse      each request is refused
+    no-streams  no request is taken; no-window: no body
     large       an answer of 45 kB, but none to a request whose body is "hang"
     """
     bodies = {}
     deaf = False
     answered = 0
     await reader.readexactly(len(PREFACE))
-    writer.write(frame(SETTINGS, 0, 0))
+    writer.write(frame(SETTINGS, 0, 0, LIMITS.get(manner, b"")))
     while True:
         head = await reader.readexactly(9)
         kind, flags, stream = head[3], head[4], int.from_bytes(head[5:9], "big")
