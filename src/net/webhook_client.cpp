@@ -109,6 +109,7 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer(bool https)
   set(CURLOPT_SSL_VERIFYPEER, 1L);
   set(CURLOPT_SSL_VERIFYHOST, 2L);
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  set(CURLOPT_SSL_SESSIONID_CACHE, 0L);  // one that is resumed shows no certificate to verify
   // Only a new handle can go back to the system's authorities: see TakeIdle.
   const TlsFiles& tls = transfer->files = options_.tls;
   if (!tls.authorities.empty()) {

@@ -89,6 +89,24 @@ TEST_F(WebhookTlsTest, AuthoritiesAreReadAnewForEachConnection) {
   EXPECT_EQ(Fetch(url).status, 200);
 }
 
+// As would go on for as long as the endpoint takes the tickets that it gave before.
+TEST_F(WebhookTlsTest, AnEarlierSessionVouchesForNoNewConnection) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const std::string other = Certificate("other", "IP:127.0.0.1");
+  const std::string listed = directory_ + "/listed.pem";
+  for (const char* version : {"1.2", "1.3"}) {
+    const Receiver server(
+        {"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--tls-max", version});
+    const std::string url = server.Url("/last", "127.0.0.1", "https");
+    EXPECT_EQ(std::system(("cp " + good + ".pem " + listed).c_str()), 0);
+    Open("127.0.0.0/8", listed);
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(Fetch(url).status, 200);
+    EXPECT_EQ(std::system(("cp " + other + ".pem " + listed).c_str()), 0);
+    const Response response = Fetch(url);
+    EXPECT_TRUE(response.error.starts_with("TLS: ")) << version << " " << response.status;
+  }
+}
+
 // What lies decrypted behind an answer is not in the socket any more.
 TEST_F(WebhookTlsTest, WhatCameUnaskedIsNoAnswer) {
   const std::string good = Certificate("good", "IP:127.0.0.1");

@@ -16,6 +16,7 @@ The first line of standard output says "ready PORT". Behaviours, by the path's f
   /continue                  100 Continue for ever
   /long-header               a header of 400 kB
   /once/reset                200; resets the connection at its second request; /once/close: closes it
+  /last                      200 with Connection: close, and closes it
   /twice                     200, and soon another one that nobody asked for; 500 from then on
   /behind                    200, and behind it in the same TLS record a 201; 500 from then on
   /gzipbomb                  a small body that would be 200 MB when decompressed
@@ -221,6 +222,10 @@ class Receiver:
         if writer.requests == 1:
             return await self.answer(writer, 200)
         return arguments[0] == "reset" and await self.do_reset(writer, arguments, count, query)
+
+    async def do_last(self, writer, _arguments, _count, _query):
+        await self.answer(writer, 200, ["Connection: close"])
+        return False
 
     async def do_close(self, _writer, _arguments, _count, _query):
         return False
