@@ -138,8 +138,8 @@ void WebhookClient::Transfer::NoteRefusal(std::string reason) {
   if (refusal.empty()) refusal = std::move(reason);
 }
 
-// Empty where all of the body was handed on, which with HTTP/1 the kernel does for most. With HTTP/2
-// it stays where the endpoint's limits leave no stream, or no room in a window.
+// Empty where all of the body was handed on, which with HTTP/1 the kernel does for most. With
+// HTTP/2 it stays where the endpoint's limits leave no stream, or no room in a window.
 std::string WebhookClient::Transfer::DescribeUnsent() const {
   curl_off_t sent = 0;
   curl_easy_getinfo(easy.get(), CURLINFO_SIZE_UPLOAD_T, &sent);
@@ -224,9 +224,8 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
         return "TLS: " + Printable(error_buffer);
       }
       if (system_error != 0) return "receiving failed: " + DescribeErrno(system_error);
-      return Says("nghttp2")
-                 ? DescribeHttp2()
-                 : "endpoint closed the connection within its response head";
+      return Says("nghttp2") ? DescribeHttp2()
+                             : "endpoint closed the connection within its response head";
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
       return "response is not HTTP";

@@ -49,6 +49,7 @@ struct WebhookClient::Transfer {
   static constexpr int kMostTries = 2;
 
   WebhookClient* client = nullptr;
+  Pool* pool = nullptr;  // that it was last in
   EasyHandle easy;
   TlsFiles files;   // that the handle was made with
   std::string url;  // that the handle was given last

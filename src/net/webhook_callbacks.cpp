@@ -54,12 +54,12 @@ int WebhookClient::OnCloseSocket(void* client, curl_socket_t socket) noexcept {
   return close(socket);
 }
 
-int WebhookClient::OnTimer(CURLM*, long timeout_ms, void* client) noexcept {
-  auto* self = static_cast<WebhookClient*>(client);
+int WebhookClient::OnTimer(CURLM*, long timeout_ms, void* pool) noexcept {
+  auto* self = static_cast<Pool*>(pool);
   if (timeout_ms < 0) {
-    self->deadline_.reset();
+    self->deadline.reset();
   } else {
-    self->deadline_ = Clock::now() + std::chrono::milliseconds(timeout_ms);
+    self->deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   }
   return 0;
 }
@@ -169,21 +169,6 @@ int WebhookClient::OnReceived(CURL* handle, curl_infotype type, char* data, size
     // It goes on for another record.
   }
   return 0;
-}
-
-void WebhookClient::ShutFlooded(Transfer* transfer) {
-  transfer->flooded = true;
-  const std::optional<SocketEnds> flooded = transfer->Ends();
-  if (!flooded) return;
-  const auto is_same = [&](const std::optional<SocketEnds>& ends) {
-    return ends && ends->peer == flooded->peer && ends->local_port == flooded->local_port;
-  };
-  for (const auto& [handle, other] : active_) {
-    if (other->source_port != 0 && is_same(other->Ends())) other->flooded = true;
-  }
-  for (const auto& [fd, state] : sockets_) {
-    if (is_same(EndsOf(fd))) shutdown(fd, SHUT_RDWR);
-  }
 }
 
 }  // namespace alerting::net

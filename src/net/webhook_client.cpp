@@ -42,31 +42,18 @@ std::unique_ptr<WebhookClient> WebhookClient::Create(ClientOptions options, std:
     return nullptr;
   }
   auto client = std::make_unique<WebhookClient>(std::move(options));
-  if (client->epoll_.get() < 0 || client->multi_ == nullptr) {
-    *error = client->multi_ == nullptr ? "libcurl could not make a handle"
-                                       : "epoll descriptor could not be made";
+  if (client->epoll_.get() < 0 || client->pools_.empty()) {
+    *error = client->pools_.empty() ? "libcurl could not make a handle"
+                                    : "epoll descriptor could not be made";
     return nullptr;
   }
   return client;
 }
 
 WebhookClient::WebhookClient(ClientOptions options)
-    : options_(std::move(options)),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      multi_(curl_multi_init()) {
-  CURLM* multi = multi_.get();
-  if (multi == nullptr) return;
+    : options_(std::move(options)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
   SetResolve(options_.resolve);
-  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &WebhookClient::OnSocket);
-  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &WebhookClient::OnTimer);
-  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, this);
-  SetMaxConnections(options_.max_connections);
-}
-
-void WebhookClient::SetMaxConnections(long count) {
-  options_.max_connections = count;
-  curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, count);
+  (void)BeginPool(Clock::now());
 }
 
 void WebhookClient::SetResolve(const std::vector<std::string>& answers) {
@@ -79,10 +66,11 @@ void WebhookClient::SetResolve(const std::vector<std::string>& answers) {
 
 WebhookClient::~WebhookClient() {
   const SignalBlock block;
-  for (auto& [handle, transfer] : active_) curl_multi_remove_handle(multi_.get(), handle);
+  for (auto& [handle, transfer] : active_)
+    curl_multi_remove_handle(transfer->pool->multi.get(), handle);
   active_.clear();
   for (auto& idle : idle_) idle.clear();
-  multi_.reset();
+  pools_.clear();
 }
 
 std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer(bool https) {
@@ -135,7 +123,6 @@ std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer(bool https)
   // frame of HTTP/2 that is larger than the buffer some versions of libcurl read the rest only
   // when more comes, if another request waits at the same connection.
   set(CURLOPT_BUFFERSIZE, https ? 16384L : 1024L);
-  set(CURLOPT_MAXLIFETIME_CONN, options_.connection_lifetime_s);
   set(CURLOPT_POST, 1L);
   set(CURLOPT_PRIVATE, self);
   set(CURLOPT_ERRORBUFFER, transfer->error_buffer);
@@ -230,12 +217,15 @@ void WebhookClient::StartFrom(Request request, Clock::time_point started, bool a
   transfer->again = again;
   overdue_from_ =
       active_.empty() ? transfer->deadline : std::min(overdue_from_, transfer->deadline);
+  Pool* pool = transfer->pool = PoolAt(Clock::now());
   CURL* easy = transfer->easy.get();
   active_.emplace(easy, std::move(transfer));
-  if (curl_multi_add_handle(multi_.get(), easy) != CURLM_OK) {
+  if (curl_multi_add_handle(pool->multi.get(), easy) != CURLM_OK) {
     active_.erase(easy);
     FinishUnsent(tag, "request could not be started", /*failed_here=*/true);
+    return;
   }
+  ++pool->active;
 }
 
 void WebhookClient::FinishUnsent(uint64_t tag, std::string_view why, bool failed_here) {
@@ -248,8 +238,12 @@ void WebhookClient::FinishUnsent(uint64_t tag, std::string_view why, bool failed
 
 std::optional<long> WebhookClient::TimeoutMs() const {
   if (!finished_.empty()) return 0;
-  std::optional<Clock::time_point> next = deadline_;
-  if (!active_.empty()) next = std::min(next.value_or(overdue_from_), overdue_from_);
+  std::optional<Clock::time_point> next;
+  const auto add = [&](Clock::time_point time) { next = std::min(next.value_or(time), time); };
+  for (const auto& pool : pools_) {
+    if (pool->deadline) add(*pool->deadline);
+  }
+  if (!active_.empty()) add(overdue_from_);
   if (!next) return std::nullopt;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(*next - Clock::now());
   return std::max<long>(static_cast<long>(left.count()), 0);
@@ -265,6 +259,7 @@ void WebhookClient::OnReady() {
   for (int round = 0; Drive() && overdue && round < kMostRounds; ++round) continue;
   CollectFinished();
   if (overdue) FinishOverdue(now);
+  DropDrainedPools();
 }
 
 bool WebhookClient::Drive() {
@@ -287,12 +282,17 @@ bool WebhookClient::Drive() {
     if (event.events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP)) what |= CURL_CSELECT_IN;
     if (event.events & EPOLLOUT) what |= CURL_CSELECT_OUT;
     if (event.events & EPOLLERR) what |= CURL_CSELECT_ERR;
-    curl_multi_socket_action(multi_.get(), event.data.fd, what, &running);
+    // Those that it is not of leave it alone.
+    for (const auto& pool : pools_) {
+      curl_multi_socket_action(pool->multi.get(), event.data.fd, what, &running);
+    }
   }
-  const bool due = deadline_ && Clock::now() >= *deadline_;
-  if (due) {
-    deadline_.reset();
-    curl_multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
+  bool due = false;
+  for (const auto& pool : pools_) {
+    if (!pool->deadline || Clock::now() < *pool->deadline) continue;
+    due = true;
+    pool->deadline.reset();
+    curl_multi_socket_action(pool->multi.get(), CURL_SOCKET_TIMEOUT, 0, &running);
   }
   return count > 0 || due;
 }
@@ -312,9 +312,12 @@ void WebhookClient::FinishOverdue(Clock::time_point now) {
 }
 
 void WebhookClient::CollectFinished() {
-  int left = 0;
-  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
-    if (message->msg == CURLMSG_DONE) Finish(message->easy_handle, message->data.result);
+  // A request that is sent again may begin another pool.
+  for (size_t i = 0; i < pools_.size(); ++i) {
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(pools_[i]->multi.get(), &left)) {
+      if (message->msg == CURLMSG_DONE) Finish(message->easy_handle, message->data.result);
+    }
   }
 }
 
@@ -323,6 +326,7 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   if (found == active_.end()) return;
   std::unique_ptr<Transfer> transfer = std::move(found->second);
   active_.erase(found);
+  --transfer->pool->active;
   tls_bytes_.erase(transfer->source_port);
   if (transfer->MayBeSentAgain(code)) {
     SendAgain(std::move(transfer));
@@ -344,7 +348,7 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
     response.timings.total = static_cast<double>(transfer->Elapsed().count()) / 1000;
     ShutSilent(*transfer);
   }
-  curl_multi_remove_handle(multi_.get(), handle);
+  curl_multi_remove_handle(transfer->pool->multi.get(), handle);
   response.request = std::move(transfer->request);
   finished_.push_back(std::move(response));
   // Some versions of libcurl count a handle's further tries over all of its requests, and give up
@@ -355,23 +359,8 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
 }
 
 void WebhookClient::SendAgain(std::unique_ptr<Transfer> transfer) {
-  curl_multi_remove_handle(multi_.get(), transfer->easy.get());
+  curl_multi_remove_handle(transfer->pool->multi.get(), transfer->easy.get());
   StartFrom(std::move(transfer->request), transfer->started, /*again=*/true);
-}
-
-// A connection whose other end has gone without a word would swallow each retry, too: libcurl goes
-// on using one of HTTP/2 after a timeout, and the idle ones to the same peer. It closes what is
-// shut; what else was under way there fails now instead of by its own timeout.
-void WebhookClient::ShutSilent(const Transfer& transfer) {
-  const std::optional<Waited> waited = transfer.WaitedForAnswer();
-  if (!waited) return;
-  for (const auto& [fd, state] : sockets_) {
-    const std::optional<SocketEnds> ends = EndsOf(fd);
-    if (!ends || ends->peer != waited->ends.peer) continue;
-    if (!state.idle && ends->local_port != waited->ends.local_port) continue;
-    // What a TLS handshake or a window's update sends comes at the beginning.
-    if (SilentMs(fd) >= waited->milliseconds / 2) shutdown(fd, SHUT_RDWR);
-  }
 }
 
 std::vector<Response> WebhookClient::TakeFinished() { return std::exchange(finished_, {}); }

@@ -76,8 +76,8 @@ struct ClientOptions {
   // would need a new connection.
   long max_connections = 256;
   TlsFiles tls;
-  // A connection is kept for so many seconds: then names are looked up and certificates are
-  // verified anew, however busy the endpoint is.
+  // A connection takes requests for so many seconds at most: then names are looked up and
+  // certificates are verified anew, however busy the endpoint is.
   long connection_lifetime_s = 600;
   // For tests: answers of the resolver, as "host:port:address[,address]".
   std::vector<std::string> resolve;
@@ -115,6 +115,15 @@ class WebhookClient {
  private:
   using Clock = std::chrono::steady_clock;
   struct Transfer;
+  // Connections, and the requests under way over them. Which connection a request goes over is
+  // libcurl's choice, and one of HTTP/2 can have a request under way at any time. So that none is
+  // chosen that is too old, requests go to a new pool once the last one's time is over.
+  struct Pool {
+    Clock::time_point until;                      // it takes requests
+    std::optional<Clock::time_point> deadline{};  // libcurl's next
+    size_t active = 0;
+    MultiHandle multi{};
+  };
 
   // `again`: it was sent before, and not looked at.
   void StartFrom(Request request, Clock::time_point started, bool again);
@@ -122,6 +131,11 @@ class WebhookClient {
   std::unique_ptr<Transfer> MakeTransfer(bool https);
   bool PrepareTransfer(Transfer* transfer, Request request);
   void FinishUnsent(uint64_t tag, std::string_view why, bool failed_here);
+  // False: out of memory.
+  bool BeginPool(Clock::time_point now);
+  // For a new request; nullptr: out of memory.
+  Pool* PoolAt(Clock::time_point now);
+  void DropDrainedPools();
   // What is ready in the sockets, and what is due; false: there was nothing.
   bool Drive();
   void CollectFinished();
@@ -136,7 +150,7 @@ class WebhookClient {
 
   static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client, void*) noexcept;
   static int OnCloseSocket(void* client, curl_socket_t socket) noexcept;
-  static int OnTimer(CURLM* multi, long timeout_ms, void* client) noexcept;
+  static int OnTimer(CURLM* multi, long timeout_ms, void* pool) noexcept;
   static curl_socket_t OnOpenSocket(void* transfer, curlsocktype purpose,
                                     curl_sockaddr* address) noexcept;
   static int OnBeforeRequest(void* transfer, char* peer, char* local, int peer_port,
@@ -159,9 +173,8 @@ class WebhookClient {
   std::vector<HeaderList> resolve_;  // the last one counts; handles may still know the others
   std::unordered_map<CURL*, std::unique_ptr<Transfer>> active_;
   std::array<std::vector<std::unique_ptr<Transfer>>, 2> idle_;  // for http, for https
-  MultiHandle multi_;
+  std::vector<std::unique_ptr<Pool>> pools_;                    // requests go to the last one
   std::vector<Response> finished_;
-  std::optional<Clock::time_point> deadline_;  // libcurl's next
   Clock::time_point overdue_from_;             // no active request's time is over before
   std::unordered_map<int, size_t> tls_bytes_;  // see kMaxTlsBytes; by the connection's local port
   bool sees_records_ = false;                  // libcurl tells what comes over TLS

@@ -27,9 +27,10 @@ class WebhookClientTest : public testing::Test {
 
   void SetUp() override { Open("127.0.0.0/8,::1/128"); }
   void Open(std::string_view networks, std::string ca_file = "",
-            std::vector<std::string> resolve = {}) {
+            std::vector<std::string> resolve = {}, long lifetime_s = 600) {
     std::string error;
     ClientOptions options;
+    options.connection_lifetime_s = lifetime_s;
     options.policy = Policy(networks);
     options.tls.authorities = std::move(ca_file);
     options.resolve = std::move(resolve);

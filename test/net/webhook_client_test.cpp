@@ -114,11 +114,7 @@ TEST_F(WebhookClientTest, AKeptConnectionThatThePeerClosesWakesTheCallerOnce) {
 
 // As where the peer closes it while the request is on its way.
 TEST_F(WebhookClientTest, ABusyConnectionIsReplacedInTime) {
-  ClientOptions options;
-  options.policy = Policy("127.0.0.0/8");
-  options.connection_lifetime_s = 1;
-  std::string error;
-  client_ = WebhookClient::Create(std::move(options), &error);
+  Open("127.0.0.0/8", "", {}, /*lifetime_s=*/1);
   const std::string url = receiver_->Url("/slow-ok/0.01");
   int requests = 0, connections = 0;
   for (; connections < 2 && requests < 10'000; ++requests) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -274,6 +275,31 @@ TEST_F(WebhookTlsTest, AHangingRequestDelaysNoOtherOfItsConnection) {
   ASSERT_EQ(responses.count(2), 1u);
   EXPECT_EQ(responses.at(2).status, 200);
   EXPECT_EQ(responses.count(1), 0u);
+}
+
+TEST_F(WebhookTlsTest, AnHttp2ConnectionThatIsNeverIdleIsReplacedInTime) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2",
+                         "99999", "--http2-manner", "large"});
+  Open("127.0.0.0/8", good + ".pem", {}, /*lifetime_s=*/1);
+  const auto over = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  const auto fetch_beside = [&] {
+    Start(2, url, 60'000);
+    return Drain(1)[2];
+  };
+  EXPECT_EQ(Fetch(url).status, 200);
+  Start(1, url, 60'000, "hang");
+  int connections = 0;
+  for (bool ended = false; !ended;) {
+    ended = std::chrono::steady_clock::now() >= over;
+    const Response response = fetch_beside();
+    EXPECT_EQ(response.status, 200) << response.error;
+    connections += response.timings.connect > 0;
+  }
+  EXPECT_EQ(connections, 1);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(fetch_beside().timings.connect, 0);
+  EXPECT_EQ(client_->active(), 1u);
 }
 
 // Who waits is not to pay for what others get over the same connection.

@@ -1,0 +1,78 @@
+// Which connections requests go over, and which are given up. See net/webhook_client.h.
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "net/socket_peer.h"
+#include "net/transfer.h"
+#include "net/webhook_client.h"
+
+namespace alerting::net {
+
+bool WebhookClient::BeginPool(Clock::time_point now) {
+  auto pool =
+      std::make_unique<Pool>(Pool{now + std::chrono::seconds(options_.connection_lifetime_s)});
+  CURLM* handle = curl_multi_init();
+  if (handle == nullptr) return false;
+  pool->multi.reset(handle);
+  curl_multi_setopt(handle, CURLMOPT_SOCKETFUNCTION, &WebhookClient::OnSocket);
+  curl_multi_setopt(handle, CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(handle, CURLMOPT_TIMERFUNCTION, &WebhookClient::OnTimer);
+  curl_multi_setopt(handle, CURLMOPT_TIMERDATA, pool.get());
+  pools_.push_back(std::move(pool));
+  SetMaxConnections(options_.max_connections);
+  return true;
+}
+
+// Where there is no memory for another one, the last one goes on.
+WebhookClient::Pool* WebhookClient::PoolAt(Clock::time_point now) {
+  if (now >= pools_.back()->until) (void)BeginPool(now);
+  return pools_.back().get();
+}
+
+void WebhookClient::DropDrainedPools() {
+  const auto drained = [last = pools_.back().get()](const std::unique_ptr<Pool>& pool) {
+    return pool.get() != last && pool->active == 0;
+  };
+  pools_.erase(std::remove_if(pools_.begin(), pools_.end(), drained), pools_.end());
+}
+
+// What a pool that takes no more requests keeps would be of no use.
+void WebhookClient::SetMaxConnections(long count) {
+  options_.max_connections = count;
+  for (const auto& pool : pools_) {
+    curl_multi_setopt(pool->multi.get(), CURLMOPT_MAXCONNECTS, pool == pools_.back() ? count : 1L);
+  }
+}
+
+// A connection whose other end has gone without a word would swallow each retry, too: libcurl goes
+// on using one of HTTP/2 after a timeout, and the idle ones to the same peer. It closes what is
+// shut; what else was under way there fails now instead of by its own timeout.
+void WebhookClient::ShutSilent(const Transfer& transfer) {
+  const std::optional<Waited> waited = transfer.WaitedForAnswer();
+  if (!waited) return;
+  for (const auto& [fd, state] : sockets_) {
+    const std::optional<SocketEnds> ends = EndsOf(fd);
+    if (!ends || ends->peer != waited->ends.peer) continue;
+    if (!state.idle && ends->local_port != waited->ends.local_port) continue;
+    // What a TLS handshake or a window's update sends comes at the beginning.
+    if (SilentMs(fd) >= waited->milliseconds / 2) shutdown(fd, SHUT_RDWR);
+  }
+}
+
+void WebhookClient::ShutFlooded(Transfer* transfer) {
+  transfer->flooded = true;
+  const std::optional<SocketEnds> flooded = transfer->Ends();
+  if (!flooded) return;
+  const auto is_same = [&](const std::optional<SocketEnds>& ends) {
+    return ends && ends->peer == flooded->peer && ends->local_port == flooded->local_port;
+  };
+  for (const auto& [handle, other] : active_) {
+    if (other->source_port != 0 && is_same(other->Ends())) other->flooded = true;
+  }
+  for (const auto& [fd, state] : sockets_) {
+    if (is_same(EndsOf(fd))) shutdown(fd, SHUT_RDWR);
+  }
+}
+
+}  // namespace alerting::net
