@@ -13,6 +13,16 @@
 
 namespace alerting::net {
 
+// Some versions of libcurl close a socket that was never connected without a word.
+void WebhookClient::NoteLeft(CURL* handle, curl_socket_t socket) noexcept {
+  if (!EndsOf(socket)) sockets_.erase(socket);
+  try {
+    left_.push_back(handle);
+  } catch (...) {
+    // Its next address is tried late.
+  }
+}
+
 int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* client,
                             void*) noexcept {
   auto* self = static_cast<WebhookClient*>(client);
@@ -26,6 +36,10 @@ int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* 
   const auto found = self->sockets_.find(socket);
   Socket* kept = found == self->sockets_.end() ? nullptr : &found->second;  // else the resolver's
   if (what == CURL_POLL_REMOVE) {
+    if (transfer != nullptr && transfer->attempted && !transfer->connected) {
+      self->NoteLeft(handle, socket);
+      if (!self->sockets_.contains(socket)) kept = nullptr;
+    }
     if (kept != nullptr) {
       kept->idle = true;
       // Where the answer came at once, libcurl was still waiting to write, too.

@@ -294,6 +294,7 @@ bool WebhookClient::Drive() {
     pool->deadline.reset();
     curl_multi_socket_action(pool->multi.get(), CURL_SOCKET_TIMEOUT, 0, &running);
   }
+  GoOnToNextAddress();
   return count > 0 || due;
 }
 

@@ -138,6 +138,8 @@ class WebhookClient {
   void DropDrainedPools();
   // What is ready in the sockets, and what is due; false: there was nothing.
   bool Drive();
+  void NoteLeft(CURL* handle, curl_socket_t socket) noexcept;
+  void GoOnToNextAddress();
   void CollectFinished();
   void FinishOverdue(Clock::time_point now);
   // Makes epoll wait for these events of a descriptor, or for none.
@@ -170,6 +172,7 @@ class WebhookClient {
     bool http1 = false;   // its last answer was of HTTP/1: nothing may come unasked
   };
   std::unordered_map<curl_socket_t, Socket> sockets_;
+  std::vector<CURL*> left_;          // handles whose socket was left before it was connected
   std::vector<HeaderList> resolve_;  // the last one counts; handles may still know the others
   std::unordered_map<CURL*, std::unique_ptr<Transfer>> active_;
   std::array<std::vector<std::unique_ptr<Transfer>>, 2> idle_;  // for http, for https

@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "net/socket_peer.h"
 #include "net/transfer.h"
@@ -42,6 +43,19 @@ void WebhookClient::SetMaxConnections(long count) {
   options_.max_connections = count;
   for (const auto& pool : pools_) {
     curl_multi_setopt(pool->multi.get(), CURLMOPT_MAXCONNECTS, pool == pools_.back() ? count : 1L);
+  }
+}
+
+// Some versions of libcurl choose the next address where one has failed, but open a socket for it
+// only when something else is due: with an address that was silent, when all time to connect is
+// over.
+void WebhookClient::GoOnToNextAddress() {
+  for (CURL* handle : std::exchange(left_, {})) {
+    const auto found = active_.find(handle);
+    if (found == active_.end() || found->second->connected) continue;
+    // That what it was paused for has come to an end makes it look at once.
+    curl_easy_pause(handle, CURLPAUSE_SEND);
+    curl_easy_pause(handle, CURLPAUSE_CONT);
   }
 }
 

@@ -2,10 +2,14 @@
 #ifndef ALERTING_TEST_NET_WEBHOOK_CLIENT_FIXTURE_H_
 #define ALERTING_TEST_NET_WEBHOOK_CLIENT_FIXTURE_H_
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -16,6 +20,39 @@
 #include "receiver.h"
 
 namespace alerting::net {
+
+// Listens and never accepts.
+class SilentListener {
+ public:
+  explicit SilentListener(const char* address = "127.0.0.1", int port = 0) {
+    address_.sin_family = AF_INET;
+    address_.sin_port = htons(static_cast<uint16_t>(port));
+    EXPECT_EQ(inet_pton(AF_INET, address, &address_.sin_addr), 1);
+    socklen_t size = sizeof(address_);
+    auto* generic = reinterpret_cast<sockaddr*>(&address_);
+    EXPECT_EQ(bind(socket_.get(), generic, size), 0);
+    EXPECT_EQ(listen(socket_.get(), 1), 0);
+    EXPECT_EQ(getsockname(socket_.get(), generic, &size), 0);
+  }
+  // After that it leaves unanswered whoever would connect.
+  void FillBacklog() const {
+    for (const Descriptor& socket : backlog_) {
+      (void)connect(socket.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof(address_));
+    }
+  }
+  std::string Url(const std::string& scheme) const {
+    return scheme + "://127.0.0.1:" + std::to_string(ntohs(address_.sin_port)) + "/";
+  }
+
+ private:
+  static int Socket(int flags = 0) { return socket(AF_INET, SOCK_STREAM | flags, 0); }
+
+  sockaddr_in address_{};
+  const Descriptor socket_{Socket()};
+  const std::array<Descriptor, 4> backlog_{
+      Descriptor(Socket(SOCK_NONBLOCK)), Descriptor(Socket(SOCK_NONBLOCK)),
+      Descriptor(Socket(SOCK_NONBLOCK)), Descriptor(Socket(SOCK_NONBLOCK))};
+};
 
 class WebhookClientTest : public testing::Test {
  protected:
