@@ -142,7 +142,10 @@ size_t WebhookClient::OnHeader(char* data, size_t size, size_t count, void* tran
       if (self->stale) return 0;
       if (self->received) self->client->sees_records_ = true;
     }
-    return self->head.Add(line) ? line.size() : 0;
+    const bool begins = self->https && self->head.status() == 0;
+    if (!self->head.Add(line)) return 0;
+    if (begins && self->head.status() != 0) self->client->answering_.push_back(self->easy.get());
+    return line.size();
   } catch (...) {
     return 0;
   }
@@ -154,6 +157,7 @@ size_t WebhookClient::OnBody(char* data, size_t size, size_t count, void* transf
   // Within the capacity reserved by MakeTransfer, so this allocates nothing.
   self->body.append(data, std::min(bytes, kKeptBodyBytes - self->body.size()));
   self->body_bytes += bytes;
+  self->client->heard_ = true;
   return self->body_bytes > kMaxBodyBytes ? 0 : bytes;
 }
 
@@ -169,6 +173,7 @@ int WebhookClient::OnReceived(CURL* handle, curl_infotype type, char* data, size
     Transfer* transfer = found->second.get();
     transfer->received = type == CURLINFO_SSL_DATA_IN;
     if (!transfer->received) return 0;
+    self->heard_ = true;
     // Of a record with data only its head is shown, whose end is the length.
     constexpr size_t kRecordHead = 5;
     size_t& bytes =

@@ -295,6 +295,7 @@ bool WebhookClient::Drive() {
     curl_multi_socket_action(pool->multi.get(), CURL_SOCKET_TIMEOUT, 0, &running);
   }
   GoOnToNextAddress();
+  ReadOn();
   return count > 0 || due;
 }
 
@@ -328,6 +329,7 @@ void WebhookClient::Finish(CURL* handle, CURLcode code) {
   std::unique_ptr<Transfer> transfer = std::move(found->second);
   active_.erase(found);
   --transfer->pool->active;
+  if (transfer->head.started()) std::erase(answering_, handle);
   tls_bytes_.erase(transfer->source_port);
   if (transfer->MayBeSentAgain(code)) {
     SendAgain(std::move(transfer));

@@ -140,6 +140,7 @@ class WebhookClient {
   bool Drive();
   void NoteLeft(CURL* handle, curl_socket_t socket) noexcept;
   void GoOnToNextAddress();
+  void ReadOn();
   void CollectFinished();
   void FinishOverdue(Clock::time_point now);
   // Makes epoll wait for these events of a descriptor, or for none.
@@ -172,6 +173,8 @@ class WebhookClient {
     bool http1 = false;   // its last answer was of HTTP/1: nothing may come unasked
   };
   std::unordered_map<curl_socket_t, Socket> sockets_;
+  std::vector<CURL*> answering_;     // handles whose answer has begun, over TLS
+  bool heard_ = false;               // something has come over TLS since these were read on
   std::vector<CURL*> left_;          // handles whose socket was left before it was connected
   std::vector<HeaderList> resolve_;  // the last one counts; handles may still know the others
   std::unordered_map<CURL*, std::unique_ptr<Transfer>> active_;

@@ -10,6 +10,16 @@
 
 namespace alerting::net {
 
+namespace {
+
+// As it does for a request whose pause has come to an end.
+void LookAtOnce(CURL* handle) {
+  curl_easy_pause(handle, CURLPAUSE_SEND);
+  curl_easy_pause(handle, CURLPAUSE_CONT);
+}
+
+}  // namespace
+
 bool WebhookClient::BeginPool(Clock::time_point now) {
   auto pool =
       std::make_unique<Pool>(Pool{now + std::chrono::seconds(options_.connection_lifetime_s)});
@@ -53,10 +63,15 @@ void WebhookClient::GoOnToNextAddress() {
   for (CURL* handle : std::exchange(left_, {})) {
     const auto found = active_.find(handle);
     if (found == active_.end() || found->second->connected) continue;
-    // That what it was paused for has come to an end makes it look at once.
-    curl_easy_pause(handle, CURLPAUSE_SEND);
-    curl_easy_pause(handle, CURLPAUSE_CONT);
+    LookAtOnce(handle);
   }
+}
+
+// Where several requests are under way over a connection of HTTP/2, some versions of libcurl leave
+// the rest of an answer unread that has come in several TLS records, until more comes.
+void WebhookClient::ReadOn() {
+  if (!std::exchange(heard_, false)) return;
+  for (CURL* handle : answering_) LookAtOnce(handle);
 }
 
 // A connection whose other end has gone without a word would swallow each retry, too: libcurl goes

@@ -277,6 +277,22 @@ TEST_F(WebhookTlsTest, AHangingRequestDelaysNoOtherOfItsConnection) {
   EXPECT_EQ(responses.count(1), 0u);
 }
 
+TEST_F(WebhookTlsTest, AnAnswerInManyRecordsIsCompleteBesideAHangingRequest) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2",
+                         "99999", "--http2-manner", "pieces"});
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  for (int round = 0; round < 5; ++round) {
+    Open("127.0.0.0/8", good + ".pem");
+    EXPECT_EQ(Fetch(url).status, 200);
+    Start(1, url, 20'000, "hang");
+    for (int i = 0; i < 100; ++i) {
+      Start(2, url, 60'000);
+      ASSERT_EQ(Drain(1).count(2), 1u) << round << " " << i;
+    }
+  }
+}
+
 TEST_F(WebhookTlsTest, AnHttp2ConnectionThatIsNeverIdleIsReplacedInTime) {
   const std::string good = Certificate("good", "IP:127.0.0.1");
   const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2",

@@ -1,6 +1,9 @@
 """Just enough of HTTP/2 for a receiver that knows no paths: each request is recorded as one to "/" and
 answered 200, as /deaf/N of receiver.py does it."""
 
+import asyncio
+import random
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
@@ -21,6 +24,13 @@ FLOODS = {
 }
 
 
+def pieces(text, chance):
+    while text:
+        size = chance.choice([1, 9, 10, 100, 1000, 5000, 16000])
+        yield text[:size]
+        text = text[size:]
+
+
 async def serve(reader, writer, is_deaf, record, manner=None):
     """Answers what comes over a connection until that ends; calls record(body) for each request, and then
     is_deaf() to know whether to say no more. Manners:
@@ -30,9 +40,10 @@ async def serve(reader, writer, is_deaf, record, manner=None):
     goaway      at its second request the connection is said to end with its first
     refuse      each request is refused
     no-streams  no request is taken; no-window: no body
-    large       an answer of 45 kB, but none to a request whose body is "hang"
+    large       an answer of 45 kB, but none to a request whose body is "hang"; pieces: in many records
     """
     bodies = {}
+    chance = random.Random(1)
     deaf = False
     answered = 0
     await reader.readexactly(len(PREFACE))
@@ -59,10 +70,13 @@ async def serve(reader, writer, is_deaf, record, manner=None):
                 return
             if manner == "refuse":
                 writer.write(frame(RST_STREAM, 0, stream, REFUSED_STREAM))
-            elif manner == "large":
+            elif manner in ("large", "pieces"):
                 if asked != b"hang":
                     body = frame(DATA, 0, stream, bytes(15000)) * 3 + frame(DATA, END_STREAM, stream)
-                    writer.write(frame(HEADERS, END_HEADERS, stream, STATUS_200) + body)
+                    answer = frame(HEADERS, END_HEADERS, stream, STATUS_200) + body
+                    for piece in pieces(answer, chance) if manner == "pieces" else [answer]:
+                        writer.write(piece)
+                        await asyncio.sleep(0)
             elif not deaf:
                 writer.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, STATUS_200))
             answered = stream
