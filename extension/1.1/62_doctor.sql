@@ -228,7 +228,7 @@ BEGIN
     RETURN NEXT;
   END;
 
-  FOREACH part IN ARRAY ARRAY['doctor_binding', 'doctor_metrics', 'doctor_tables', 'doctor_rules', 'doctor_webhooks', 'doctor_network'] LOOP
+  FOREACH part IN ARRAY ARRAY['doctor_own_tables', 'doctor_binding', 'doctor_metrics', 'doctor_tables', 'doctor_rules', 'doctor_webhooks', 'doctor_network'] LOOP
     BEGIN
       RETURN QUERY EXECUTE format('SELECT * FROM alerting.%I()', part);
     EXCEPTION WHEN OTHERS THEN

@@ -263,6 +263,64 @@ BEGIN
 END
 $function$;
 
+-- The keys and indexes of alerting's own tables that its statements rely on.
+CREATE OR REPLACE FUNCTION alerting.own_keys() RETURNS TABLE (tab text, name text, definition text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+  VALUES
+    ('host_binding', 'host_binding_pkey', 'PRIMARY KEY (id)'),
+    ('metric_source', 'metric_source_pkey', 'PRIMARY KEY (id)'),
+    ('metric_source', 'metric_source_metrics_key', 'UNIQUE (metrics)'),
+    ('series_state', 'series_state_pkey', 'PRIMARY KEY (chunk)'),
+    ('alert_rule', 'alert_rule_pkey', 'PRIMARY KEY (id)'),
+    ('alert', 'alert_pkey', 'PRIMARY KEY (id)'),
+    ('alert', 'alert_rule_id_fkey', 'FOREIGN KEY (rule_id) REFERENCES alerting.alert_rule (id) ON DELETE CASCADE ON UPDATE CASCADE'),
+    ('webhook', 'webhook_pkey', 'PRIMARY KEY (id)'),
+    ('delivery', 'delivery_pkey', 'PRIMARY KEY (id)'),
+    ('delivery', 'delivery_webhook_id_fkey', 'FOREIGN KEY (webhook_id) REFERENCES alerting.webhook (id) ON DELETE CASCADE ON UPDATE CASCADE'),
+    ('delivery_attempt', 'delivery_attempt_pkey', 'PRIMARY KEY (id)'),
+    ('delivery_attempt', 'delivery_attempt_delivery_id_fkey',
+     'FOREIGN KEY (delivery_id) REFERENCES alerting.delivery (id) ON DELETE CASCADE ON UPDATE CASCADE'),
+    ('alert_rule', 'alert_rule_organization_id_idx', 'INDEX (organization_id)'),
+    ('alert', 'alert_one_firing_key', 'UNIQUE INDEX (rule_id, container_id) WHERE status = ''FIRING'''),
+    ('alert', 'alert_rule_id_fired_at_idx', 'INDEX (rule_id, fired_at)'),
+    ('alert', 'alert_container_id_fired_at_idx', 'INDEX (container_id, fired_at)'),
+    ('webhook', 'webhook_organization_id_idx', 'INDEX (organization_id)'),
+    ('delivery', 'delivery_pending_idx', 'INDEX (webhook_id, next_attempt_at, seq) WHERE status = ''PENDING'''),
+    ('delivery', 'delivery_alert_id_webhook_id_idx', 'INDEX (alert_id, webhook_id)'),
+    ('delivery', 'delivery_webhook_id_seq_idx', 'INDEX (webhook_id, seq)'),
+    ('delivery', 'delivery_failed_idx', 'INDEX (webhook_id) WHERE status = ''FAILED'''),
+    ('delivery_attempt', 'delivery_attempt_delivery_id_idx', 'INDEX (delivery_id, at)'),
+    ('delivery_attempt', 'delivery_attempt_failed_idx', 'INDEX (delivery_id, at) WHERE error IS NOT NULL');
+$function$;
+
+-- Whether all of alerting's own is there: tables, their keys and indexes, event triggers.
+CREATE OR REPLACE FUNCTION alerting.doctor_own_tables()
+RETURNS TABLE (topic text, object text, status text, detail text, hint text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT 'tables', format('alerting.%I', n.name), 'error', 'It is missing.',
+         format('SELECT alerting.attach(%L, %L, organization => %L); makes it anew, without what it held.', b.organizations, b.containers, b.organization)
+    FROM unnest(alerting.table_names()) AS n(name), alerting.host_binding b WHERE to_regclass(format('alerting.%I', n.name)) IS NULL
+  UNION ALL
+  SELECT 'keys', k.rel::text, CASE WHEN k.is_index AND NOT k.is_unique THEN 'warning' ELSE 'error' END,
+         format('Its %s %I is %s.', CASE WHEN k.is_index THEN 'index' ELSE 'constraint' END, k.name,
+                CASE WHEN k.is_index AND k.index IS NOT NULL THEN 'not valid' ELSE 'missing' END),
+         CASE WHEN NOT k.is_index THEN format('ALTER TABLE %s ADD CONSTRAINT %I %s;', k.rel, k.name, k.definition)
+              WHEN k.index IS NOT NULL THEN format('REINDEX INDEX CONCURRENTLY %s;', k.index)
+              ELSE format('CREATE %sINDEX CONCURRENTLY %I ON %s %s;', CASE WHEN k.is_unique THEN 'UNIQUE ' END, k.name, k.rel, split_part(k.definition, 'INDEX ', 2)) END
+    FROM (SELECT o.*, to_regclass(format('alerting.%I', o.tab)) AS rel, to_regclass(format('alerting.%I', o.name)) AS index,
+                 o.definition ~ '^(UNIQUE )?INDEX ' AS is_index, o.definition ~ '^UNIQUE ' AS is_unique
+            FROM alerting.own_keys() o) k
+   WHERE k.rel IS NOT NULL
+     AND CASE WHEN k.is_index THEN NOT EXISTS (SELECT FROM pg_index x WHERE x.indexrelid = k.index AND x.indrelid = k.rel AND x.indisvalid)
+              ELSE NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = k.rel AND c.conname = k.name) END
+  UNION ALL
+  SELECT 'triggers', e.evtname::text, 'error',
+         format('Event trigger %I %s.', e.evtname, CASE e.evtenabled WHEN 'D' THEN 'is disabled' ELSE 'fires for replicated changes only' END),
+         format('ALTER EVENT TRIGGER %I ENABLE;', e.evtname)
+    FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid
+   WHERE p.pronamespace = 'alerting'::regnamespace AND e.evtenabled NOT IN ('O', 'A');
+$function$;
+
 -- Vacuum and statistics, triggers and growth of alerting's tables and of the metrics.
 CREATE OR REPLACE FUNCTION alerting.doctor_tables()
 RETURNS TABLE (topic text, object text, status text, detail text, hint text)
@@ -274,7 +332,7 @@ BEGIN
   RETURN QUERY SELECT 'triggers', t.object, t.status, t.detail, t.hint
     FROM (SELECT format('alerting.%I', o.tab)::regclass AS rel, array_agg(o.trigger_name) AS names FROM alerting.own_triggers() o GROUP BY 1) own,
          alerting.doctor_triggers(own.rel, own.names, false, 'SELECT alerting.repair();') t WHERE t.status <> 'ok';
-  FOR rel IN SELECT format('alerting.%I', n.name)::regclass FROM unnest(alerting.table_names()) AS n(name) LOOP
+  FOR rel IN SELECT to_regclass(format('alerting.%I', n.name)) FROM unnest(alerting.table_names()) AS n(name) LOOP
     RETURN QUERY SELECT * FROM alerting.doctor_row_security(rel);
   END LOOP;
 

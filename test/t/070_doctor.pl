@@ -162,6 +162,8 @@ my @triggers = (
 	[ 'of containers', 'ALTER TABLE containers DISABLE TRIGGER alerting_container_deleted', qr/^public\.containers error Trigger alerting_container_deleted is disabled/ ],
 	[ 'of alerts', 'ALTER TABLE alerting.alert DISABLE TRIGGER ALL', qr/^alerting\.alert error Trigger alerting_alert_deleted is disabled.*ENABLE TRIGGER/m ]);
 found('triggers', $_->[2], $_->[0], $_->[1]) for @triggers;
+found('triggers', qr/^alerting_drop_extension error Event trigger alerting_drop_extension is disabled\. \/ ALTER EVENT TRIGGER alerting_drop_extension ENABLE;$/, 'of events',
+	'ALTER EVENT TRIGGER alerting_drop_extension DISABLE; ALTER EVENT TRIGGER alerting_partition_attached ENABLE ALWAYS');
 found('index', qr/^public\.others warning No index finds.*CREATE INDEX CONCURRENTLY ON public\.others \(container, at\)/, 'none');
 found('index', qr/^$/, 'there', 'CREATE INDEX ON others (container, at)');
 $node->safe_psql('postgres', 'CREATE ROLE tenant');
@@ -173,6 +175,26 @@ found('row security', qr/^$/, 'not for its owner', 'ALTER TABLE others OWNER TO 
 
 found('row security', qr/^alerting\.alert_rule warning .*owner tenant too/, 'forced on a table of alerting',
 	'ALTER TABLE alerting.alert_rule OWNER TO tenant; ALTER TABLE alerting.alert_rule ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY');
+
+# What alerting's own tables lack; what is advised mends it.
+sub mended
+{
+	my ($topic, $statement, $expected) = @_;
+	my $found = findings($topic, $statement);
+	like($found, $expected, "$topic: $statement");
+	my $advice = join ' ', map { m{ / (.*;)} } split /\n/, $found;
+	is(findings($topic, "$statement; " . $advice =~ s/ CONCURRENTLY//gr), '', 'and what is advised mends it');
+	return;
+}
+mended('tables', 'DROP TABLE alerting.delivery_attempt CASCADE',
+	qr/^alerting\.delivery_attempt error It is missing\. \/ SELECT alerting\.attach\('public\.organizations', 'public\.containers', organization => 'organization_id'\);/);
+mended('keys', 'ALTER TABLE alerting.alert_rule DROP CONSTRAINT alert_rule_pkey CASCADE',
+	qr/^alerting\.alert_rule error Its constraint alert_rule_pkey is missing\. \/ ALTER TABLE alerting\.alert_rule ADD CONSTRAINT alert_rule_pkey PRIMARY KEY \(id\);\nalerting\.alert error Its constraint alert_rule_id_fkey is missing/);
+mended('keys', 'DROP INDEX alerting.alert_one_firing_key',
+	qr/^alerting\.alert error Its index alert_one_firing_key is missing\. \/ CREATE UNIQUE INDEX CONCURRENTLY alert_one_firing_key ON alerting\.alert \(rule_id, container_id\) WHERE status = 'FIRING';$/);
+mended('keys', 'DROP INDEX alerting.delivery_pending_idx', qr/^alerting\.delivery warning Its index delivery_pending_idx is missing\. \/ CREATE INDEX /);
+mended('keys', q{UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'alerting.delivery_failed_idx'::regclass},
+	qr/^alerting\.delivery warning Its index delivery_failed_idx is not valid\. \/ REINDEX INDEX CONCURRENTLY alerting\.delivery_failed_idx;$/);
 
 # What cannot be looked at is said, and the rest is looked at.
 found('workers', qr/^error function alerting\.status\(\) does not exist/, 'status() fails', 'ALTER FUNCTION alerting.status() RENAME TO gone');
