@@ -105,6 +105,17 @@ DROP SCHEMA alerting CASCADE;
 DROP TABLE container_metrics, container, containers, organizations;
 RESET client_min_messages;
 
+-- Everything names the schema.
+CREATE EXTENSION alerting;
+ALTER SCHEMA alerting RENAME TO monitoring;
+ALTER EXTENSION alerting SET SCHEMA public;
+CREATE SCHEMA monitoring;
+ALTER SCHEMA monitoring RENAME TO monitors;
+ALTER SCHEMA alerting OWNER TO CURRENT_USER;
+DROP SCHEMA monitors;
+DROP EXTENSION alerting;
+DROP SCHEMA alerting;
+
 -- A schema that somebody else owns could hold anything.
 CREATE ROLE regress_alerting_stranger;
 CREATE SCHEMA alerting AUTHORIZATION regress_alerting_stranger;

@@ -68,3 +68,18 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_on_drop_extension';
 
 CREATE OR REPLACE FUNCTION alerting.on_alter_table() RETURNS event_trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_on_alter_table';
+
+-- PostgreSQL lets the schema of an extension be renamed, be it relocatable or not.
+CREATE OR REPLACE FUNCTION alerting.on_alter_schema() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  present text;
+BEGIN
+  SELECT n.nspname INTO present FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'alerting';
+  IF present <> 'alerting' THEN
+    RAISE EXCEPTION 'schema "alerting" cannot be renamed while extension alerting is installed'
+      USING ERRCODE = 'feature_not_supported', DETAIL = 'The extension''s functions and workers name it.',
+            HINT = 'To have its tables under another name, put views of them into a schema of your own.';
+  END IF;
+END
+$function$;

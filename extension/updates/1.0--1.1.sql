@@ -11,3 +11,8 @@ CREATE FUNCTION alerting.on_alter_table() RETURNS event_trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_on_alter_table';
 CREATE EVENT TRIGGER alerting_partition_attached ON ddl_command_end
   WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION alerting.on_alter_table();
+
+CREATE FUNCTION alerting.on_alter_schema() RETURNS event_trigger
+LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER alerting_schema_altered ON ddl_command_end
+  WHEN TAG IN ('ALTER SCHEMA') EXECUTE FUNCTION alerting.on_alter_schema();
