@@ -94,7 +94,11 @@ is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead', since
 is($node->safe_psql('postgres', q{SELECT min(created_at) = '2026-03-02 10:10Z', max(created_at) = '2026-03-02 10:19Z', count(*), max(attempts)
 	FROM alerting.delivery WHERE webhook_id = 'dead' AND status = 'PENDING'}), 't|t|10|0', 'from since on, up to until');
 is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead', since => '2026-03-02 11:00Z')}), '40', 'redeliver_failed by range: from a time on');
-is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('nobody'), alerting.redeliver_failed(until => '2026-03-02 10:05Z')}), '0|5', 'of one webhook, of all');
+is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('healthy'), alerting.redeliver_failed(until => '2026-03-02 10:05Z')}), '0|5', 'of one webhook, of all');
+{
+	my ($code, undef, $error) = $node->psql('postgres', q{SELECT alerting.redeliver_failed('nobody')});
+	like("$code $error", qr/^3 .*ERROR:  webhook "nobody" does not exist\nHINT:  The ids are in alerting\.webhook\./, 'redeliver_failed of a webhook that is not there');
+}
 is($node->safe_psql('postgres', q{SELECT alerting.redeliver_failed('dead')}), '45', 'redeliver_failed takes all others up again');
 $node->safe_psql('postgres', q{UPDATE alerting.webhook SET is_active = true, url = '} . $receiver->url('/alive') . q{' WHERE id = 'dead'});
 like(wait_settled($node, 'dead'), qr/^(DELIVERED 1 200\n?){100}$/, 'a new url closes the breaker');

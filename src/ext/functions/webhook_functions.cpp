@@ -253,6 +253,12 @@ Datum RedeliverFailed(FunctionCallInfo fcinfo) {
   const pg::SafeSearchPath path;
   const pg::SpiConnection connection;
   const pg::UserScope user(owner, false);
+  if (!PG_ARGISNULL(0)) {
+    pg::Params webhook;
+    webhook.Text(RequireText(fcinfo, "webhook"));
+    const pg::Rows known = pg::Execute("SELECT FROM alerting.webhook w WHERE w.id = $1", webhook);
+    if (known.size() == 0) ThrowMissing("webhook", RequireText(fcinfo, "webhook"));
+  }
   const pg::Rows rows = pg::Execute(
       "UPDATE alerting.delivery d SET status = 'PENDING', attempts = 0, next_attempt_at = now()"
       " WHERE d.status = 'FAILED' AND d.event <> 'ping' AND ($1 IS NULL OR d.webhook_id = $1)"
