@@ -83,6 +83,18 @@ sql($node, 'postgres', 'SELECT s(101, 12, 95)');
 flush($node, 'postgres', name => 'cancelled again and again: goes on');
 is(alerts($node, 'postgres', 'container_id = 101 AND started_at > at(4)'), 'cpu 101 FIRING 12>12', 'cancelled again and again: nothing is lost');
 
+# A trigger that waits for the worker that runs it.
+sql($node, 'postgres', <<'SQL');
+CREATE FUNCTION wait_for_worker() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM alerting.flush('1 hour'); RETURN NEW; END $$;
+CREATE TRIGGER wait_for_worker AFTER INSERT ON alerting.alert FOR EACH ROW EXECUTE FUNCTION wait_for_worker();
+SELECT s(102, 12, 95);
+SQL
+flush($node, 'postgres', name => 'flush() within a worker: goes on');
+$node->wait_for_log(qr/WARNING:  alerting\.flush\(\) was called by one of the workers that it waits for/);
+is(alerts($node, 'postgres', 'container_id = 102 AND started_at > at(4)'), 'cpu 102 FIRING 12>12', 'flush() within a worker: the alert is written');
+sql($node, 'postgres', 'DROP TRIGGER wait_for_worker ON alerting.alert; SELECT s(102, 13, 5)');
+flush($node, 'postgres');
+
 # Damaged state: told, and done without. The last one's container 101 has a transition of a kind that there is not.
 my $unknown_kind = unpack 'H*', pack 'C Q/a* Q/a* Q Q Q/a* Q/a* Q Q Q d Q', 1, '101', '', 1, 7, '', '', 0, 0, 0, 0, 0;
 sql($node, 'postgres', "SELECT alerting.stop(); UPDATE alerting.series_state SET state = '\\x01ffffffffffffffff'::bytea WHERE chunk = 0;"
@@ -103,7 +115,7 @@ SELECT alerting.start();
 SELECT s(102, 20, 95);
 SQL
 flush($node, 'postgres', name => 'tables of a role without LOGIN');
-is(alerts($node, 'postgres', 'container_id = 102 AND started_at > at(4)'), 'cpu 102 FIRING 20>20', 'are evaluated');
+is(alerts($node, 'postgres', 'container_id = 102 AND started_at > at(14)'), 'cpu 102 FIRING 20>20', 'are evaluated');
 
 $node->stop('fast');
 done_testing();

@@ -1,5 +1,6 @@
 // SQL functions about the workers: flush(), status(), start(), stop(), resume(). Any backend.
 #include <algorithm>
+#include <iterator>
 
 #include "core/byte_ring.h"
 #include "ext/capture/transaction_buffer.h"
@@ -77,6 +78,13 @@ Micros IntervalMicros(const Interval* interval) {
   return AddTime(interval->time, micros);
 }
 
+// Called by a trigger on alerting's tables, say: whoever waits for a worker within it waits for
+// himself.
+bool IsWorker(const DatabaseSlot* slot) {
+  return std::any_of(std::begin(slot->workers), std::end(slot->workers),
+                     [](const pg::WorkerSlot& worker) { return worker.pid == MyProcPid; });
+}
+
 // Waits until `done` has reached `ticket`. False when the time ran out.
 bool WaitFor(DatabaseSlot* slot, pg_atomic_uint64* done, uint64_t ticket, pg::WorkerKind kind,
              Micros deadline) {
@@ -106,6 +114,15 @@ Datum Flush(FunctionCallInfo fcinfo) {
     const pg::Subtransaction savepoint;
     const pg::SpiConnection connection;
     (void)RequireBinding();
+  }
+  if (IsWorker(slot)) {
+    pg::Call([] {
+      ereport(WARNING,
+              (errmsg("alerting.flush() was called by one of the workers that it waits for"),
+               errdetail("It has waited for nothing."),
+               errhint("Call it in no trigger on alerting's tables.")));
+    });
+    return BoolGetDatum(false);
   }
   const Micros timeout = PG_ARGISNULL(0) ? 10 * kSecond : IntervalMicros(PG_GETARG_INTERVAL_P(0));
   const bool deliveries = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
@@ -234,6 +251,7 @@ Datum Stop() {
   pg::WakeWorker(slot, pg::kEvaluator);
   pg::WakeWorker(slot, pg::kSender);
   pg::WakeLauncher();
+  if (IsWorker(slot)) return Datum{0};  // leaves after its transaction
   pg::Call([&] {
     const TimestampTz deadline = GetCurrentTimestamp() + kStopTimeout;
     while (pg::WorkerRuns(slot, pg::kEvaluator) || pg::WorkerRuns(slot, pg::kSender)) {
