@@ -102,7 +102,7 @@ bool Engine::State::Collect(std::span<const Sample> samples, std::span<const Con
     if (arrival != kNoTime) {
       const Micros max_age = sources[SourceNumber(samples[i].source)].max_age;
       if (at > future) {
-        RememberAhead(refs[i], samples[i]);
+        if (samples[i].present != 0) RememberAhead(refs[i], samples[i]);
         at = arrival;
       }
       if (max_age != kNever && at < SubtractTime(arrival, max_age)) at = kNoTime;

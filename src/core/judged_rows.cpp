@@ -58,6 +58,8 @@ uint8_t JudgedRows::Judged(const Sample& sample) const {
       std::ranges::find(same_time, RowAhead{sample.at, DigestOf(sample)}) != same_time.end()) {
     return sample.present;
   }
+  // Beyond those that there was room for nobody knows.
+  if (ahead.size() >= kMostAhead && sample.at > ahead.back().at) return sample.present;
   uint8_t judged = 0;
   for (const Superseded& said : superseded) {
     if (said.at == sample.at && (sample.present & said.reading) != 0 &&

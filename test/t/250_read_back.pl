@@ -66,6 +66,22 @@ like(alerts($node, $db), qr/^MEMORY_USAGE 14 FIRING 10:01:00 10:01:00$/m, 'what 
 stopped(q{INSERT INTO uses VALUES (14, '2026-03-02 10:01Z', 20);});
 like(alerts($node, $db), qr/^MEMORY_USAGE 14 RESOLVED 10:01:00 10:01:00 10:01:00$/m, 'a correction that nobody has judged counts');
 
+# A row of a time far ahead that nobody has judged is taken when it is read, as one that comes is taken at its arrival;
+# what was judged is not judged again.
+run_sql(q{INSERT INTO containers VALUES (15, 1, 'ahead'); INSERT INTO limits VALUES (15, now() - interval '1 minute', 1000);});
+flush_ok($node, $db);
+stopped(q{INSERT INTO uses VALUES (15, now() + interval '1 day', 950);});
+my $ahead = q{SELECT status, fired_at BETWEEN now() - interval '5 minutes' AND now() FROM alerting.alert WHERE container_id = 15};
+flush_ok($node, $db);
+is(run_sql($ahead), 'FIRING|t', 'a row far ahead is judged when it is read back');
+run_sql(q{INSERT INTO uses VALUES (15, now(), 10);});
+flush_ok($node, $db);
+is(run_sql($ahead), 'RESOLVED|t', 'what comes after it counts');
+stopped('') for 1 .. 2;
+flush_ok($node, $db);
+is(run_sql($ahead), 'RESOLVED|t', 'a row far ahead is judged once');
+is(run_sql(q{SELECT state FROM alerting.explain((SELECT id FROM alerting.alert_rule), 15)}), 'OK', 'explain() knows that');
+
 # A mapping that does not fit any more, and a table that is locked, delay no other source.
 {
 	my $session = $node->background_psql($db);

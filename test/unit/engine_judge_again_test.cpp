@@ -162,6 +162,34 @@ TEST(JudgedRowsTest, RemembersTheRowsThatAreReachedFirst) {
   EXPECT_EQ(rows.ahead.front().at, 1990);
 }
 
+TEST(JudgedRowsTest, TakesForJudgedWhatLiesBeyondThoseThatItHasRoomFor) {
+  JudgedRows rows;
+  const auto judged = [&](Micros at) {
+    Sample sample;
+    sample.at = at;
+    sample.present = kCpu;
+    return rows.Judged(sample) == kCpu;
+  };
+  for (uint32_t i = 0; i < 999; ++i) EXPECT_TRUE(rows.AddAhead({Micros{2000 + i}, i}));
+  EXPECT_FALSE(judged(5000));
+  EXPECT_TRUE(rows.AddAhead({Micros{4000}, 0}));
+  EXPECT_TRUE(judged(4001));
+  EXPECT_FALSE(judged(4000));  // another one of that time
+  EXPECT_FALSE(judged(3999));
+}
+
+TEST(JudgeAgain, RowFarAheadIsNotRememberedAgain) {
+  Story old({Cpu(80, 0)});
+  for (int i = 0; i < 3; ++i) old.Send({{6000.0 + i, {.cpu = 95}}}, i);
+  Story fresh({Cpu(80, 0)}, 400);
+  TakeOver(old, fresh, 0);
+  const size_t before = fresh.engine().Save(fresh.Ref("c")).size();
+  fresh.ReadBack({{6000, {.cpu = 95}}, {6001, {.cpu = 95}}, {6002, {.cpu = 95}}}, 400);
+  EXPECT_EQ(fresh.engine().Save(fresh.Ref("c")).size(), before);
+  fresh.ReadBack({{6003, {.cpu = 5}}}, 400);  // that nobody has judged: as of when it is read
+  EXPECT_EQ(fresh.Take(), Lines({"resolve 400 RECOVERED value 5 peak 95"}));
+}
+
 TEST(JudgedRowsTest, RemembersTheNewestCorrections) {
   JudgedRows rows;
   for (int i = 0; i < 300; ++i) EXPECT_TRUE(rows.AddSuperseded({Micros{7}, kCpu, i * 1.0}));

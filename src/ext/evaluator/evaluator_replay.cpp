@@ -11,7 +11,6 @@ namespace alerting::ext {
 
 namespace {
 
-constexpr Micros kFutureLimit = 5 * kMinute;
 constexpr Micros kLockedPause = kSecond / 2;
 constexpr Micros kMarkingPause = kSecond / 1000;
 constexpr Micros kLongestPause = kMinute;
@@ -161,8 +160,6 @@ ReadRange Evaluator::RangeToReplay(const Source& source, Micros from, Micros now
     std::erase_if(range.other_containers,
                   [&](const std::string& text) { return given.contains(text); });
   }
-  // A row from the future was taken at its arrival; taking it again would judge it at a new time.
-  range.until = now + kFutureLimit;
   return range;
 }
 

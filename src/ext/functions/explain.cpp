@@ -25,7 +25,7 @@ namespace alerting::ext {
 
 namespace {
 
-constexpr Micros kFutureLimit = 5 * kMinute;  // rows further ahead are read by nobody yet
+constexpr Micros kFutureLimit = 5 * kMinute;  // rows further ahead are taken at their arrival
 constexpr int kColumns = 10;
 
 // The FIRING row of alerting.alert.
@@ -233,12 +233,15 @@ void PrivateEngine::ReadRows(Micros now) {
     if (source.settings.max_age != kNever) {
       range.after = std::max(range.after, SubtractTime(now, source.settings.max_age));
     }
-    range.until = AddTime(now, kFutureLimit);
     const std::vector<Sample> own = ReadOwn(source, range);
     samples.insert(samples.end(), own.begin(), own.end());
   }
   const std::vector<ContainerRef> containers(samples.size(), container_);
   engine_.ClearJudged(samples, containers);
+  // As the evaluator does with rows that come with a time too far ahead.
+  for (Sample& sample : samples) {
+    if (sample.at > AddTime(now, kFutureLimit)) sample.at = now;
+  }
   engine_.Judge(samples, containers, kNoTime);
 }
 

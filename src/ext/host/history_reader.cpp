@@ -134,8 +134,11 @@ void SourceHistory::ReadSlice() {
   ReadRange slice = input_.range;
   slice.after = slice_after_;
   if (HasPlainTime(*input_.source)) {
-    // Before 2000 (the epoch of Micros) in one piece: nothing is expected there.
-    const Micros end = slice_after_ == kNoTime ? 0 : AddTime(slice_after_, slice_length_);
+    // Before 2000 (the epoch of Micros) and in the future in one piece: little is expected there.
+    const Micros end = slice_after_ == kNoTime ? 0
+                       : slice_after_ >= GetCurrentTimestamp()
+                           ? kNever
+                           : AddTime(slice_after_, slice_length_);
     slice.until = std::min(slice.until, end);
   }
   try {
