@@ -51,6 +51,33 @@ sql($node, 'postgres', 'SELECT alerting.start()');
 flush($node, 'postgres', name => 'deleted and made again before there was a queue');
 is(alerts($node, 'postgres'), $expected, 'no past, without a queue');
 
+# More of them than are noted without a queue, while that is full.
+sub run_full
+{
+	my ($name, $sql) = @_;
+	sql($node, 'postgres', 'SELECT alerting.stop()');
+	my $n = 0;
+	sql($node, 'postgres', 'SELECT s(11, 0.001 * generate_series(1, 500))') until $n++ > 100 || sql($node, 'postgres', 'SELECT replay_pending FROM alerting.status()') eq 't';
+	sql($node, 'postgres', $sql);
+	sql($node, 'postgres', 'SELECT alerting.start()');
+	flush($node, 'postgres', name => $name);
+	return sql($node, 'postgres', "SELECT count(*) FROM alerting.alert WHERE rule_id = 'pending' AND container_id >= 1000");
+}
+$node->append_conf('postgresql.conf', "alerting.queue_size = '64kB'");
+$node->reload;
+sql($node, 'postgres', 'SELECT alerting.stop(), alerting.start()');
+flush($node, 'postgres', name => 'a small queue');
+my ($begin, $go_on) = map { "INSERT INTO container_metrics SELECT c, at(n), 95, 5, true, 0 FROM generate_series(1000, 1299) c, generate_series($_) n" } '3, 20', '22, 38';
+sql($node, 'postgres', "INSERT INTO containers SELECT n, 1, 'one' FROM generate_series(1000, 1299) n; $begin");
+flush($node, 'postgres');
+is(run_full('many made again while the queue is full', "DELETE FROM containers WHERE id >= 1000; INSERT INTO containers SELECT n, 1, 'another' FROM generate_series(1000, 1299) n; $go_on"),
+	0, 'none of many has a past');
+sql($node, 'postgres', 'DELETE FROM containers WHERE id >= 1000; DELETE FROM container_metrics WHERE container_id >= 1000');
+sql($node, 'postgres', "INSERT INTO containers SELECT n, 1, 'one' FROM generate_series(1000, 1299) n; $begin");
+flush($node, 'postgres');
+is(run_full('many others deleted', "DELETE FROM containers WHERE id BETWEEN 1010 AND 1299; $go_on"), 10, 'those that stay have theirs');
+sql($node, 'postgres', 'DELETE FROM containers WHERE id >= 1000; DELETE FROM container_metrics WHERE container_id >= 1000');
+
 # Other containers with the same keys, after a detach; the same ones have their past again.
 my $attach = q{SELECT alerting.attach_metrics('%s', container => 'container_id')};
 my $detach = 'SELECT alerting.detach()';

@@ -25,7 +25,8 @@ constexpr size_t kFirstBytes = 8 * 1024;
 constexpr size_t kKeptBytes = 1024 * 1024;
 constexpr size_t kMostKeptBytes = 8 * 1024 * 1024;
 constexpr int kSpareInARow = 100;
-constexpr int kMaxLevels = 32;  // savepoint levels told apart
+constexpr int kMaxLevels = 32;        // savepoint levels told apart
+constexpr size_t kReservedShare = 8;  // of the queue, for what no table tells: who was deleted
 
 // Where the messages of a savepoint level begin.
 struct Level {
@@ -50,6 +51,7 @@ struct Buffer {
   pg::ReplayMark marks[pg::kMaxReplays];  // rows that were not kept
   int mark_count;
   bool has_uncaptured;  // see NoteUncapturedRows
+  bool tells_deletions;
   bool start_workers;
   bool forget_stop;
   int sender_wakes;   // calls of WakeSenderAtCommit
@@ -80,7 +82,8 @@ void Reset() noexcept {
   buffer.context = {};
   buffer.level_count = 0;
   buffer.mark_count = 0;
-  buffer.has_uncaptured = buffer.start_workers = buffer.forget_stop = false;
+  buffer.has_uncaptured = buffer.tells_deletions = false;
+  buffer.start_workers = buffer.forget_stop = false;
   buffer.sender_wakes = buffer.covered_wakes = 0;
 }
 
@@ -154,10 +157,37 @@ void RaiseFlags(DatabaseSlot* slot, MessageKind kind) noexcept {
   }
 }
 
+// Puts messages about deleted containers into the part of the queue that is kept for them, after
+// one that lets the evaluator start over, which is when it looks for them.
+bool KeepDeletions(const DatabaseSlot* slot, std::string_view deletions) noexcept {
+  ByteRing* ring = pg::MappedQueue(slot);
+  if (ring == nullptr) return false;
+  char begin[sizeof(ChunkHeader) + kMaxSampleBytes];
+  Message start_over;
+  start_over.kind = MessageKind::kBindingChanged;
+  SampleContext context;
+  const size_t size = WriteMessage(start_over, &context, begin + sizeof(ChunkHeader));
+  ChunkHeader header;
+  header.bytes = static_cast<uint32_t>(size + deletions.size());
+  header.committed_at = GetCurrentTransactionStopTimestamp();
+  memcpy(begin, &header, sizeof(header));
+  return ring->Append(std::string_view(begin, sizeof(header) + size), deletions);
+}
+
+void RememberDeletions(DatabaseSlot* slot, std::string_view deletions) noexcept {
+  MessageReader reader(deletions);
+  Message message;
+  while (slot->forgotten_count < pg::kMaxForgotten && reader.Next(&message)) {
+    slot->forgotten[slot->forgotten_count++] = KeyHash(message.sample.container);
+  }
+}
+
 // The queue cannot take the messages: marks and flags say what they would have said.
 void LeaveMarks(DatabaseSlot* slot) noexcept {
   MessageReader reader(std::string_view(buffer.data, buffer.used));
   Message message;
+  SampleContext context;
+  size_t kept = 0;  // bytes about deleted containers, which no table tells
   while (reader.Next(&message)) {
     if (message.kind == MessageKind::kSample) {
       pg::AddReplayMark(slot, message.sample.source, message.sample.at);
@@ -165,11 +195,18 @@ void LeaveMarks(DatabaseSlot* slot) noexcept {
       RaiseFlags(slot, message.kind);
     }
     if (message.kind == MessageKind::kContainersTruncated) slot->containers_truncated = true;
-    if (message.kind == MessageKind::kContainerDeleted &&
-        slot->forgotten_count < pg::kMaxForgotten) {
-      slot->forgotten[slot->forgotten_count++] = KeyHash(message.sample.container);
+    if (message.kind == MessageKind::kContainerDeleted) {
+      // Never longer than what stood before it, so this never overwrites unread bytes.
+      kept += WriteMessage(message, &context, buffer.data + kept);
     }
   }
+  const std::string_view deletions(buffer.data, kept);
+  if (kept > 0 && !KeepDeletions(slot, deletions)) RememberDeletions(slot, deletions);
+}
+
+// What others than those about deleted containers have to leave free.
+size_t ReservedBytes(const ByteRing* ring) noexcept {
+  return buffer.tells_deletions ? 0 : ring->capacity() / kReservedShare;
 }
 
 // `prepared`: the transaction, if it is prepared, not committed.
@@ -183,6 +220,7 @@ bool AppendToQueue(DatabaseSlot* slot, TransactionId prepared) noexcept {
   ByteRing* ring = pg::MappedQueue(slot);
   if (ring == nullptr) return false;
   ChunkHeader header;
+  if (ring->free() < sizeof(header) + buffer.used + ReservedBytes(ring)) return false;
   header.bytes = static_cast<uint32_t>(buffer.used);
   header.prepared_xid = prepared;
   header.committed_at = GetCurrentTransactionStopTimestamp();
@@ -390,6 +428,7 @@ void AddMessage(const Message& message) noexcept {
   const bool level_known = NoteLevel();
   const size_t size = MessageSize(message);
   const bool is_sample = message.kind == MessageKind::kSample;
+  buffer.tells_deletions |= message.kind == MessageKind::kContainerDeleted;
   if (is_sample && !level_known) ReplaceSamplesByMarks();
   if (is_sample && (buffer.mark_count > 0 || !level_known)) {
     // Once over the limit, a transaction's further rows are marked at once.
