@@ -3,6 +3,7 @@
 
 #include "pg/guard.h"
 #include "pg/shared_state.h"
+#include "pg/transaction.h"
 
 namespace alerting::ext {
 
@@ -49,13 +50,26 @@ struct FreedDatabase {
   Oid database;
 };
 
+// The slot of a database, nullptr also where the shared memory cannot be used, being that of
+// another version of the library: that is no reason for a command to fail.
+pg::DatabaseSlot* SlotIfUsable(Oid database) noexcept {
+  try {
+    pg::Subtransaction savepoint;  // its rollback gives back the locks that an error leaves
+    pg::DatabaseSlot* slot = pg::Call([&] { return pg::FindSlot(database); });
+    savepoint.Release();
+    return slot;
+  } catch (...) {
+    return nullptr;
+  }
+}
+
 // The slot of the database that the command needs. False when there is nobody to send away.
 bool FindWorkers(const char* name, FreedDatabase* freed) {
   freed->database = get_database_oid(name, true);
   if (!OidIsValid(freed->database) || freed->database == MyDatabaseId) return false;
   // Only somebody who may do what he asks for shall disturb the workers.
   if (!pg::OwnsDatabase(freed->database)) return false;
-  freed->slot = pg::FindSlot(freed->database);
+  freed->slot = SlotIfUsable(freed->database);
   return freed->slot != nullptr;
 }
 

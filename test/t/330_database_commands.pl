@@ -5,6 +5,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use AlertingTest;
+use DeliveryTest 'preloaded';
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -43,6 +44,19 @@ command('DROP DATABASE renamed');
 command('DROP DATABASE copy');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'evaluator|sender'"), '0',
 	'no worker is left');
+
+$node->stop;
+
+# A session whose library is another version's than that which the server has made its shared memory for.
+my $folder = PostgreSQL::Test::Utils::tempdir();
+{
+	local $ENV{LD_PRELOAD} = preloaded('other_memory', $folder);
+	$node->start;
+}
+command("LOAD 'alerting'; CREATE DATABASE one");
+command("LOAD 'alerting'; CREATE DATABASE other TEMPLATE one");
+command("LOAD 'alerting'; ALTER DATABASE one RENAME TO another");
+command("LOAD 'alerting'; DROP DATABASE another; DROP DATABASE other");
 
 $node->stop;
 done_testing();
