@@ -17,15 +17,43 @@ Datum TextDatum(std::string_view text) {
   return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
 }
 
+// PostgreSQL code.
+bool IsSingleKey(HeapTuple constraint, AttrNumber attribute, AttrNumber column) {
+  bool is_null = false;
+  const Datum value = SysCacheGetAttr(CONSTROID, constraint, attribute, &is_null);
+  if (is_null) return false;
+  ArrayType* keys = DatumGetArrayTypeP(value);
+  return ARR_NDIM(keys) == 1 && ARR_DIMS(keys)[0] == 1 &&
+         *reinterpret_cast<int16*>(ARR_DATA_PTR(keys)) == column;
+}
+
+// PostgreSQL code.
+bool IsCheckOf(const Trigger& trigger, const LockedReference& reference, AttrNumber column,
+               AttrNumber referenced) {
+  if (RI_FKey_trigger_type(trigger.tgfoid) != RI_TRIGGER_FK) return false;
+  if (trigger.tgconstrrelid != reference.relation) return false;
+  HeapTuple constraint = SearchSysCache1(CONSTROID, ObjectIdGetDatum(trigger.tgconstraint));
+  if (!HeapTupleIsValid(constraint)) return false;
+  const bool is_it = IsSingleKey(constraint, Anum_pg_constraint_conkey, column) &&
+                     IsSingleKey(constraint, Anum_pg_constraint_confkey, referenced);
+  ReleaseSysCache(constraint);
+  return is_it;
+}
+
 }  // namespace
 
 constinit TablePlan* TablePlan::first_ = nullptr;
 
 void TablePlan::OnChange(Oid relation) noexcept {
   for (TablePlan* plan = first_; plan != nullptr; plan = plan->next_) {
-    const bool is_concerned = relation == InvalidOid || relation == plan->relation_;
-    plan->stale_ = plan->stale_ || is_concerned;
+    plan->stale_ = plan->stale_ || plan->IsConcerned(relation);
   }
+}
+
+bool TablePlan::IsConcerned(Oid relation) const noexcept {
+  return relation == InvalidOid || relation == relation_ ||
+         std::any_of(checks_left_out_.begin(), checks_left_out_.end(),
+                     [&](const Checks& checks) { return checks.relation == relation; });
 }
 
 TablePlan::TablePlan(std::span<const ColumnType> columns)
@@ -58,6 +86,7 @@ void TablePlan::Prepare(Relation table) {
   relation_ = RelationGetRelid(table);
   columns_.clear();
   defaults_.clear();
+  checks_left_out_.clear();
   state_ = nullptr;
   is_kept_ = false;
   checks_ = nullptr;
@@ -109,6 +138,28 @@ void TablePlan::AddDefaults(Relation table) {
     });
     if (expression != nullptr) defaults_.push_back({number, expression});
   }
+}
+
+const std::vector<int>& TablePlan::PlacesOfChecks(Relation table, const TriggerDesc& triggers,
+                                                  const LockedReference& reference) {
+  const auto known =
+      std::find_if(checks_left_out_.begin(), checks_left_out_.end(), [&](const Checks& checks) {
+        return checks.relation == reference.relation && checks.column == reference.column &&
+               checks.referenced_column == reference.referenced_column;
+      });
+  if (known != checks_left_out_.end()) return known->places;
+  std::vector<int> places;
+  places.reserve(static_cast<size_t>(triggers.numtriggers));
+  Call([&] {
+    const AttrNumber column = get_attnum(RelationGetRelid(table), reference.column);
+    const AttrNumber referenced = get_attnum(reference.relation, reference.referenced_column);
+    for (int i = 0; i < triggers.numtriggers; ++i) {
+      if (IsCheckOf(triggers.triggers[i], reference, column, referenced)) places.push_back(i);
+    }
+  });
+  checks_left_out_.push_back(
+      {reference.column, reference.relation, reference.referenced_column, std::move(places)});
+  return checks_left_out_.back().places;
 }
 
 void TablePlan::SetValues(std::span<const ColumnValue> values, TupleTableSlot* row) const {

@@ -5,6 +5,7 @@
 #define ALERTING_PG_TABLE_PLAN_H_
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +22,14 @@ struct ColumnValue {
   std::string_view text = {};  // of a column of type text, or of any type
   Datum datum = 0;             // of any other
   bool is_null = false;
+};
+
+// A foreign key whose rows the caller has locked against deletion in this transaction, which is all
+// that its check would do, row by row.
+struct LockedReference {
+  const char* column;
+  Oid relation;
+  const char* referenced_column;
 };
 
 class TablePlan {
@@ -54,12 +63,23 @@ class TablePlan {
     ExprState* expression;
   };
 
+  // Where a foreign key's checks stand among the table's triggers.
+  struct Checks {
+    std::string column;
+    Oid relation;
+    std::string referenced_column;
+    std::vector<int> places;
+  };
+
   static void OnChange(Oid relation) noexcept;
+  bool IsConcerned(Oid relation) const noexcept;
 
   // Makes this the plan of the open table as it is now, if it is not.
   void Prepare(Relation table);
   bool FindColumn(Relation table, const ColumnType& wanted);
   void AddDefaults(Relation table);
+  const std::vector<int>& PlacesOfChecks(Relation table, const TriggerDesc& triggers,
+                                         const LockedReference& reference);
 
   // One value for each of the columns. PostgreSQL code.
   void SetValues(std::span<const ColumnValue> values, TupleTableSlot* row) const;
@@ -84,6 +104,7 @@ class TablePlan {
   MemoryContext context_;
   std::vector<Column> columns_;
   std::vector<Default> defaults_;
+  std::vector<Checks> checks_left_out_;
   EState* state_ = nullptr;  // the one that stays
   bool is_kept_ = false;     // and has what follows
   ExprState** checks_ = nullptr;

@@ -5,32 +5,6 @@
 
 namespace alerting::pg {
 
-namespace {
-
-// PostgreSQL code.
-bool IsSingleKey(HeapTuple constraint, AttrNumber attribute, AttrNumber column) {
-  bool is_null = false;
-  const Datum value = SysCacheGetAttr(CONSTROID, constraint, attribute, &is_null);
-  if (is_null) return false;
-  ArrayType* keys = DatumGetArrayTypeP(value);
-  return ARR_NDIM(keys) == 1 && ARR_DIMS(keys)[0] == 1 &&
-         *reinterpret_cast<int16*>(ARR_DATA_PTR(keys)) == column;
-}
-
-bool IsCheckOf(const Trigger& trigger, const LockedReference& reference, AttrNumber column,
-               AttrNumber referenced) {
-  if (RI_FKey_trigger_type(trigger.tgfoid) != RI_TRIGGER_FK) return false;
-  if (trigger.tgconstrrelid != reference.relation) return false;
-  HeapTuple constraint = SearchSysCache1(CONSTROID, ObjectIdGetDatum(trigger.tgconstraint));
-  if (!HeapTupleIsValid(constraint)) return false;
-  const bool is_it = IsSingleKey(constraint, Anum_pg_constraint_conkey, column) &&
-                     IsSingleKey(constraint, Anum_pg_constraint_confkey, referenced);
-  ReleaseSysCache(constraint);
-  return is_it;
-}
-
-}  // namespace
-
 TableWriter::TableWriter(TablePlan* plan, Oid relation, std::span<const LockedReference> locked,
                          OnConflict on_conflict)
     : plan_(plan), on_conflict_(on_conflict) {
@@ -40,7 +14,7 @@ TableWriter::TableWriter(TablePlan* plan, Oid relation, std::span<const LockedRe
   if (can_write_) {
     Open();
     // First: what is called of a trigger is kept by its place among them.
-    for (const LockedReference& reference : locked) LeaveOutCheck(reference);
+    LeaveOutChecks(locked);
     Begin();
   } else {
     Call([&] { table_close(relation_, NoLock); });
@@ -79,19 +53,20 @@ void TableWriter::Begin() {
   });
 }
 
-void TableWriter::LeaveOutCheck(const LockedReference& reference) {
-  Call([&] {
-    TriggerDesc* own = target_->ri_TrigDesc;  // a copy
-    if (own == nullptr) return;
-    const AttrNumber column = get_attnum(RelationGetRelid(relation_), reference.column);
-    const AttrNumber referenced = get_attnum(reference.relation, reference.referenced_column);
-    int kept = 0;
-    for (int i = 0; i < own->numtriggers; ++i) {
-      if (IsCheckOf(own->triggers[i], reference, column, referenced)) continue;
-      own->triggers[kept++] = own->triggers[i];
+void TableWriter::LeaveOutChecks(std::span<const LockedReference> locked) {
+  TriggerDesc* own = target_->ri_TrigDesc;  // a copy
+  if (own == nullptr) return;
+  std::vector<bool> is_left_out(static_cast<size_t>(own->numtriggers));
+  for (const LockedReference& reference : locked) {
+    for (const int place : plan_->PlacesOfChecks(relation_, *own, reference)) {
+      is_left_out[static_cast<size_t>(place)] = true;
     }
-    own->numtriggers = kept;
-  });
+  }
+  int kept = 0;
+  for (int i = 0; i < own->numtriggers; ++i) {
+    if (!is_left_out[static_cast<size_t>(i)]) own->triggers[kept++] = own->triggers[i];
+  }
+  own->numtriggers = kept;
 }
 
 bool TableWriter::Insert(std::span<const ColumnValue> values) {

@@ -10,14 +10,6 @@
 
 namespace alerting::pg {
 
-// A foreign key whose rows the caller has locked against deletion in this transaction, which is all
-// that its check would do, row by row.
-struct LockedReference {
-  const char* column;
-  Oid relation;
-  const char* referenced_column;
-};
-
 enum class OnConflict : uint8_t { kError, kLeaveOut };
 
 class TableWriter {
@@ -50,7 +42,7 @@ class TableWriter {
   bool TakesPlainRows() const;
   void Open();
   void Begin();
-  void LeaveOutCheck(const LockedReference& reference);
+  void LeaveOutChecks(std::span<const LockedReference> locked);
 
   TablePlan* const plan_;
   const OnConflict on_conflict_;
