@@ -4,6 +4,7 @@
 #include "core/saved_state.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <unordered_set>
@@ -31,13 +32,14 @@ constexpr uint8_t kFromAlert = 128;
 
 class Writer {
  public:
+  Writer() { bytes_.reserve(128); }  // more than most take
   void Byte(uint8_t byte) { bytes_.push_back(static_cast<char>(byte)); }
   void Number(uint64_t number) {
-    while (number >= 0x80) {
-      Byte(static_cast<uint8_t>(number | 0x80));
-      number >>= 7;
-    }
-    Byte(static_cast<uint8_t>(number));
+    std::array<char, 10> bytes;
+    size_t size = 0;
+    for (; number >= 0x80; number >>= 7) bytes[size++] = static_cast<char>(number | 0x80);
+    bytes[size++] = static_cast<char>(number);
+    bytes_.append(bytes.data(), size);
   }
   // Relative to `origin`, modulo 2^64: no pair of times overflows.
   void Time(Micros time, Micros origin) {
@@ -47,9 +49,11 @@ class Writer {
   // Most readings have few significant bits: leading bytes only, after their count.
   void Double(double value) {
     const auto bits = std::bit_cast<uint64_t>(value);
-    const auto count = static_cast<uint8_t>(8 - std::countr_zero(bits) / 8);
-    Byte(count);
-    for (int i = 0; i < count; ++i) Byte(static_cast<uint8_t>(bits >> (56 - 8 * i)));
+    const auto count = static_cast<size_t>(8 - std::countr_zero(bits) / 8);
+    std::array<char, 9> bytes;
+    bytes[0] = static_cast<char>(count);
+    for (size_t i = 0; i < count; ++i) bytes[i + 1] = static_cast<char>(bits >> (56 - 8 * i));
+    bytes_.append(bytes.data(), count + 1);
   }
   void Text(std::string_view text) {
     Number(text.size());
