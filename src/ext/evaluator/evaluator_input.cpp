@@ -49,16 +49,15 @@ bool Evaluator::TakeInput(Micros now) {
 std::vector<ContainerRef> Evaluator::FindContainers(std::string_view chunks) {
   std::vector<ContainerRef> containers;
   std::vector<std::string_view> unknown;
-  std::array<Sample, kSamplesPerSearch> samples;
-  std::array<ContainerRef, kSamplesPerSearch> found;
-  size_t count = 0;
+  std::vector<Sample> samples;
   const auto search = [&] {
-    world_->engine.FindAll({samples.data(), count}, found);
-    for (size_t i = 0; i < count; ++i) {
+    std::array<ContainerRef, kSamplesPerSearch> found;
+    world_->engine.FindAll(samples, found);
+    for (size_t i = 0; i < samples.size(); ++i) {
       if (found[i] == kNoContainer) unknown.push_back(samples[i].container);
     }
-    containers.insert(containers.end(), found.begin(), found.begin() + count);
-    count = 0;
+    containers.insert(containers.end(), found.begin(), found.begin() + samples.size());
+    samples.clear();
   };
   ChunkHeader header;
   std::string_view messages;
@@ -67,8 +66,8 @@ std::vector<ContainerRef> Evaluator::FindContainers(std::string_view chunks) {
     Message message;
     while (reader.Next(&message)) {
       if (message.kind != MessageKind::kSample) continue;
-      samples[count++] = message.sample;
-      if (count == samples.size()) search();
+      samples.push_back(message.sample);
+      if (samples.size() == kSamplesPerSearch) search();
     }
   }
   search();
