@@ -22,6 +22,7 @@ struct SocketEnds {
   };
   Peer peer;
   int local_port = 0;
+  bool operator==(const SocketEnds&) const = default;
 };
 
 // nullopt: it is not connected.

@@ -194,6 +194,7 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
   if (given_up) return "endpoint refused the request each time (HTTP/2)";
   if (flooded) return "endpoint sent more than 8 MB";
   if (stale) return "endpoint answered before it was asked";
+  if (silent) return "connection was given up: nothing came over it while another request waited";
   // A public address that failed is the cause of the failure; the refused one beside it is not.
   if (!refusal.empty() && !attempted) return refusal;
   const long system_error = SystemError();
@@ -207,12 +208,16 @@ std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
       return "connecting failed: " + DescribeErrno(socket_error != 0 ? socket_error : system_error);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER:
-    case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_INVALIDCERTSTATUS:
       return "TLS: " + Printable(error_buffer[0] != '\0' ? error_buffer : curl_easy_strerror(code));
+    // libcurl's words name the files, which whoever may read deliveries is not to know.
+    case CURLE_SSL_CACERT_BADFILE:
+      return files.authorities.empty() ? "TLS: this machine's authorities cannot be read"
+                                       : "TLS: alerting.ca_file cannot be used";
+    case CURLE_SSL_CERTPROBLEM:
+      return "TLS: alerting.client_certificate_file or alerting.client_key_file cannot be used";
     case CURLE_GOT_NOTHING:
       return "endpoint closed the connection without a response";
     case CURLE_SEND_ERROR:

@@ -63,6 +63,7 @@ struct WebhookClient::Transfer {
   int source_port = 0;   // of the connection that it is sent over; 0: none yet
   size_t tls_bytes = 0;  // received before that
   bool flooded = false;  // its connection was shut for all that came over it
+  bool silent = false;   // its connection was shut since nothing came over it
   bool received = true;  // something came over TLS since it was sent
   bool stale = false;    // nothing did, and yet there was an answer
   std::string body;

@@ -81,6 +81,7 @@ int WebhookClient::OnTimer(CURLM*, long timeout_ms, void* pool) noexcept {
 curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
                                           curl_sockaddr* address) noexcept {
   auto* self = static_cast<Transfer*>(transfer);
+  self->silent = false;
   self->given_up = self->tries >= Transfer::kMostTries;
   if (self->given_up) return CURL_SOCKET_BAD;
   try {

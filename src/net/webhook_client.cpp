@@ -155,6 +155,7 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
   transfer->source_port = 0;
   transfer->tls_bytes = 0;
   transfer->flooded = false;
+  transfer->silent = false;
   transfer->received = true;
   transfer->stale = false;
   transfer->body.clear();

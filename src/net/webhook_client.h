@@ -25,6 +25,8 @@
 
 namespace alerting::net {
 
+struct SocketEnds;
+
 // How much of a response body is kept, is read, and how large a response head may be.
 inline constexpr size_t kKeptBodyBytes = 1024;
 inline constexpr size_t kMaxBodyBytes = 64 * 1024;
@@ -150,6 +152,7 @@ class WebhookClient {
   void SendAgain(std::unique_ptr<Transfer> transfer);
   void ShutSilent(const Transfer& transfer);
   void ShutFlooded(Transfer* transfer);
+  std::vector<Transfer*> TransfersOver(const SocketEnds& ends) const;
 
   static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client, void*) noexcept;
   static int OnCloseSocket(void* client, curl_socket_t socket) noexcept;

@@ -83,9 +83,11 @@ void WebhookClient::ShutSilent(const Transfer& transfer) {
   for (const auto& [fd, state] : sockets_) {
     const std::optional<SocketEnds> ends = EndsOf(fd);
     if (!ends || ends->peer != waited->ends.peer) continue;
-    if (!state.idle && ends->local_port != waited->ends.local_port) continue;
+    if (!state.idle && *ends != waited->ends) continue;
     // What a TLS handshake or a window's update sends comes at the beginning.
-    if (SilentMs(fd) >= waited->milliseconds / 2) shutdown(fd, SHUT_RDWR);
+    if (SilentMs(fd) < waited->milliseconds / 2) continue;
+    for (Transfer* other : TransfersOver(*ends)) other->silent = true;
+    shutdown(fd, SHUT_RDWR);
   }
 }
 
@@ -93,15 +95,18 @@ void WebhookClient::ShutFlooded(Transfer* transfer) {
   transfer->flooded = true;
   const std::optional<SocketEnds> flooded = transfer->Ends();
   if (!flooded) return;
-  const auto is_same = [&](const std::optional<SocketEnds>& ends) {
-    return ends && ends->peer == flooded->peer && ends->local_port == flooded->local_port;
-  };
-  for (const auto& [handle, other] : active_) {
-    if (other->source_port != 0 && is_same(other->Ends())) other->flooded = true;
-  }
+  for (Transfer* other : TransfersOver(*flooded)) other->flooded = true;
   for (const auto& [fd, state] : sockets_) {
-    if (is_same(EndsOf(fd))) shutdown(fd, SHUT_RDWR);
+    if (EndsOf(fd) == flooded) shutdown(fd, SHUT_RDWR);
   }
+}
+
+std::vector<WebhookClient::Transfer*> WebhookClient::TransfersOver(const SocketEnds& ends) const {
+  std::vector<Transfer*> found;
+  for (const auto& [handle, transfer] : active_) {
+    if (transfer->source_port != 0 && transfer->Ends() == ends) found.push_back(transfer.get());
+  }
+  return found;
 }
 
 }  // namespace alerting::net

@@ -164,6 +164,27 @@ TEST_F(WebhookTlsTest, ShowsItsCertificateToWhoAsksForOne) {
   }
 }
 
+// Only superusers may see where they are.
+TEST_F(WebhookTlsTest, NamesNoFileOfTheServers) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key"});
+  const std::string missing = directory_ + "/missing";
+  Open("127.0.0.0/8");
+  for (const TlsFiles& files :
+       {TlsFiles{missing, "", ""}, TlsFiles{good + ".key", "", ""},
+        TlsFiles{good + ".pem", missing, ""}, TlsFiles{good + ".pem", good + ".key", good + ".key"},
+        TlsFiles{good + ".pem", good + ".pem", missing},
+        TlsFiles{good + ".pem", good + ".pem", good + ".pem"}}) {
+    client_->SetTlsFiles(files);
+    const Response response = Fetch(server.Url("/ok", "127.0.0.1", "https"));
+    EXPECT_TRUE(response.error.starts_with(files.certificate.empty()
+                                               ? "TLS: alerting.ca_file "
+                                               : "TLS: alerting.client_certificate_file "))
+        << response.error;
+    EXPECT_EQ(response.error.find(directory_), std::string::npos) << response.error;
+  }
+}
+
 // libcurl goes on using a connection of HTTP/2 after a timeout.
 TEST_F(WebhookTlsTest, ASilentHttp2ConnectionIsNotUsedAgain) {
   const std::string good = Certificate("good", "IP:127.0.0.1");
@@ -176,6 +197,23 @@ TEST_F(WebhookTlsTest, ASilentHttp2ConnectionIsNotUsedAgain) {
   const Response response = Fetch(url);
   EXPECT_EQ(response.status, 200) << response.error;
   EXPECT_GT(response.timings.connect, 0);
+}
+
+TEST_F(WebhookTlsTest, SaysWhatBecameOfAnotherRequestOfASilentConnection) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                         "--http2-manner", "no-window"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  while (Fetch(url, 1000).status != 200) continue;
+  Start(1, url, 500);
+  Start(2, url, 10'000);
+  const std::map<uint64_t, Response> responses = Drain();
+  EXPECT_EQ(responses.at(1).status, 0);
+  // It may have been sent again.
+  EXPECT_TRUE(responses.at(2).status == 200 ||
+              responses.at(2).error.starts_with("connection was given up: "))
+      << responses.at(2).error;
 }
 
 TEST_F(WebhookTlsTest, AnHttp2AnswerOfNothingWithoutEndIsCutOff) {
