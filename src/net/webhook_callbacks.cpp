@@ -127,7 +127,6 @@ int WebhookClient::OnBeforeRequest(void* transfer, char* peer, char*, int, int p
       return CURL_PREREQFUNC_OK;
     }
     self->NoteRefusal(std::move(refusal));
-    self->attempted = false;
   } catch (...) {
     // Refused, without its reason.
   }

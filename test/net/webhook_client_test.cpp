@@ -10,8 +10,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
@@ -226,6 +230,32 @@ TEST_F(WebhookClientTest, RedirectsAreAnswersAndNothingMore) {
                            "/redirect/302?to=http://169.254.169.254/latest/meta-data"}) {
     EXPECT_EQ(Fetch(receiver_->Url(path)).status / 100, 3) << path;
   }
+}
+
+// Neither what is set for other programs, nor what an endpoint answered before.
+TEST_F(WebhookClientTest, TakesNoHintsFromElsewhere) {
+  char pattern[] = "/tmp/alerting_hints_XXXXXX";
+  const std::string directory = mkdtemp(pattern);
+  const std::string netrc = directory + "/.netrc", log = directory + "/log";
+  std::ofstream(netrc) << "machine 127.0.0.1 login somebody password hunter2\n";
+  const char* home = std::getenv("HOME");
+  const std::string home_before = home == nullptr ? "" : home;
+  const char* const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"};
+  for (const char* proxy : proxies) setenv(proxy, "http://127.0.0.1:1/", 1);
+  setenv("HOME", directory.c_str(), 1);
+  setenv("NETRC", netrc.c_str(), 1);
+  const Receiver receiver({"--log", log});
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Fetch(receiver.Url("/hints")).status, 401);
+  for (const char* proxy : proxies) unsetenv(proxy);
+  unsetenv("NETRC");
+  setenv("HOME", home_before.c_str(), 1);
+  std::ifstream lines(log);
+  const std::string requests(std::istreambuf_iterator<char>(lines), {});
+  EXPECT_EQ(std::count(requests.begin(), requests.end(), '\n'), 2);
+  for (const char* unwanted : {"uthorization", "ookie", "pgrade"}) {
+    EXPECT_EQ(requests.find(unwanted), std::string::npos) << requests;
+  }
+  EXPECT_EQ(std::system(("rm -r " + directory).c_str()), 0);
 }
 
 TEST_F(WebhookClientTest, HandsOverRetryAfter) {

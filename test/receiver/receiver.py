@@ -12,6 +12,7 @@ The first line of standard output says "ready PORT". Behaviours, by the path's f
   /endless                   200 and an endless body; /endless-headers: headers without end
   /redirect/302[?to=URL]     Location: URL (default: /redirected on this server)
   /gone                      410
+  /hints                     401 with a cookie, another service's port, and the wish for TLS
   /reset                     resets the connection; /close: closes it without an answer
   /continue                  100 Continue for ever
   /long-header               a header of 400 kB
@@ -207,6 +208,11 @@ class Receiver:
         location = query.partition("to=")[2] or "/redirected"
         status = int(arguments[0]) if arguments else 302
         return await self.answer(writer, status, [f"Location: {location}"])
+
+    async def do_hints(self, writer, _arguments, _count, _query):
+        return await self.answer(writer, 401, [
+            "WWW-Authenticate: Basic", "Set-Cookie: a=b", 'Alt-Svc: h2=":1"',
+            "Strict-Transport-Security: max-age=9999"])
 
     async def do_gone(self, writer, _arguments, _count, _query):
         return await self.answer(writer, 410, body=b"gone for good")
