@@ -76,7 +76,7 @@ END
 $function$;
 
 -- A way from a row of `rel`, called `alias`, to the one row of `target` that it belongs to, as an expression: over a table
--- that it refers to, else over one that refers to both. NULL unless foreign keys show exactly one.
+-- that it refers to, else over one that refers to both, else over two. NULL unless foreign keys show exactly one.
 CREATE OR REPLACE FUNCTION alerting.suggest_way(rel regclass, alias text, target regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH reference AS (
@@ -92,7 +92,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     UNION ALL
     SELECT 2, format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I ORDER BY 1 LIMIT 1)', up.own_column, up.own::regclass, down.own_column, $2, down.referred_column)
       FROM reference down JOIN reference up ON up.own = down.own
-     WHERE down.referred = $1 AND up.referred = $3 AND down.own NOT IN ($1, $3))
+     WHERE down.referred = $1 AND up.referred = $3 AND down.own NOT IN ($1, $3)
+    UNION ALL
+    SELECT 3, format('(SELECT i.%I FROM %s h JOIN %s i ON i.%I = h.%I WHERE h.%I = %s.%I)', up.own_column, between.own::regclass, up.own::regclass,
+                     between.referred_column, between.own_column, down.referred_column, $2, down.own_column)
+      FROM reference down JOIN reference between ON between.own = down.referred JOIN reference up ON up.own = between.referred
+     WHERE down.own = $1 AND up.referred = $3 AND between.own NOT IN ($1, $3) AND up.own NOT IN ($1, $3, between.own))
   SELECT CASE WHEN count(*) = 1 THEN min(w.expression) END FROM way w WHERE w.rank = (SELECT min(v.rank) FROM way v);
 $function$;
 

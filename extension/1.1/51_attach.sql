@@ -114,7 +114,7 @@ BEGIN
   mapping := alerting.key_mapping(host_containers, 'c', 'organization', coalesce(organization_mapping, guessed), organization_key.type, path);
 
   IF name_mapping IS NULL THEN
-    name_column := alerting.guess_column(host_containers, ARRAY['name', 'containername', 'displayname', alerting.row_name(host_containers) || 'name', 'title', 'hostname', 'slug']);
+    name_column := alerting.guess_column(host_containers, ARRAY['name', 'containername', 'displayname', alerting.row_name(host_containers) || 'name', 'title', 'hostname', 'label', 'slug']);
   ELSE
     name_column := (SELECT d.sql FROM alerting.describe_mapping(host_containers, 'c', 'name', name_mapping, NULL, path) d WHERE d.is_column);
     IF name_column IS NULL THEN
@@ -123,7 +123,7 @@ BEGIN
               HINT = format('A generated column will do: ALTER TABLE %s ADD alerting_name text GENERATED ALWAYS AS (%s) STORED;', host_containers, name_mapping);
     END IF;
   END IF;
-  host_name := alerting.guess_column(host_organizations, ARRAY['name', 'organizationname', 'displayname', alerting.row_name(host_organizations) || 'name', 'title', 'slug']);
+  host_name := alerting.guess_column(host_organizations, ARRAY['name', 'organizationname', 'displayname', alerting.row_name(host_organizations) || 'name', 'companyname', 'legalname', 'title', 'label', 'slug']);
 
   PERFORM alerting.check_own_tables();
   former := (SELECT c.confrelid FROM pg_constraint c WHERE c.conrelid = to_regclass('alerting.alert') AND c.conname = 'alert_container_id_fkey');

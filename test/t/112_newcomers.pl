@@ -92,6 +92,12 @@ my (undef, $asked) = named(q{
 	CREATE EXTENSION alerting;
 	SELECT alerting.attach('teams', 'containers')});
 like($asked, qr/HINT: .*organization => '\(SELECT h\.team_id FROM public\.memberships h WHERE h\.container = c\.name ORDER BY 1 LIMIT 1\)'/, 'a way over a table that refers to both');
+(undef, $asked) = named(q{
+	CREATE TABLE "Hosts" (id int PRIMARY KEY, "TeamId" int REFERENCES teams);
+	CREATE TABLE racks (id int PRIMARY KEY, "HostId" int REFERENCES "Hosts", parent int REFERENCES racks);
+	CREATE TABLE boxes (id int PRIMARY KEY, rack int REFERENCES racks);
+	SELECT alerting.attach('teams', 'boxes')});
+like($asked, qr/HINT: .*organization => '\(SELECT i\."TeamId" FROM public\.racks h JOIN public\."Hosts" i ON i\.id = h\."HostId" WHERE h\.id = c\.rack\)'/, 'a way over two tables');
 (undef, $asked) = named(q{SELECT alerting.attach('teams', 'containers', name => '"aliases"[1]', organization => '1')});
 like($asked, qr/HINT: .*ALTER TABLE public\.containers ADD alerting_name text GENERATED ALWAYS AS \("aliases"\[1\]\) STORED/, 'a name that is an expression');
 my ($attached, $warned) = named(q{
