@@ -186,7 +186,6 @@ RETURNS TABLE (topic text, object text, status text, detail text, hint text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   m record;
-  mapped text;
   state text;
   waiting text;
   tried record;
@@ -204,9 +203,10 @@ BEGIN
       CONTINUE;
     END IF;
     BEGIN
-      FOREACH mapped IN ARRAY ARRAY[m.container, m.at, m.cpu, m.memory, m.memory_used, m.memory_limit, m.running, m.restarts] LOOP
-        PERFORM alerting.describe_mapping(m.metrics, 'm', 'mapping', mapped, NULL, 'pg_catalog') WHERE mapped IS NOT NULL;
-      END LOOP;
+      PERFORM alerting.describe_mapping(m.metrics, 'm', v.name, v.mapping, NULL, 'pg_catalog')
+         FROM (VALUES ('container', m.container), ('at', m.at), ('cpu', m.cpu), ('memory', m.memory), ('memory_used', m.memory_used),
+                      ('memory_limit', m.memory_limit), ('running', m.running), ('restarts', m.restarts)) AS v(name, mapping)
+        WHERE v.mapping IS NOT NULL;
       PERFORM alerting.key_mapping(m.metrics, 'm', 'container', m.container, key.type, 'pg_catalog')
          FROM alerting.host_binding b JOIN pg_class c ON c.oid = b.containers, alerting.key_of(b.containers, 'containers') key;
       status := 'ok';

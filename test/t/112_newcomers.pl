@@ -122,6 +122,8 @@ named(q{SELECT alerting.detach_metrics('nanos')});
 # What no longer fits is attached by the call that doctor() shows, with its new name.
 named(q{ALTER TABLE readings RENAME load TO cpu; INSERT INTO readings VALUES ('c0ffee', 'web', 1772445600, 0, 95)});
 my ($call) = named(q{SELECT substring(hint FROM 'SELECT .*') FROM alerting.doctor() WHERE topic = 'metrics' AND status = 'error'});
+is($node->safe_psql('named', q{SELECT detail FROM alerting.doctor() WHERE topic = 'metrics' AND status = 'error'}),
+	'Its mapping does not fit any more: mapping "cpu" of table public.readings: column "load" does not exist', 'which mapping it is');
 like($call, qr/max_age => NULL, stale_after => '00:07:00'/, 'the call says all that is not by default');
 named('SET client_min_messages = warning; ' . $call =~ s/\bload\b/cpu/r);
 is(alerts($node, 'named'), 'cpu web FIRING 10:00:00 10:00:00', 'the call that doctor() shows');
