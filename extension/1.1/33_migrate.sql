@@ -150,13 +150,15 @@ BEGIN
 END
 $function$;
 
--- Called by the evaluator, with the rights of the tables' owner, before it reads tables of another layout.
+-- Called by the evaluator, with the rights of the tables' owner, before it reads tables of another layout, and where the owners of
+-- the host's tables lack a right that they need.
 CREATE OR REPLACE FUNCTION alerting.adopt_layout() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   IF alerting.migrate_tables(false) THEN
     PERFORM alerting.repair();
   END IF;
+  PERFORM alerting.open_partitions();
 END
 $function$;
 

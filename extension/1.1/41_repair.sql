@@ -151,6 +151,34 @@ BEGIN
 END
 $function$;
 
+-- Whose partitions cannot be made: PostgreSQL copies a partitioned table's row triggers to each new partition, TimescaleDB to each
+-- chunk, and asks whether the table's owner may execute their function.
+CREATE OR REPLACE FUNCTION alerting.shut_partitions() RETURNS TABLE (rel regclass, called regprocedure, owner name)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT t.tgrelid::regclass, t.tgfoid::regprocedure, r.rolname
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_roles r ON r.oid = c.relowner
+   WHERE t.tgfoid IN ('alerting.capture()'::regprocedure, 'alerting.container_changed()'::regprocedure)
+     AND t.tgparentid = 0 AND t.tgtype & 1 = 1 AND (c.relkind = 'p' OR alerting.is_hypertable(c.oid))
+     AND NOT has_function_privilege(c.relowner, t.tgfoid, 'EXECUTE');
+$function$;
+
+-- Lets their owners make them. In a database that was restored, or whose tables have another owner since, the evaluator does
+-- at its start: what is granted while CREATE EXTENSION runs is in no dump.
+CREATE OR REPLACE FUNCTION alerting.open_partitions() RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  item record;
+  done int := 0;
+BEGIN
+  FOR item IN SELECT DISTINCT s.called, s.owner FROM alerting.shut_partitions() s JOIN pg_proc p ON p.oid = s.called
+               WHERE pg_has_role(current_user, p.proowner, 'USAGE') LOOP
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', item.called, item.owner);
+    done := done + 1;
+  END LOOP;
+  RETURN done;
+END
+$function$;
+
 -- Views over the tables. They name no column of the host's tables, so that the host's migrations may
 -- change those freely. A new column of a view that is known goes to its end.
 -- (OFFSET 0: attempts are found by their delivery, also without statistics. Otherwise each webhook's
@@ -300,7 +328,7 @@ BEGIN
   FOR item IN SELECT s.id FROM alerting.metric_source s ORDER BY s.id LOOP
     repaired := repaired + alerting.watch_metrics(item.id)::int;
   END LOOP;
-  RETURN repaired;
+  RETURN repaired + alerting.open_partitions();
 END
 $function$;
 

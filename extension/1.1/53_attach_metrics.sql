@@ -120,7 +120,7 @@ BEGIN
           time_zone = excluded.time_zone, at_unit = excluded.at_unit, level = excluded.level, updated_at = now()
       RETURNING s.id INTO source;
   END IF;
-  repaired := alerting.watch_metrics(source)::int;
+  repaired := alerting.watch_metrics(source)::int + alerting.open_partitions();
 
   differences := ARRAY(SELECT alerting.changes(before, wanted, ARRAY['container', 'at'] || readings
                                                || ARRAY['max_age', 'stale_after', 'time_zone', 'at_unit', 'level']));

@@ -332,6 +332,8 @@ BEGIN
   RETURN QUERY SELECT 'triggers', t.object, t.status, t.detail, t.hint
     FROM (SELECT format('alerting.%I', o.tab)::regclass AS rel, array_agg(o.trigger_name) AS names FROM alerting.own_triggers() o GROUP BY 1) own,
          alerting.doctor_triggers(own.rel, own.names, false, 'SELECT alerting.repair();') t WHERE t.status <> 'ok';
+  RETURN QUERY SELECT 'triggers', s.rel::text, 'error', format('Its owner %I cannot make partitions of it: PostgreSQL copies its triggers to them.', s.owner),
+                      format('GRANT EXECUTE ON FUNCTION %s TO %I;', s.called, s.owner) FROM alerting.shut_partitions() s;
   FOR rel IN SELECT to_regclass(format('alerting.%I', n.name)) FROM unnest(alerting.table_names()) AS n(name) LOOP
     RETURN QUERY SELECT * FROM alerting.doctor_row_security(rel);
   END LOOP;

@@ -213,6 +213,62 @@ $node->safe_psql('granted', q{INSERT INTO container_metrics VALUES ('c0ffee', '2
 flush_ok($node, 'granted');
 is(alerts($node, 'granted'), 'cpu 1 FIRING 10:01:00 10:01:00', 'and goes on with it');
 
+# Partitions are made by the tables' owner, who has no right on alerting: PostgreSQL copies our row triggers to them. So it is after a
+# restore, and when another one owns the tables.
+$node->safe_psql('postgres', 'CREATE DATABASE partitioned');
+$node->safe_psql('partitioned', q{
+	SET client_min_messages = warning;
+	CREATE SCHEMA app AUTHORIZATION tenant;
+	GRANT USAGE ON SCHEMA app TO "the agent";
+	SET ROLE tenant;
+	CREATE TABLE app.organizations (id int PRIMARY KEY, company_name text);
+	CREATE TABLE app.containers (id int PRIMARY KEY, organization_id int REFERENCES app.organizations, name text) PARTITION BY LIST (id);
+	CREATE TABLE app.containers_1 PARTITION OF app.containers FOR VALUES IN (1);
+	CREATE TABLE app.container_metrics (container_id int REFERENCES app.containers, at timestamptz, cpu_percent float8, PRIMARY KEY (container_id, at)) PARTITION BY RANGE (at);
+	INSERT INTO app.organizations VALUES (1, 'Initech');
+	INSERT INTO app.containers VALUES (1, 1, 'web');
+	RESET ROLE;
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach_metrics('app.container_metrics', max_age => NULL);
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90);
+	SELECT alerting.create_webhook(1, '} . nobody() . q{')});
+sub makes_partitions
+{
+	my ($database, $day, $what) = @_;
+	my ($out, $err);
+	$node->psql($database, qq{
+		CREATE TABLE app.containers_$day PARTITION OF app.containers FOR VALUES IN ($day);
+		CREATE TABLE app.metrics_$day PARTITION OF app.container_metrics FOR VALUES FROM ('2026-03-$day 00:00Z') TO ('2026-03-$day 12:00Z');
+		CREATE TABLE app.later_$day (LIKE app.container_metrics INCLUDING ALL);
+		ALTER TABLE app.container_metrics ATTACH PARTITION app.later_$day FOR VALUES FROM ('2026-03-$day 12:00Z') TO ('2026-03-$day 23:00Z');
+		INSERT INTO app.containers VALUES ($day, 1, 'new');
+		INSERT INTO app.container_metrics VALUES ($day, '2026-03-$day 10:00Z', 95), ($day, '2026-03-$day 12:00Z', 5)},
+		stderr => \$err, extra_params => [ '-U', 'tenant' ]);
+	is($err, '', "$what: partitions of containers and metrics");
+	flush_ok($node, $database);
+	is($node->safe_psql($database, "SELECT alerting.container_name(container_id::text) || ' ' || status FROM alerting.alert WHERE container_id = $day"), 'new RESOLVED', 'whose rows count');
+	return;
+}
+makes_partitions('partitioned', 11, "the tables' owner");
+is($node->safe_psql('partitioned', q{SELECT DISTINCT payload #>> '{data,organization,name}' FROM alerting.delivery}), 'Initech', "a webhook names the company");
+my $dump = "$PostgreSQL::Test::Utils::tmp_check/partitioned.dump";
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('partitioned') ], 'dumped');
+$node->safe_psql('postgres', 'CREATE DATABASE partitioned_copy');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('partitioned_copy'), $dump ], 'restored');
+flush_ok($node, 'partitioned_copy');
+makes_partitions('partitioned_copy', 12, 'after a restore');
+$node->safe_psql('partitioned', q{ALTER TABLE app.container_metrics OWNER TO "the agent"});
+my $remedy = $node->safe_psql('partitioned', q{SELECT hint FROM alerting.doctor() WHERE topic = 'triggers' AND object = 'app.container_metrics' AND status = 'error'});
+is($remedy, 'GRANT EXECUTE ON FUNCTION alerting.capture() TO "the agent";', 'another owner: doctor() says what is lacking');
+$node->safe_psql('partitioned', $remedy);
+my $by_agent = q{CREATE TABLE app.metrics_%d PARTITION OF app.container_metrics FOR VALUES FROM ('2026-03-%d 00:00Z') TO ('2026-03-%d 12:00Z')};
+$node->safe_psql('partitioned', q{GRANT CREATE ON SCHEMA app TO "the agent"});
+$node->safe_psql('partitioned', sprintf($by_agent, (13) x 3), extra_params => [ '-U', 'the agent' ]);
+$node->safe_psql('partitioned', 'REVOKE EXECUTE ON FUNCTION alerting.capture() FROM "the agent"');
+like($node->safe_psql('partitioned', q{SELECT alerting.attach_metrics('app.container_metrics', max_age => NULL)}), qr/its triggers repaired/, 'and so does attach_metrics()');
+$node->safe_psql('partitioned', sprintf($by_agent, (14) x 3), extra_params => [ '-U', 'the agent' ]);
+is($node->safe_psql('partitioned', q{SELECT count(*) FROM alerting.doctor() WHERE topic = 'triggers'}), 0, 'in order');
+
 clean_log_ok($node, qr/must be owner of table|is a trigger of alerting\.alert alone|could not be read/);
 $node->stop;
 done_testing();

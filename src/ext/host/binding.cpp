@@ -265,7 +265,9 @@ void AdoptLayout() {
   {
     // Whoever the tables' owner is, and whichever role the database's settings name.
     const pg::UserScope user(BOOTSTRAP_SUPERUSERID, false);
-    const std::string differs = "SELECT WHERE alerting.tables_layout() <> alerting.newest_layout()";
+    const std::string differs =
+        "SELECT WHERE alerting.tables_layout() <> alerting.newest_layout()"
+        " OR EXISTS (SELECT FROM alerting.shut_partitions())";
     if (pg::Execute(differs).size() == 0) return;
   }
   const pg::UserScope user(owner, false);
