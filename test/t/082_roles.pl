@@ -11,7 +11,7 @@ my $node = new_node('roles');
 my $receiver = start_receiver('roles');
 fixture($node, 'host');
 my @blocks = slurp_file('docs/roles.md') =~ /^```sql\n(.*?)^```/msg;
-is(scalar @blocks, 6, 'the page has six recipes');
+is(scalar @blocks, 7, 'the page has seven recipes');
 my $tenants = splice @blocks, 4, 1;
 like($tenants, qr/ROW LEVEL SECURITY/, 'one of them is row security');
 $node->safe_psql('host', $_) for @blocks;
@@ -91,6 +91,13 @@ my $told = '';
 $node->psql('host', q{SET ROLE alerting_application; SET app.organization = '2'; SELECT alerting.create_rule(2, 'x', 'CPU')}, stderr => \$told);
 like($told, qr/is_known.*'CPU'.*^HINT: .*CPU_USAGE/ms, 'what is wrong with a rule is told, although PostgreSQL hides the row');
 is(as('alerting_application', 'SELECT count(*) FROM alerting.alert_rule'), 0, 'without an organization: nothing');
+
+# The tables' owner empties them.
+$node->safe_psql('host', "ALTER TABLE $_ OWNER TO migrations") for qw(organizations containers container_metrics);
+refused('agent', 'empty tables', 'TRUNCATE container_metrics', 'TRUNCATE alerting.alert');
+is(as('migrations', 'TRUNCATE containers CASCADE; SELECT count(*) FROM containers'), 0, 'TRUNCATE of containers');
+is(as('migrations', 'TRUNCATE organizations CASCADE; SELECT count(*) FROM organizations'), 0, 'and of organizations');
+is($node->safe_psql('host', 'SELECT (SELECT count(*) FROM alerting.alert) + (SELECT count(*) FROM alerting.alert_rule) + (SELECT count(*) FROM alerting.webhook)'), 0, 'empties what belongs to them');
 
 $node->stop;
 done_testing();
