@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('small_hosts');
+my $node = new_node('small_hosts', 'max_worker_processes = 200');    # two databases each, with two workers each
 $node->safe_psql('postgres', 'CREATE ROLE app LOGIN');
 
 # The sections of a file in their order: [name, text].
@@ -48,6 +48,7 @@ sub all_alerts
 	my ($database) = @_;
 	flush_ok($node, $database);
 	return $node->safe_psql($database, q{
+		SET timezone = 'UTC';
 		SELECT concat_ws(' ', r.name, left(alerting.container_name(a.container_id::text), 8), a.status, t.started, t.fired,
 		                 CASE a.resolve_reason WHEN 'RECOVERED' THEN t.resolved END, a.resolve_reason)
 		  FROM alerting.alert a JOIN alerting.alert_rule r ON r.id = a.rule_id,
