@@ -101,6 +101,13 @@ BEGIN
     RETURN NEXT;
   END IF;
 
+  IF EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid IN (s.evaluator_pid, s.sender_pid) AND a.wait_event = 'SyncRep') THEN
+    detail := 'A worker waits for a synchronous standby to confirm what it has committed.';
+    hint := 'Does the standby that synchronous_standby_names asks for run? See pg_stat_replication. With synchronous_commit = local nobody waits for it.';
+    status := 'warning';
+    RETURN NEXT;
+  END IF;
+
   -- Whatever is no client and no process that the server starts by itself takes a slot.
   SELECT count(*) INTO used FROM pg_stat_activity a
    WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'startup', 'checkpointer', 'background writer',

@@ -25,6 +25,9 @@ void Transaction::Commit() {
   Call([&] {
     SPI_finish();
     PopActiveSnapshot();
+    // What is sent must not be lost by a crash here, whatever synchronous_commit says. For standbys
+    // it waits as the database's other transactions do.
+    if (TransactionIdIsValid(GetTopTransactionIdIfAny())) ForceSyncCommit();
     CommitTransactionCommand();
     pgstat_report_stat(true);
     pgstat_report_activity(STATE_IDLE, nullptr);

@@ -231,7 +231,6 @@ void ApplyWorkerSettings() {
     Override("default_transaction_deferrable", "off");
     Override("session_replication_role", "origin");
     Override("exit_on_error", "off");
-    Override("synchronous_commit", "on");
     Override("row_security", "on");
     Override("jit", "off");
     // What is read may be more than the memory for it, and is bounded by itself.
