@@ -71,7 +71,7 @@ BEGIN
               WHEN alerting.referring_expression(containers, 'c', organizations) IS NOT NULL
               THEN alerting.referring_expression(containers, 'c', organizations)
               ELSE alerting.guess_column(containers, ARRAY['organizationid', 'organisationid', 'orgid', 'organization', 'organisation',
-                     alerting.row_name(organizations) || 'id', 'organizationuuid', alerting.row_name(organizations) || 'uuid']) END;
+                     alerting.row_name(organizations) || 'id', 'organizationuuid', alerting.row_name(organizations) || 'uuid', alerting.row_name(organizations)]) END;
 END
 $function$;
 
@@ -99,6 +99,20 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
       FROM reference down JOIN reference between ON between.own = down.referred JOIN reference up ON up.own = between.referred
      WHERE down.own = $1 AND up.referred = $3 AND between.own NOT IN ($1, $3) AND up.own NOT IN ($1, $3, between.own))
   SELECT CASE WHEN count(*) = 1 THEN min(w.expression) END FROM way w WHERE w.rank = (SELECT min(v.rank) FROM way v);
+$function$;
+
+-- The row of `target` that a row of `rel`, called `alias`, means by a unique column of the same name (docker_id, say), to
+-- which no foreign key refers. NULL unless there is exactly one.
+CREATE OR REPLACE FUNCTION alerting.suggest_lookup(rel regclass, alias text, target regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN count(*) = 1 THEN min(format('(SELECT k.%I FROM %s k WHERE k.%I = %s.%I)', key.attname, $3, there.attname, $2, here.attname)) END
+    FROM pg_attribute there
+    JOIN pg_attribute here ON here.attrelid = $1 AND here.attnum > 0 AND NOT here.attisdropped AND alerting.plain_name(here.attname) = alerting.plain_name(there.attname)
+    JOIN pg_type own ON own.oid = here.atttypid
+    JOIN pg_type its ON its.oid = there.atttypid AND (its.oid = own.oid OR own.typcategory = its.typcategory AND own.typcategory IN ('N', 'S'))
+    JOIN pg_attribute key ON key.attrelid = $3 AND key.attnum = alerting.key_column($3)
+   WHERE there.attrelid = $3 AND there.attnum > 0 AND NOT there.attisdropped AND there.attnum <> key.attnum AND alerting.plain_name(there.attname) <> 'id'
+     AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $3 AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] = there.attnum AND i.indpred IS NULL);
 $function$;
 
 CREATE OR REPLACE FUNCTION alerting.suggest_organization(organizations regclass, containers regclass) RETURNS text

@@ -73,7 +73,8 @@ BEGIN
             DETAIL = format('It has not exactly one foreign key to %s, and no column with a usual name, such as container_id.',
                             (SELECT b.containers FROM alerting.host_binding b)),
             HINT = format('Say it: container => %s.', coalesce(
-              quote_literal((SELECT alerting.suggest_way(metrics_table, 'm', b.containers) FROM alerting.host_binding b)),
+              quote_literal((SELECT coalesce(alerting.suggest_way(metrics_table, 'm', b.containers), alerting.suggest_lookup(metrics_table, 'm', b.containers))
+                               FROM alerting.host_binding b)),
               'a column''s name, or an SQL expression over m, the metric''s row'));
   ELSIF mapping ->> 'at' IS NULL THEN
     RAISE EXCEPTION 'cannot tell the time of a row of table %', metrics_table

@@ -98,6 +98,8 @@ like($asked, qr/HINT: .*organization => '\(SELECT h\.team_id FROM public\.member
 	CREATE TABLE boxes (id int PRIMARY KEY, rack int REFERENCES racks);
 	SELECT alerting.attach('teams', 'boxes')});
 like($asked, qr/HINT: .*organization => '\(SELECT i\."TeamId" FROM public\.racks h JOIN public\."Hosts" i ON i\.id = h\."HostId" WHERE h\.id = c\.rack\)'/, 'a way over two tables');
+my ($told) = named(q{BEGIN; CREATE TABLE crates (id int PRIMARY KEY, team int, fqdn text); SELECT alerting.attach('teams', 'crates'); ROLLBACK});
+like($told, qr/^organization of a container: team\nname of a container: fqdn$/m, 'a column that is called as what it refers to');
 (undef, $asked) = named(q{SELECT alerting.attach('teams', 'containers', name => '"aliases"[1]', organization => '1')});
 like($asked, qr/HINT: .*ALTER TABLE public\.containers ADD alerting_name text GENERATED ALWAYS AS \("aliases"\[1\]\) STORED/, 'a name that is an expression');
 my ($attached, $warned) = named(q{
@@ -115,6 +117,8 @@ like($asked, qr/HINT:  If it is column clock, say what that counts since 1970: a
 like($asked, qr{HINT:  If it is column "tsNs", which counts nanoseconds: (at => '"tsNs" / 1e9', at_unit => 's')}, 'one of nanoseconds');
 (undef, $asked) = named(q{SELECT alerting.attach_metrics('nanos', at => '"tsNs"', at_unit => 'ns')});
 like($asked, qr/HINT:  Bring other units to seconds: nanoseconds by at => '\.\.\. \/ 1e9', at_unit => 's'\.$/m, 'however it is asked for');
+(undef, $asked) = named(q{ALTER TABLE containers ADD "dockerId" varchar(64) UNIQUE; CREATE TABLE pulses (docker_id text, at timestamptz, cpu_percent real); SELECT alerting.attach_metrics('pulses')});
+like($asked, qr/HINT:  Say it: container => '\(SELECT k\.name FROM public\.containers k WHERE k\."dockerId" = m\.docker_id\)'\./, 'a unique column of the same name');
 ($attached) = named(q{SELECT alerting.attach_metrics('nanos', at => '"tsNs" / 1e9', at_unit => 's')});
 like($attached, qr/^attached metrics public\.nanos$/m, 'as the hint has it');
 named(q{SELECT alerting.detach_metrics('nanos')});
