@@ -30,9 +30,10 @@ using pg::WorkerKind;
 
 constexpr Micros kFirstPause = kSecond / 4;
 constexpr Micros kLongestPause = kMinute;
-constexpr Micros kLongRun = 5 * kSecond;    // a worker that ran this long starts with no pause
-constexpr Micros kLongProbe = 2 * kSecond;  // a probe that takes longer holds up no others
-constexpr Micros kIdleExit = 10 * kSecond;  // with nothing to run, the launcher leaves
+constexpr Micros kClosedPause = 2 * kSecond;  // until a database may allow connections again
+constexpr Micros kLongRun = 5 * kSecond;      // a worker that ran this long starts with no pause
+constexpr Micros kLongProbe = 2 * kSecond;    // a probe that takes longer holds up no others
+constexpr Micros kIdleExit = 10 * kSecond;    // with nothing to run, the launcher leaves
 constexpr Micros kSweepInterval = kMinute;
 // Of a database that a DROP DATABASE has begun to remove (DATCONNLIMIT_INVALID_DB since 15.4).
 constexpr int32 kInvalidDatabase = -2;
@@ -55,7 +56,7 @@ struct Database {
 class Launcher {
  public:
   void Run() {
-    const std::vector<Oid> databases = Databases(Templates::kLeftOut);
+    const std::vector<Oid> databases = Databases(Which::kToProbe);
     to_probe_.assign(databases.rbegin(), databases.rend());
     FreeSlots();
     Micros idle_since = GetCurrentTimestamp();
@@ -86,9 +87,10 @@ class Launcher {
   }
 
  private:
-  // Databases that can be connected to; templates are not looked into unasked.
-  enum class Templates { kLeftOut, kIncluded };
-  std::vector<Oid> Databases(Templates templates) {
+  // All; those that allow connections; of these, those that are no templates, which are not looked
+  // into unasked.
+  enum class Which { kThere, kOpen, kToProbe };
+  std::vector<Oid> Databases(Which which) {
     struct Found {
       Oid* oids;
       size_t count;
@@ -103,8 +105,9 @@ class Launcher {
       HeapTuple tuple;
       while ((tuple = systable_getnext(scan)) != nullptr) {
         const auto* database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-        if (!database->datallowconn || database->datconnlimit == kInvalidDatabase) continue;
-        if (database->datistemplate && templates == Templates::kLeftOut) continue;
+        if (database->datconnlimit == kInvalidDatabase) continue;
+        if (!database->datallowconn && which != Which::kThere) continue;
+        if (database->datistemplate && which == Which::kToProbe) continue;
         if (result.count == room) {
           room *= 2;
           result.oids = static_cast<Oid*>(repalloc(result.oids, room * sizeof(Oid)));
@@ -121,14 +124,14 @@ class Launcher {
     return databases;
   }
 
-  bool Exists(Oid database) {
-    const std::vector<Oid> databases = Databases(Templates::kIncluded);
+  bool Is(Which which, Oid database) {
+    const std::vector<Oid> databases = Databases(which);
     return std::find(databases.begin(), databases.end(), database) != databases.end();
   }
 
   // Frees the slots of databases that are gone or that have nothing to run.
   void FreeSlots() {
-    const std::vector<Oid> databases = Databases(Templates::kIncluded);
+    const std::vector<Oid> databases = Databases(Which::kThere);
     for (DatabaseSlot& slot : root_->slots) {
       const Oid database = slot.database;
       if (database == InvalidOid || slot.locked_out > 0) continue;
@@ -232,8 +235,11 @@ class Launcher {
       return;
     }
     const Oid database = slot->database;
-    if (Exists(database)) {
+    if (Is(Which::kOpen, database)) {
       Start(slot, kind, started, now);
+    } else if (Is(Which::kThere, database)) {
+      started->next_try = now + kClosedPause;
+      next_wake_ = std::min(next_wake_, started->next_try);
     } else {
       pg::Call([&] { pg::ReleaseSlot(slot, database, true); });
     }

@@ -93,6 +93,15 @@ for my $preload (1, 0)
 	succeeds($node, 'DROP DATABASE unrelated', "$how: DROP DATABASE of an unrelated database");
 	is(sql($node, 'a', 'SELECT state FROM alerting.status()'), 'running', "$how: disturbs nobody");
 
+	# Closed for a while, in which the launcher looks: the workers come back without being asked for.
+	succeeds($node, 'ALTER DATABASE a ALLOW_CONNECTIONS false', "$how: ALLOW_CONNECTIONS false");
+	sql($node, 'postgres', "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = 'a'");
+	make_database($node, 'meanwhile');
+	is(sql($node, 'postgres', "SELECT count(*) FROM pg_stat_activity WHERE datname = 'a'"), 0, "$how: no workers are there");
+	succeeds($node, 'ALTER DATABASE a ALLOW_CONNECTIONS true', "$how: ALLOW_CONNECTIONS true");
+	ok(wait_until(sub { worker_pid($node, 'evaluator', 'a') ne '' && worker_pid($node, 'sender', 'a') ne '' }), "$how: they are back");
+	succeeds($node, 'DROP DATABASE meanwhile', "$how: the other one goes");
+
 	succeeds($node, 'DROP DATABASE c', "$how: DROP DATABASE");
 	succeeds($node, 'DROP DATABASE a WITH (FORCE)', "$how: DROP DATABASE WITH (FORCE)");
 
