@@ -21,7 +21,12 @@ BEGIN
     RAISE EXCEPTION '% must be a table, but % is %', what, rel,
         CASE table_row.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
              WHEN 'S' THEN 'a sequence' WHEN 'c' THEN 'a composite type' WHEN 't' THEN 'a TOAST table' ELSE 'an index' END
-      USING ERRCODE = 'wrong_object_type', HINT = 'Name the table that the rows are written to.';
+      USING ERRCODE = 'wrong_object_type',
+            HINT = CASE table_row.relkind WHEN 'f' THEN 'Attach it where its rows are, in the database that it leads to: what comes over it counts there.'
+                        ELSE 'Name the table that the rows are written to' || coalesce('; it reads ' || (
+                          SELECT string_agg(DISTINCT c.oid::regclass::text, ', ')
+                            FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+                            JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p') WHERE r.ev_class = rel), '') || '.' END;
   END IF;
   IF table_row.nspname IN ('pg_catalog', 'information_schema', 'pg_toast', 'alerting') THEN
     RAISE EXCEPTION '% cannot be %, a table of the system or of alerting itself', what, rel
