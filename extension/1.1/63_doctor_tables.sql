@@ -298,7 +298,7 @@ CREATE OR REPLACE FUNCTION alerting.doctor_own_tables()
 RETURNS TABLE (topic text, object text, status text, detail text, hint text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT 'tables', format('alerting.%I', n.name), 'error', 'It is missing.',
-         format('SELECT alerting.attach(%L, %L, organization => %L); makes it anew, without what it held.', b.organizations, b.containers, b.organization)
+         format('SELECT alerting.attach(%L, %L, organization => %L); makes it anew, without what it held. If it was only renamed or moved, give it its name back instead.', b.organizations, b.containers, b.organization)
     FROM unnest(alerting.table_names()) AS n(name), alerting.host_binding b WHERE to_regclass(format('alerting.%I', n.name)) IS NULL
   UNION ALL
   SELECT 'keys', k.rel::text, CASE WHEN k.is_index AND NOT k.is_unique THEN 'warning' ELSE 'error' END,
