@@ -22,7 +22,7 @@ constexpr long kMaxPauseMs = 30'000;
 // before it looks, in which nobody has to wake it.
 constexpr std::chrono::microseconds kSoon(200);
 constexpr int kSoonInARow = 8;
-constexpr std::chrono::microseconds kGathering(500);
+constexpr long kGatheringMs = 1;
 
 const char* KindName(WorkerKind kind) { return kind == kEvaluator ? "evaluator" : "sender"; }
 
@@ -177,7 +177,7 @@ class Loop {
       timeout = static_cast<long>(std::clamp<Micros>((left + 999) / 1000, 0, 600'000));
     }
     const bool is_idle = timeout != 0;
-    if (is_idle && woken_soon_ >= kSoonInARow) pg_usleep(kGathering.count());
+    if (is_idle && woken_soon_ >= kSoonInARow) LetCommitsGather();
     const Clock::time_point begin = Clock::now();
     Call([&] {
       WaitEvent event;
@@ -186,6 +186,13 @@ class Loop {
     });
     if (!is_idle || kind_ != kEvaluator) return;
     woken_soon_ = Clock::now() - begin < kSoon ? std::min(woken_soon_ + 1, kSoonInARow) : 0;
+  }
+
+  // Not by its latch, which stays as it is: nobody signals a process that does not wait for it.
+  void LetCommitsGather() {
+    Call([&] {
+      (void)WaitLatch(nullptr, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kGatheringMs, WaitEventName());
+    });
   }
 
   uint32 WaitEventName() {
