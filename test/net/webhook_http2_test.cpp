@@ -1,0 +1,216 @@
+// The webhook client over HTTP/2, against test/receiver/http2.py.
+#include <curl/curl.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+
+#include "webhook_client_fixture.h"
+
+namespace alerting::net {
+namespace {
+
+// libcurl goes on using a connection of HTTP/2 after a timeout.
+TEST_F(WebhookTlsTest, ASilentHttp2ConnectionIsNotUsedAgain) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "2"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  EXPECT_EQ(Fetch(url).status, 200);
+  EXPECT_EQ(Fetch(url).timings.connect, 0);
+  EXPECT_EQ(Fetch(url, 400).status, 0);
+  const Response response = Fetch(url);
+  EXPECT_EQ(response.status, 200) << response.error;
+  EXPECT_GT(response.timings.connect, 0);
+}
+
+TEST_F(WebhookTlsTest, SaysWhatBecameOfAnotherRequestOfASilentConnection) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                         "--http2-manner", "no-window"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  while (Fetch(url, 1000).status != 200) continue;
+  Start(1, url, 500);
+  Start(2, url, 10'000);
+  const std::map<uint64_t, Response> responses = Drain();
+  EXPECT_EQ(responses.at(1).status, 0);
+  // It may have been sent again.
+  EXPECT_TRUE(responses.at(2).status == 200 ||
+              responses.at(2).error.starts_with("connection was given up: "))
+      << responses.at(2).error;
+}
+
+TEST_F(WebhookTlsTest, AnHttp2AnswerOfNothingWithoutEndIsCutOff) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "9",
+                         "--http2-manner", "empty-data"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  for (int i = 0; i < 2; ++i) {
+    const Response response = Fetch(url, 60'000);
+    EXPECT_EQ(response.status, 200) << response.error;
+    EXPECT_TRUE(response.cut_off);
+  }
+  // What is used again of the request holds nothing against another endpoint.
+  const Receiver other({"--tls-cert", good + ".pem", "--tls-key", good + ".key"});
+  EXPECT_FALSE(Fetch(other.Url("/ok", "127.0.0.1", "https")).cut_off);
+}
+
+// As where an endpoint is restarted: what it says it has not looked at can be sent again at once.
+TEST_F(WebhookTlsTest, AnHttp2ConnectionThatEndsIsReplacedEachTime) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                         "--http2-manner", "goaway"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  for (int i = 0; i < 10; ++i) {
+    const Response response = Fetch(url);
+    EXPECT_EQ(response.status, 200) << i << response.error;
+    EXPECT_GT(response.timings.connect, 0);
+    EXPECT_EQ(response.request.url, url);
+  }
+}
+
+TEST_F(WebhookTlsTest, NamesTheCauseOfEachFailureOfHttp2) {
+  struct Case {
+    const char* manner;
+    const char* error;
+  };
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  for (const Case& c :
+       {Case{"settings", "endpoint broke the HTTP/2 protocol: Flooding was detected"},
+        Case{"ping", "endpoint "},
+        Case{"refuse", "endpoint refused the request each time (HTTP/2)"}}) {
+    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                           "--http2-manner", c.manner});
+    Open("127.0.0.0/8", good + ".pem");
+    const Response response = Fetch(server.Url("/", "127.0.0.1", "https"), 20'000);
+    EXPECT_EQ(response.status, 0);
+    EXPECT_TRUE(response.error.starts_with(c.error)) << c.manner << ": " << response.error;
+  }
+}
+
+TEST_F(WebhookTlsTest, ARefusedHttp2StreamIsTriedOnceMore) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const std::string log = directory_ + "/log";
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                         "--http2-manner", "refuse", "--log", log});
+  Open("127.0.0.0/8", good + ".pem");
+  for (size_t i = 1; i <= 3; ++i) {
+    const Response response = Fetch(server.Url("/", "127.0.0.1", "https"), 20'000);
+    EXPECT_FALSE(response.failed_here) << response.error;
+    std::ifstream lines(log);
+    EXPECT_EQ(std::count(std::istreambuf_iterator<char>(lines), {}, '\n'), 2 * i);
+  }
+}
+
+// A connection's first request may be under way before its limits are known.
+TEST_F(WebhookTlsTest, SaysThatHttp2sLimitsAllowNothing) {
+  if (curl_version_info(CURLVERSION_NOW)->version_num >= 0x080000) {
+    GTEST_SKIP() << "libcurl counts what waits within it as sent";
+  }
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  for (const char* manner : {"no-streams", "no-window"}) {
+    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                           "--http2-manner", manner});
+    Open("127.0.0.0/8", good + ".pem");
+    const std::string url = server.Url("/", "127.0.0.1", "https");
+    Response response = Fetch(url, 1000);
+    if (response.status != 0) response = Fetch(url, 1000);
+    EXPECT_EQ(response.status, 0);
+    EXPECT_NE(response.error.find(" ms while sending the request: endpoint took 0 of 15 bytes"),
+              std::string::npos)
+        << manner << ": " << response.error;
+    // It is given up with the connection.
+    EXPECT_GT(Fetch(url, 1000).timings.connect, 0);
+  }
+}
+
+// Whose buffer is smaller than a frame.
+TEST_F(WebhookTlsTest, AHangingRequestDelaysNoOtherOfItsConnection) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                         "--http2-manner", "large"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  EXPECT_EQ(Fetch(url).status, 200);
+  Start(1, url, 5000, "hang");
+  Start(2, url, 60'000);
+  const std::map<uint64_t, Response> responses = Drain(1);
+  ASSERT_EQ(responses.count(2), 1u);
+  EXPECT_EQ(responses.at(2).status, 200);
+  EXPECT_EQ(responses.count(1), 0u);
+}
+
+TEST_F(WebhookTlsTest, AnAnswerInManyRecordsIsCompleteBesideAHangingRequest) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2",
+                         "99999", "--http2-manner", "pieces"});
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  for (int round = 0; round < 5; ++round) {
+    Open("127.0.0.0/8", good + ".pem");
+    EXPECT_EQ(Fetch(url).status, 200);
+    Start(1, url, 20'000, "hang");
+    for (int i = 0; i < 100; ++i) {
+      Start(2, url, 60'000);
+      ASSERT_EQ(Drain(1).count(2), 1u) << round << " " << i;
+    }
+  }
+}
+
+TEST_F(WebhookTlsTest, AnHttp2ConnectionThatIsNeverIdleIsReplacedInTime) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2",
+                         "99999", "--http2-manner", "large"});
+  Open("127.0.0.0/8", good + ".pem", {}, /*lifetime_s=*/1);
+  const auto over = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  const auto fetch_beside = [&] {
+    Start(2, url, 60'000);
+    return Drain(1)[2];
+  };
+  EXPECT_EQ(Fetch(url).status, 200);
+  Start(1, url, 60'000, "hang");
+  int connections = 0;
+  for (bool ended = false; !ended;) {
+    ended = std::chrono::steady_clock::now() >= over;
+    const Response response = fetch_beside();
+    EXPECT_EQ(response.status, 200) << response.error;
+    connections += response.timings.connect > 0;
+  }
+  EXPECT_EQ(connections, 1);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(fetch_beside().timings.connect, 0);
+  EXPECT_EQ(client_->active(), 1u);
+}
+
+// Who waits is not to pay for what others get over the same connection.
+TEST_F(WebhookTlsTest, ManyAnswersOverOneConnectionAreNoFlood) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "999",
+                         "--http2-manner", "large"});
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  // Who reads what comes for all of them depends on which of the handles made before it has.
+  for (uint64_t handles = 1; handles <= 3; ++handles) {
+    Open("127.0.0.0/8", good + ".pem");
+    EXPECT_EQ(Fetch(url).status, 200);
+    for (uint64_t tag = 1; tag <= handles; ++tag) Start(tag, url);
+    EXPECT_EQ(Drain().size(), handles);
+    Start(1, url, 60'000, "hang");
+    for (uint64_t tag = 2; tag <= 400; ++tag) {
+      Start(tag, url);
+      for (const auto& [finished, response] : Drain(1)) {
+        ASSERT_EQ(finished, tag) << response.error;
+        EXPECT_EQ(response.status, 200);
+      }
+    }
+    EXPECT_EQ(client_->active(), 1u);
+  }
+}
+
+}  // namespace
+}  // namespace alerting::net
