@@ -176,7 +176,8 @@ bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
     set(CURLOPT_URL, r.url.c_str());
     transfer->url = ok ? r.url : std::string();
   }
-  set(CURLOPT_FRESH_CONNECT, 0L);
+  // Where one kept connection has ended, the others may have, too.
+  set(CURLOPT_FRESH_CONNECT, transfer->again ? 1L : 0L);
   set(CURLOPT_HTTPHEADER, transfer->headers.data());
   set(CURLOPT_POSTFIELDS, r.body.c_str());
   set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(r.body.size()));
@@ -209,13 +210,13 @@ void WebhookClient::StartFrom(Request request, Clock::time_point started, bool a
     FinishUnsent(tag, "out of memory", /*failed_here=*/true);
     return;
   }
+  transfer->again = again;
   if (!PrepareTransfer(transfer.get(), std::move(request))) {
     FinishUnsent(tag, "request could not be prepared", /*failed_here=*/false);
     return;
   }
   transfer->started = started;
   transfer->deadline = started + std::chrono::milliseconds(transfer->request.total_timeout_ms);
-  transfer->again = again;
   overdue_from_ =
       active_.empty() ? transfer->deadline : std::min(overdue_from_, transfer->deadline);
   Pool* pool = transfer->pool = PoolAt(Clock::now());
