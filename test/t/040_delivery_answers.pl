@@ -117,6 +117,13 @@ cmp_ok($seconds[1]{at} - $seconds[0]{at}, '>=', 2, 'not sooner than asked');
 my @date = $receiver->requests('/retry-after/date1/503');
 cmp_ok($date[1]{at} - $date[0]{at}, '>=', 1, 'not sooner than the date');
 
+webhook($node, 'after-nothing', $receiver->url('/retry-after/0/503'), retry_schedule => "'{1 hour}'");
+deliver($node, 'after-nothing');
+ok($node->poll_query_until('postgres', q{SELECT attempts = 1 FROM alerting.delivery WHERE webhook_id = 'after-nothing'}), 'a failure');
+is($node->safe_psql('postgres', q{SELECT next_attempt_at > now() + interval '10 minutes' FROM alerting.delivery WHERE webhook_id = 'after-nothing'}),
+	't', 'Retry-After shortens no pause');
+$node->safe_psql('postgres', q{DELETE FROM alerting.webhook WHERE id = 'after-nothing'});
+
 # --- order: RESOLVED never overtakes its FIRING ---------------------------------------------------------
 webhook($node, 'order', $receiver->url('/status/500,500,200'), retry_schedule => "'{300 milliseconds,300 milliseconds}'");
 deliver($node, 'order', alert => 'a1');

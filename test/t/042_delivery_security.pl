@@ -156,6 +156,17 @@ $demanding->stop;
 webhook($node, 'private', $receiver->url('/status/500') . '/p4th?token=t0ken', secret => "'s3cret'", headers => q{'{"X-Key": "h3ader"}'}, retry_schedule => "'{1 millisecond}'");
 deliver($node, 'private', count => 12);
 ok($node->poll_query_until('postgres', q{SELECT count(*) >= 10 FROM alerting.delivery_attempt a JOIN alerting.delivery d ON d.id = a.delivery_id WHERE d.webhook_id = 'private'}), 'fails often');
+# However else it fails.
+my $refusing = start_receiver('refusing', '--tls-cert', "$base.pem", '--tls-key', "$base.key", '--http2', 99, '--http2-manner', 'refuse');
+my %failing = (refused => $refusing->url('/', 'https'), plain => $receiver->url('/', 'https'), closed => 'http://127.0.0.1:1/',
+	unresolved => 'https://no-such-host.invalid/', map { $_ => $receiver->url("/$_") } qw(garbage reset endless-headers redirect/302 hints));
+for my $name (sort keys %failing)
+{
+	webhook($node, "private-$name", "$failing{$name}/p4th?token=t0ken", secret => "'s3cret'", headers => q{'{"X-Key": "h3ader"}'}, retry_schedule => "'{}'");
+	deliver($node, "private-$name");
+}
+like(wait_settled($node, "private-$_"), qr/^FAILED 1 /, "$_ fails") for sort keys %failing;
+$refusing->stop;
 for my $sql (insert(q{'https://u:s3cret@h/p4th?token=t0ken'}), insert(q{'https://h:0/p4th?token=t0ken'}, q{'s3cret'}), insert(q{'https://h/'}, q{'whsec_s3cret!'}),
 	q{SELECT alerting.test_webhook('private')})
 {

@@ -25,6 +25,21 @@ $locker->query_safe('COMMIT');
 is(wait_settled($node, 'slow'), 'DELIVERED 1 200', 'it is when the lock is gone');
 is(scalar $receiver->requests('/slow/2'), 1, 'and was sent once');
 
+# What was answered waits to be recorded, and the sender looks for more.
+webhook($node, 'answered', $receiver->url('/slow/0.5/answered'));
+$id = deliver($node, 'answered');
+$locker->query_safe("BEGIN; SELECT 1 FROM alerting.delivery WHERE id = '$id' FOR UPDATE");
+ok(wait_until(sub { $receiver->requests('/slow/0.5/answered') == 1 }), 'another one is sent');
+webhook($node, 'after', $receiver->url('/slow/0.5/after'));
+for my $round (1 .. 3)
+{
+	deliver($node, 'after');
+	is(wait_settled($node, 'after'), join("\n", ('DELIVERED 1 200') x $round), "so is what comes after it ($round)");
+}
+$locker->query_safe('COMMIT');
+is(wait_settled($node, 'answered'), 'DELIVERED 1 200', 'it is recorded when the lock is gone');
+is(scalar $receiver->requests('/slow/0.5/answered'), 1, 'and was not sent again');
+
 # --- rows that lie elsewhere when the answer comes ------------------------------------------------------
 $id = deliver($node, 'slow');
 $locker->query_safe("BEGIN; UPDATE alerting.delivery SET payload = payload || '{\"more\": 1}' WHERE id = '$id'");
