@@ -85,6 +85,11 @@ is(as('alerting_application', q{SET app.organization = '2'; SELECT name FROM ale
 	"other\n20\n0\n0", 'a tenant sees its own rows');
 is(as('alerting_application', q{SET app.organization = '2'; UPDATE alerting.alert_rule SET enabled = false; SELECT count(*) FROM alerting.alert_rule}), 1, 'and changes its own');
 is($node->safe_psql('host', 'SELECT name FROM alerting.alert_rule WHERE enabled'), 'cpu', 'only');
+cmp_ok(as('alerting_application', q{SET app.organization = '1'; SELECT count(*) FROM alerting.delivery_attempt}), '>', 0, 'a tenant sees what came of its requests');
+is(as('alerting_application', q{SET app.organization = '2'; SELECT count(*) FROM alerting.delivery_attempt; SELECT count(*) FROM alerting.webhook_health; SELECT count(*) FROM alerting.active_alert}), "0\n0\n0",
+	'and not what came of those of others');
+is(as('alerting_application', q{SET app.organization = '2'; SELECT count(*) FROM alerting.delivery d, alerting.redeliver(d.id); SELECT count(*) FROM alerting.webhook w, alerting.test_webhook(w.id)
+	WHERE w.id = 'hook'; SELECT count(*) FROM alerting.alert_rule r, alerting.explain(r.id, 10)}), "0\n0\n1", 'a function that is given ids of rows it sees is kept to them');
 like(as('alerting_application', q{SET app.organization = '2'; INSERT INTO alerting.alert_rule (organization_id, name, condition, threshold) VALUES (1, 'x', 'CPU_USAGE', 1)}),
 	qr/violates row-level security/, 'no rule for another organization');
 my $told = '';
