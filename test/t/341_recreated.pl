@@ -33,6 +33,40 @@ sql($node, 'postgres', 'SELECT s(10, n, 95, restarts => 20) FROM generate_series
 flush($node, 'postgres');
 is(alerts($node, 'postgres', "rule_id = 'pending'"), '', 'nor later');
 
+# Deleted while the evaluator runs: what it judged then is read again by later starts, and by no other container.
+sub restart_evaluator
+{
+	sql($node, 'postgres', 'SELECT alerting.stop(); SELECT alerting.start()');
+	flush($node, 'postgres');
+	return;
+}
+my $explained = q{SELECT string_agg(e.state, ' ' ORDER BY r.id) FROM alerting.alert_rule r, alerting.explain(r.id, 10) e};
+for my $together (1, 0)
+{
+	my $how = $together ? 'made again at once' : 'made again later';
+	sql($node, 'postgres', "DELETE FROM containers; DELETE FROM container_metrics; INSERT INTO containers VALUES (10, 1, 'web')");
+	flush($node, 'postgres');
+	restart_evaluator();
+	sql($node, 'postgres', "$past; SELECT s(10, n, 95, restarts => n) FROM generate_series(20, 24) n");
+	flush($node, 'postgres');
+	is(alerts($node, 'postgres'), "cpu 10 RESOLVED 0>0>1 RECOVERED\ncpu 10 FIRING 3>3\nloop 10 FIRING 20>20", "$how: the past");
+	sql($node, 'postgres', 'DELETE FROM containers WHERE id = 10' . ($together ? "; INSERT INTO containers VALUES (10, 1, 'another')" : ''));
+	flush($node, 'postgres');
+	restart_evaluator() unless $together;
+	sql($node, 'postgres', "INSERT INTO containers VALUES (10, 1, 'another')") unless $together;
+	flush($node, 'postgres');
+	is(sql($node, 'postgres', $explained), 'NO_DATA NO_DATA NO_DATA', "$how: explain() knows no past");
+	for my $n (1, 2)
+	{
+		restart_evaluator();
+		is(alerts($node, 'postgres'), '', "$how: no past after start $n");
+	}
+	sql($node, 'postgres', 'SELECT s(10, n, 95, restarts => 0) FROM generate_series(25, 26) n');
+	flush($node, 'postgres');
+	restart_evaluator();
+	is(alerts($node, 'postgres'), 'cpu 10 FIRING 25>25', "$how: from its own samples");
+}
+
 # No evaluator has run since the server started: there is no queue.
 $node->append_conf('postgresql.conf', 'alerting.enabled = off');
 $node->restart;

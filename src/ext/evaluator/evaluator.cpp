@@ -363,8 +363,7 @@ void Evaluator::ApplyCorrections() {
     if (correction.exists) {
       world_->engine.SetOrganization(container, correction.organization, judged_until_);
     } else {
-      world_->states.MarkChanged(container);
-      world_->engine.Remove(container);
+      Remove(container);
     }
   }
   corrections_.clear();

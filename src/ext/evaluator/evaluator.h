@@ -87,6 +87,7 @@ class Evaluator final : public pg::WorkerTask {
   void CountUnknown(uint64_t rows);
   void WarnOfBackfill(const Sample& sample, Micros arrival);
   void ForgetContainers(const std::vector<std::string_view>& keys);
+  void Remove(ContainerRef container);
   void ReloadRules();
   void RefreshContainers(const std::vector<std::string>& keys);
   void RefreshAllContainers();
@@ -132,9 +133,8 @@ class Evaluator final : public pg::WorkerTask {
                               // for nothing
 
   // Hashes of the keys of containers that were deleted while nobody looked. One that is there again
-  // is another container: it has no saved state, and rows up to here, by source, are not its own.
+  // is another container: it has no saved state.
   std::unordered_set<uint64_t> forgotten_;
-  std::unordered_map<uint32_t, std::unordered_map<std::string, Micros>> rows_of_forgotten_;
 
   ClockSteps clock_;
   // By the wall clock: all that was committed until then has been judged, and deadlines may pass.

@@ -247,16 +247,35 @@ void Evaluator::ForgetContainers(const std::vector<std::string_view>& keys) {
     if (world_->engine.Find(key) != kNoContainer) forgotten.push_back(key);
   }
   if (forgotten.empty()) return;
-  ExtensionTransaction transaction(slot_, "forgetting containers");
-  world_->alerts.DeleteOrphans({forgotten.begin(), forgotten.end()});
-  transaction.Commit();
+  {
+    ExtensionTransaction transaction(slot_, "forgetting containers");
+    world_->alerts.DeleteOrphans({forgotten.begin(), forgotten.end()});
+    transaction.Commit();
+  }
+  std::set<ContainerRef> removed;
   for (const std::string_view key : forgotten) {
     const ContainerRef container = world_->engine.Find(key);
     if (container == kNoContainer) continue;
-    world_->states.MarkChanged(container);
-    world_->engine.Remove(container);
+    Remove(container);
+    removed.insert(container);
   }
-  LookUpUnknown(forgotten);
+  // Nobody tells a restart of it again.
+  CollectTransitions();  // a saved state never runs ahead of the transitions saved with it
+  ExtensionTransaction transaction(slot_, "forgetting containers");
+  try {
+    (void)world_->states.SaveContainers(removed, Outgoing({}));
+    AddUnknown(forgotten);
+    transaction.Commit();
+  } catch (...) {
+    world_->states.Discard();
+    throw;
+  }
+  world_->states.Committed();
+}
+
+void Evaluator::Remove(ContainerRef container) {
+  world_->states.Forget(container);
+  world_->engine.Remove(container);
 }
 
 // Looks the containers up again: some have moved to another organization or are gone.
@@ -279,8 +298,7 @@ void Evaluator::RefreshContainers(const std::vector<std::string>& keys) {
     if (container == kNoContainer) continue;
     const auto info = found.find(key);
     if (info == found.end()) {
-      world_->states.MarkChanged(container);
-      world_->engine.Remove(container);
+      Remove(container);
     } else if (!info->second.organization_fails) {
       world_->engine.SetOrganization(container, info->second.organization.value_or(""),
                                      judged_until_);

@@ -131,18 +131,18 @@ ReadRange Evaluator::RangeToReplay(const Source& source, Micros from, Micros now
     range.containers.emplace_back(key);
     range.container_after.push_back(after);
   };
-  const auto of_source = rows_of_forgotten_.find(source.mapping.id);
-  const std::unordered_map<std::string, Micros> forgotten =
-      of_source == rows_of_forgotten_.end() ? decltype(forgotten){} : of_source->second;
+  // Rows that had no room are the new container's, whatever time they tell.
+  std::unordered_map<std::string, Micros> forgotten;
+  if (from == kNoTime) forgotten = world_->states.ForgottenRows(source.mapping.id);
   for (ContainerRef ref = 0; ref < engine.ref_limit(); ++ref) {
     if (!engine.Has(ref)) continue;
     const std::string_view key = engine.Key(ref);
     const Micros judged = engine.JudgedUntil(ref, source.readings());
     // At the very time of the last reading only a correction would count.
     Micros after = judged == kNoTime ? kNoTime : judged - 1;
-    if (!forgotten.empty()) {
+    if (judged == kNoTime && !forgotten.empty()) {
       const auto found = forgotten.find(std::string(key));
-      if (found != forgotten.end()) after = std::max(after, found->second);
+      if (found != forgotten.end()) after = found->second;
     }
     read_after(key, after);
   }

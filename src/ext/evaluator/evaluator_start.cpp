@@ -114,16 +114,23 @@ bool Evaluator::IsOtherBinding() const {
 
 // Rows that the saved state has brought to judgement are not judged again, as the new container's.
 void Evaluator::LeaveOutForgotten(std::vector<SavedContainer>* saved) {
-  rows_of_forgotten_.clear();
+  std::erase_if(*saved, [&](const SavedContainer& container) {
+    if (container.forgotten.empty()) return false;
+    world_->states.Forget(container.key, container.forgotten);
+    return true;
+  });
   if (forgotten_.empty()) return;
   Engine past(GetCurrentTimestamp());
   std::erase_if(*saved, [&](const SavedContainer& container) {
     if (!forgotten_.contains(KeyHash(container.key))) return false;
     const ContainerRef ref = past.Add(container.key, "");
     if (!past.Restore(ref, container.state)) return true;
+    RowsRead rows;
     for (const Source& source : world_->binding.sources) {
-      rows_of_forgotten_[source.mapping.id][container.key] = past.LastRead(ref, source.readings());
+      const Micros read = past.LastRead(ref, source.readings());
+      if (read != kNoTime) rows.emplace_back(source.mapping.id, read);
     }
+    world_->states.Forget(container.key, rows);
     return true;
   });
 }

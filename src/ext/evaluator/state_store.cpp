@@ -114,6 +114,9 @@ bool ReadChunk(const std::string& bytes, std::vector<SavedContainer>* containers
     for (uint64_t i = 0; i < outgoing && reader.ok(); ++i) {
       container.outgoing.push_back(GetOutgoing(container.key, &reader));
     }
+    if (IsRowsRead(container.state)) {
+      if (!DecodeRowsRead(std::exchange(container.state, {}), &container.forgotten)) return false;
+    }
     if (reader.ok()) containers->push_back(std::move(container));
   }
   return reader.ok();
@@ -121,7 +124,8 @@ bool ReadChunk(const std::string& bytes, std::vector<SavedContainer>* containers
 
 using OutgoingByKey = std::unordered_map<std::string_view, std::vector<const OutgoingTransition*>>;
 
-std::string EncodeChunk(const Engine& engine, uint32_t chunk, const OutgoingByKey& outgoing) {
+std::string EncodeChunk(const Engine& engine, const ForgottenContainers& forgotten, uint32_t chunk,
+                        const OutgoingByKey& outgoing) {
   std::string bytes(1, static_cast<char>(kFormat));
   const ContainerRef first = chunk * kContainersPerChunk;
   const ContainerRef end = std::min(first + kContainersPerChunk, engine.ref_limit());
@@ -137,6 +141,11 @@ std::string EncodeChunk(const Engine& engine, uint32_t chunk, const OutgoingByKe
     }
     PutNumber(waiting->second.size(), &bytes);
     for (const OutgoingTransition* transition : waiting->second) PutOutgoing(*transition, &bytes);
+  }
+  for (const auto& [key, rows] : forgotten.EncodeChunk(chunk)) {
+    PutText(key, &bytes);
+    PutText(rows, &bytes);
+    PutNumber(0, &bytes);
   }
   return bytes;
 }
@@ -169,14 +178,23 @@ std::optional<SavedContainer> LoadSavedContainer(const Binding& binding, const s
   const pg::Rows rows = pg::Execute(
       "SELECT state FROM alerting.series_state WHERE pg_catalog.position(state, $1) > 0",
       pg::Params().Bytes(written));
+  std::optional<SavedContainer> found;
   for (uint64_t row = 0; row < rows.size(); ++row) {
     std::vector<SavedContainer> containers;
     (void)ReadChunk(rows.Bytes(row, 0), &containers);
     for (SavedContainer& container : containers) {
-      if (container.key == key) return std::move(container);
+      if (container.key != key) continue;
+      if (!found) found.emplace().key = key;
+      if (container.forgotten.empty()) {
+        found->state = std::move(container.state);
+        found->outgoing = std::move(container.outgoing);
+      } else {
+        found->forgotten.insert(found->forgotten.end(), container.forgotten.begin(),
+                                container.forgotten.end());
+      }
     }
   }
-  return std::nullopt;
+  return found;
 }
 
 StateStore::StateStore(const Binding& binding, const Engine& engine)
@@ -192,6 +210,41 @@ void StateStore::MarkAllChanged() {
   for (ContainerRef ref = 0; ref < engine_.ref_limit(); ref += kContainersPerChunk) {
     changed_.Insert(ref / kContainersPerChunk);
   }
+  MarkChunks(forgotten_.Chunks());
+}
+
+void StateStore::MarkChunks(const std::vector<uint32_t>& chunks) {
+  for (const uint32_t chunk : chunks) changed_.Insert(chunk);
+}
+
+void StateStore::Forget(ContainerRef container) {
+  MarkChanged(container);
+  RowsRead rows;
+  for (const Source& source : binding_.sources) {
+    const Micros read = engine_.LastRead(container, source.readings());
+    if (read != kNoTime) rows.emplace_back(source.mapping.id, read);
+  }
+  MarkChunks(
+      forgotten_.Add(std::string(engine_.Key(container)), rows, container / kContainersPerChunk));
+}
+
+void StateStore::Forget(const std::string& key, const RowsRead& rows) {
+  MarkChunks(
+      forgotten_.Add(key, rows, static_cast<uint32_t>(forgotten_.size()) / kContainersPerChunk));
+}
+
+// Those whose rows are too old by now to be read again, or whose successor has rows of its own.
+void StateStore::DropForgotten() {
+  const Micros now = GetCurrentTimestamp();
+  MarkChunks(forgotten_.Drop([&](const std::string& key, uint32_t number, Micros read) {
+    const Source* source = binding_.FindSource(number);
+    if (source == nullptr) return false;
+    const Micros max_age = source->settings.max_age;
+    if (max_age != kNever && read < SubtractTime(now, max_age)) return false;
+    const ContainerRef container = engine_.Find(key);
+    return container == kNoContainer || engine_.Key(container) != key ||
+           engine_.JudgedUntil(container, source->readings()) == kNoTime;
+  }));
 }
 
 // The chunk of a single alert is there already, most of the time. False: only the statement can
@@ -237,7 +290,7 @@ size_t StateStore::SaveChunks(const std::vector<uint32_t>& chunks,
     std::vector<std::string> states;
     for (; next != chunks.end() && numbers.size() < kChunksPerStatement; ++next) {
       numbers.push_back(static_cast<int32_t>(*next));
-      states.push_back(EncodeChunk(engine_, *next, by_key));
+      states.push_back(EncodeChunk(engine_, forgotten_, *next, by_key));
       bytes += states.back().size();
     }
     if (numbers.size() == 1 && SaveAgain(numbers[0], states[0])) continue;
@@ -263,6 +316,7 @@ size_t StateStore::SaveContainers(const std::set<ContainerRef>& containers,
 
 size_t StateStore::SaveChanged(const std::vector<const OutgoingTransition*>& outgoing) {
   if (!HasSameTables(binding_)) return 0;
+  DropForgotten();
   if (rewrite_all_) {
     MarkAllChanged();
     const pg::UserScope user(binding_.owner, false);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/number_set.h"
+#include "ext/evaluator/forgotten_containers.h"
 #include "ext/evaluator/outgoing_transition.h"
 #include "ext/host/binding.h"
 #include "pg/key_lookup.h"
@@ -28,12 +29,14 @@ struct SavedContainer {
   std::string key;
   std::string state;                         // Engine::Save
   std::vector<OutgoingTransition> outgoing;  // not written yet
+  // Of a former container of this key; where `state` is empty there is no other.
+  RowsRead forgotten;
 };
 
 // All saved containers, in a transaction with SPI, as the tables' owner. Malformed chunks are
 // skipped with a WARNING.
 std::vector<SavedContainer> LoadSavedContainers(const Binding& binding);
-// The one of this key.
+// The one of this key, with what is known of a former one.
 std::optional<SavedContainer> LoadSavedContainer(const Binding& binding, const std::string& key);
 
 class StateStore {
@@ -43,6 +46,15 @@ class StateStore {
   // Notes that a container's saved form is out of date.
   void MarkChanged(ContainerRef container) { changed_.Insert(container / kContainersPerChunk); }
   void MarkAllChanged();
+  // The container is gone, and about to be removed from the engine.
+  void Forget(ContainerRef container);
+  // One that was saved as gone, or was found to be.
+  void Forget(const std::string& key, const RowsRead& rows);
+  // Of a source: up to when rows with these keys are those of containers that are gone, where those
+  // that have come since have none yet.
+  std::unordered_map<std::string, Micros> ForgottenRows(uint32_t source) const {
+    return forgotten_.RowsOf(source);
+  }
   bool has_changes() const { return !changed_.empty(); }
 
   // Writes the chunks of the given containers, or all that changed, in the current transaction.
@@ -56,6 +68,8 @@ class StateStore {
 
  private:
   bool SaveAgain(int32_t chunk, const std::string& state);
+  void MarkChunks(const std::vector<uint32_t>& chunks);
+  void DropForgotten();
   size_t SaveChunks(const std::vector<uint32_t>& chunks,
                     const std::vector<const OutgoingTransition*>& outgoing);
 
@@ -64,6 +78,7 @@ class StateStore {
   NumberSet changed_;              // chunks
   std::vector<uint32_t> written_;  // by the current transaction
   bool rewrite_all_ = false;
+  ForgottenContainers forgotten_;
   pg::KeyLookup lookup_;
   pg::TablePlan plan_;
   pg::Statement save_;

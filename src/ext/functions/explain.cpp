@@ -162,6 +162,7 @@ class PrivateEngine {
   Engine engine_;
   ContainerRef container_;
   std::vector<Source> sources_;
+  RowsRead forgotten_;  // rows that were a former container's
 };
 
 PrivateEngine::PrivateEngine(const Binding& binding, const Rule& rule, const std::string& key,
@@ -183,6 +184,7 @@ void PrivateEngine::Restore(const std::optional<SavedContainer>& saved,
                             const std::optional<FiringAlert>& alert) {
   bool resolved = false;
   if (saved) {
+    forgotten_ = saved->forgotten;
     (void)engine_.Restore(container_, saved->state);
     for (const OutgoingTransition& outgoing : saved->outgoing) {
       const Transition& transition = outgoing.transition;
@@ -232,6 +234,10 @@ void PrivateEngine::ReadRows(Micros now) {
     if (judged != kNoTime) range.after = judged - 1;
     if (source.settings.max_age != kNever) {
       range.after = std::max(range.after, SubtractTime(now, source.settings.max_age));
+    }
+    for (const auto& [number, read] : forgotten_) {
+      const bool has_own = judged != kNoTime;
+      if (!has_own && number == source.mapping.id) range.after = std::max(range.after, read);
     }
     const std::vector<Sample> own = ReadOwn(source, range);
     samples.insert(samples.end(), own.begin(), own.end());
