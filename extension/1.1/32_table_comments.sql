@@ -52,7 +52,7 @@ BEGIN
   COMMENT ON COLUMN alerting.alert_rule.condition IS 'CPU_USAGE or MEMORY_USAGE (percent above threshold), CONTAINER_DOWN (not running), RESTART_LOOP (restarts in the last duration minutes above threshold)';
   COMMENT ON COLUMN alerting.alert_rule.threshold IS 'Breach strictly above: percent for CPU_USAGE and MEMORY_USAGE, restarts for RESTART_LOOP (3 when left out); unused by CONTAINER_DOWN';
   COMMENT ON COLUMN alerting.alert_rule.duration IS 'Minutes that a breach must persist before it fires, 0: at once; for RESTART_LOOP the window that restarts are counted in';
-  COMMENT ON COLUMN alerting.alert_rule.no_data IS 'When a container is silent for longer than metric_source.stale_after: keep (an alert stays as it is), resolve, or fire; left out: fire for CONTAINER_DOWN, else keep';
+  COMMENT ON COLUMN alerting.alert_rule.no_data IS 'When a container is silent for longer than metric_source.stale_after: keep (an alert stays as it is), resolve, or fire; left out at INSERT: fire for CONTAINER_DOWN, else keep. An UPDATE of the condition leaves it as it is';
   COMMENT ON COLUMN alerting.alert_rule.enabled IS 'A disabled rule is not evaluated; its alerts are resolved';
   COMMENT ON COLUMN alerting.alert_rule.created_at IS 'When the rule was made';
   COMMENT ON COLUMN alerting.alert_rule.updated_at IS 'When the rule was last changed; kept by a trigger';
