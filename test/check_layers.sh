@@ -54,7 +54,7 @@ report 'core includes only the standard library and core/' < <(
   search '^[[:space:]]*#[[:space:]]*include' "${core[@]}" | grep -vE "include ($std|\"core/[a-z0-9_]+\.h\")")
 report 'net includes only the standard library, curl, core/ and net/' < <(
   search '^[[:space:]]*#[[:space:]]*include' "${net[@]}" |
-    grep -vE "include ($std|<curl/[a-z]+\.h>|<(arpa|netinet|sys)/[a-z]+\.h>|<(netdb|signal|unistd|poll|fcntl|pthread)\.h>|\"(core|net)/[a-z0-9_]+\.h\")")
+    grep -vE "include ($std|<curl/[a-z]+\.h>|<(arpa|linux|netinet|sys)/[a-z]+\.h>|<(netdb|signal|unistd|poll|fcntl|pthread)\.h>|\"(core|net)/[a-z0-9_]+\.h\")")
 report 'quoted includes name one of our layers' < <(
   search '^[[:space:]]*#[[:space:]]*include "' "${upper[@]}" |
     grep -vE '^src/pg/(pg_headers|compat)\.h:|include "(core|net|pg|ext(/[a-z]+)?)/[a-z0-9_]+\.h"')

@@ -1,8 +1,8 @@
 // Implements net/socket_peer.h.
 #include "net/socket_peer.h"
 
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -64,6 +64,13 @@ bool HasSpareDescriptors() {
   const Descriptor spares[] = {Descriptor(another()), Descriptor(another()), Descriptor(another()),
                                Descriptor(another())};
   return spares[3].get() >= 0;
+}
+
+uint64_t ReceivedBytes(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
+  return info.tcpi_bytes_received;
 }
 
 long SilentMs(int fd) {

@@ -3,6 +3,7 @@
 #define ALERTING_NET_SOCKET_PEER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 
 #include "core/address_policy.h"
@@ -33,6 +34,9 @@ bool HasSourceFor(const sockaddr* address, size_t size);
 
 // Whether this process may open a few files more.
 bool HasSpareDescriptors();
+
+// How many bytes have come so far; 0: unknown.
+uint64_t ReceivedBytes(int fd);
 
 // Since when nothing has come, in milliseconds; 0: unknown.
 long SilentMs(int fd);

@@ -42,6 +42,7 @@ int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* 
     }
     if (kept != nullptr) {
       kept->idle = true;
+      kept->reads = 0;
       // Where the answer came at once, libcurl was still waiting to write, too.
       constexpr uint32_t kRead = EPOLLIN;
       if (kept->events != kRead) kept->events = self->Watch(socket, kRead) ? kRead : 0;
@@ -105,7 +106,10 @@ curl_socket_t WebhookClient::OnOpenSocket(void* transfer, curlsocktype,
       socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   if (opened < 0) self->socket_error = errno;  // which libcurl does not keep
   try {
-    if (opened >= 0) self->client->sockets_[opened] = Socket();
+    if (opened >= 0) {
+      self->client->sockets_[opened] = Socket();
+      self->client->sockets_[opened].plain = !self->https;
+    }
   } catch (...) {
     close(opened);
     return CURL_SOCKET_BAD;

@@ -280,6 +280,10 @@ bool WebhookClient::Drive() {
       found->second.events = 0;
       continue;
     }
+    if (const auto found = sockets_.find(event.data.fd);
+        found != sockets_.end() && found->second.plain) {
+      CountRead(found->first, &found->second);
+    }
     int what = 0;
     if (event.events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP)) what |= CURL_CSELECT_IN;
     if (event.events & EPOLLOUT) what |= CURL_CSELECT_OUT;

@@ -31,7 +31,8 @@ struct SocketEnds;
 inline constexpr size_t kKeptBodyBytes = 1024;
 inline constexpr size_t kMaxBodyBytes = 64 * 1024;
 inline constexpr size_t kMaxHeadBytes = 32 * 1024;
-// What may come over a TLS connection before one of its requests comes to an end.
+// What may come over a TLS connection before one of its requests comes to an end; and about what
+// may come over another one before its request does.
 inline constexpr size_t kMaxTlsBytes = 8 * 1024 * 1024;
 
 struct Request {
@@ -117,6 +118,7 @@ class WebhookClient {
  private:
   using Clock = std::chrono::steady_clock;
   struct Transfer;
+  struct Socket;
   // Connections, and the requests under way over them. Which connection a request goes over is
   // libcurl's choice, and one of HTTP/2 can have a request under way at any time. So that none is
   // chosen that is too old, requests go to a new pool once the last one's time is over.
@@ -152,6 +154,7 @@ class WebhookClient {
   void SendAgain(std::unique_ptr<Transfer> transfer);
   void ShutSilent(const Transfer& transfer);
   void ShutFlooded(Transfer* transfer);
+  void CountRead(int fd, Socket* socket);
   std::vector<Transfer*> TransfersOver(const SocketEnds& ends) const;
 
   static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client, void*) noexcept;
@@ -174,6 +177,9 @@ class WebhookClient {
     uint32_t events = 0;  // that epoll waits for; 0: it does not know the socket
     bool idle = true;     // libcurl does not wait for it
     bool http1 = false;   // its last answer was of HTTP/1: nothing may come unasked
+    bool plain = false;   // without TLS: one request at a time
+    int reads = 0;        // since it was idle, where it is plain
+    uint64_t from = 0;    // bytes that had come at the first look at them, then
   };
   std::unordered_map<curl_socket_t, Socket> sockets_;
   std::vector<CURL*> answering_;     // handles whose answer has begun, over TLS

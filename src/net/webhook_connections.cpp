@@ -101,6 +101,20 @@ void WebhookClient::ShutFlooded(Transfer* transfer) {
   }
 }
 
+// What libcurl reads and hands on to nobody, such as an extension of a chunk, ends by no other
+// limit than the request's time.
+void WebhookClient::CountRead(int fd, Socket* socket) {
+  constexpr int kLookEvery = 16;  // reads, of up to 100 kB
+  if (++socket->reads % kLookEvery != 0) return;
+  const uint64_t received = ReceivedBytes(fd);
+  if (socket->reads == kLookEvery) socket->from = received;
+  if (received - socket->from <= kMaxTlsBytes) return;
+  const std::optional<SocketEnds> ends = EndsOf(fd);
+  if (!ends) return;
+  for (Transfer* transfer : TransfersOver(*ends)) transfer->flooded = true;
+  shutdown(fd, SHUT_RDWR);
+}
+
 std::vector<WebhookClient::Transfer*> WebhookClient::TransfersOver(const SocketEnds& ends) const {
   std::vector<Transfer*> found;
   for (const auto& [handle, transfer] : active_) {

@@ -214,7 +214,7 @@ TEST_F(WebhookClientTest, AnAnswerThatLiesThereInTimeIsTaken) {
 }
 
 TEST_F(WebhookClientTest, AnAnswerCountsHoweverItsBodyEnds) {
-  for (const char* path : {"/endless", "/gzipbomb", "/body/200000"}) {
+  for (const char* path : {"/endless", "/gzipbomb", "/body/200000", "/endless-chunk"}) {
     const Response response = Fetch(receiver_->Url(path), 6000);
     EXPECT_EQ(response.status, 200) << path << response.error;
     EXPECT_TRUE(response.cut_off) << path;

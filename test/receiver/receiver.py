@@ -10,6 +10,7 @@ The first line of standard output says "ready PORT". Behaviours, by the path's f
   /slow-ok/0.05              answers 200 after 0.05 s
   /drip                      one header byte a second; /drip-body: 200, then one body byte a second
   /endless                   200 and an endless body; /endless-headers: headers without end
+  /endless-chunk             200 and a chunk whose head never ends
   /redirect/302[?to=URL]     Location: URL (default: /redirected on this server)
   /gone                      410
   /hints                     401 with a cookie, another service's port, and the wish for TLS
@@ -169,6 +170,12 @@ class Receiver:
 
     async def do_endless(self, writer, _arguments, _count, _query):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    async def do_endless_chunk(self, writer, _arguments, _count, _query):
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;")
         while True:
             writer.write(b"x" * 65536)
             await writer.drain()
