@@ -41,5 +41,7 @@ ok($node->poll_query_until('postgres', "SELECT n_tup_upd = $deliveries FROM pg_s
 	'what was read is told of');
 my $read = sql("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = 'alerting'");
 cmp_ok($read, '<', 150 * $deliveries, 'entries of indexes that the deliveries cost');
+my $firing = sql("SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'alert_one_firing_key'");
+cmp_ok($firing, '<', 4 * $containers, 'none of them read all that is FIRING');
 
 done_testing();
