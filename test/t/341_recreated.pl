@@ -67,6 +67,21 @@ for my $together (1, 0)
 	is(alerts($node, 'postgres'), 'cpu 10 FIRING 25>25', "$how: from its own samples");
 }
 
+# Many that come and go in the same places: no alert's state grows by them.
+for my $round (0 .. 11)
+{
+	my $first = 1000 + 40 * $round;
+	sql($node, 'postgres', "INSERT INTO containers SELECT n, 1, 'job' FROM generate_series($first, $first + 39) n;"
+		  . " SELECT s(n, 30, 95) FROM generate_series($first, $first + 39) n");
+	flush($node, 'postgres');
+	sql($node, 'postgres', 'DELETE FROM containers WHERE id >= 1000');
+	flush($node, 'postgres');
+}
+is(sql($node, 'postgres', 'SELECT max(octet_length(state)) FROM alerting.series_state WHERE octet_length(state) > 8000'), '', 'no state grows by containers that are gone');
+sql($node, 'postgres', "INSERT INTO containers SELECT n, 1, 'another' FROM generate_series(1000, 1479) n");
+restart_evaluator();
+is(sql($node, 'postgres', 'SELECT count(*) FROM alerting.alert WHERE container_id >= 1000'), 0, 'and each is known as gone');
+
 # No evaluator has run since the server started: there is no queue.
 $node->append_conf('postgresql.conf', 'alerting.enabled = off');
 $node->restart;

@@ -124,8 +124,7 @@ bool ReadChunk(const std::string& bytes, std::vector<SavedContainer>* containers
 
 using OutgoingByKey = std::unordered_map<std::string_view, std::vector<const OutgoingTransition*>>;
 
-std::string EncodeChunk(const Engine& engine, const ForgottenContainers& forgotten, uint32_t chunk,
-                        const OutgoingByKey& outgoing) {
+std::string EncodeChunk(const Engine& engine, uint32_t chunk, const OutgoingByKey& outgoing) {
   std::string bytes(1, static_cast<char>(kFormat));
   const ContainerRef first = chunk * kContainersPerChunk;
   const ContainerRef end = std::min(first + kContainersPerChunk, engine.ref_limit());
@@ -142,6 +141,11 @@ std::string EncodeChunk(const Engine& engine, const ForgottenContainers& forgott
     PutNumber(waiting->second.size(), &bytes);
     for (const OutgoingTransition* transition : waiting->second) PutOutgoing(*transition, &bytes);
   }
+  return bytes;
+}
+
+std::string EncodeForgotten(const ForgottenContainers& forgotten, uint32_t chunk) {
+  std::string bytes(1, static_cast<char>(kFormat));
   for (const auto& [key, rows] : forgotten.EncodeChunk(chunk)) {
     PutText(key, &bytes);
     PutText(rows, &bytes);
@@ -149,6 +153,10 @@ std::string EncodeChunk(const Engine& engine, const ForgottenContainers& forgott
   }
   return bytes;
 }
+
+// Chunks of containers that are gone stand below 0: -1, -2 and so on.
+constexpr int32_t ForgottenNumber(uint32_t chunk) { return -1 - static_cast<int32_t>(chunk); }
+constexpr uint32_t ForgottenChunk(int32_t number) { return static_cast<uint32_t>(-1 - number); }
 
 }  // namespace
 
@@ -210,11 +218,7 @@ void StateStore::MarkAllChanged() {
   for (ContainerRef ref = 0; ref < engine_.ref_limit(); ref += kContainersPerChunk) {
     changed_.Insert(ref / kContainersPerChunk);
   }
-  MarkChunks(forgotten_.Chunks());
-}
-
-void StateStore::MarkChunks(const std::vector<uint32_t>& chunks) {
-  for (const uint32_t chunk : chunks) changed_.Insert(chunk);
+  forgotten_.MarkAllChanged();
 }
 
 void StateStore::Forget(ContainerRef container) {
@@ -224,19 +228,15 @@ void StateStore::Forget(ContainerRef container) {
     const Micros read = engine_.LastRead(container, source.readings());
     if (read != kNoTime) rows.emplace_back(source.mapping.id, read);
   }
-  MarkChunks(
-      forgotten_.Add(std::string(engine_.Key(container)), rows, container / kContainersPerChunk));
+  forgotten_.Add(std::string(engine_.Key(container)), rows);
 }
 
-void StateStore::Forget(const std::string& key, const RowsRead& rows) {
-  MarkChunks(
-      forgotten_.Add(key, rows, static_cast<uint32_t>(forgotten_.size()) / kContainersPerChunk));
-}
+void StateStore::Forget(const std::string& key, const RowsRead& rows) { forgotten_.Add(key, rows); }
 
 // Those whose rows are too old by now to be read again, or whose successor has rows of its own.
 void StateStore::DropForgotten() {
   const Micros now = GetCurrentTimestamp();
-  MarkChunks(forgotten_.Drop([&](const std::string& key, uint32_t number, Micros read) {
+  forgotten_.Drop([&](const std::string& key, uint32_t number, Micros read) {
     const Source* source = binding_.FindSource(number);
     if (source == nullptr) return false;
     const Micros max_age = source->settings.max_age;
@@ -244,7 +244,7 @@ void StateStore::DropForgotten() {
     const ContainerRef container = engine_.Find(key);
     return container == kNoContainer || engine_.Key(container) != key ||
            engine_.JudgedUntil(container, source->readings()) == kNoTime;
-  }));
+  });
 }
 
 // The chunk of a single alert is there already, most of the time. False: only the statement can
@@ -270,7 +270,8 @@ bool StateStore::SaveAgain(int32_t chunk, const std::string& state) {
   return is_saved;
 }
 
-// `chunks`: ascending.
+// `chunks`: ascending. With them what has changed about containers that are gone: in no state that
+// is saved is one neither there nor gone.
 size_t StateStore::SaveChunks(const std::vector<uint32_t>& chunks,
                               const std::vector<const OutgoingTransition*>& outgoing) {
   OutgoingByKey by_key;
@@ -282,21 +283,24 @@ size_t StateStore::SaveChunks(const std::vector<uint32_t>& chunks,
       by_key[key].push_back(transition);
     }
   }
+  std::vector<int32_t> all(chunks.begin(), chunks.end());
+  for (const uint32_t chunk : forgotten_.changed().Numbers()) all.push_back(ForgottenNumber(chunk));
   const pg::UserScope user(binding_.owner, false);
   size_t bytes = 0;
-  auto next = chunks.begin();
-  while (next != chunks.end()) {
+  auto next = all.begin();
+  while (next != all.end()) {
     std::vector<int32_t> numbers;
     std::vector<std::string> states;
-    for (; next != chunks.end() && numbers.size() < kChunksPerStatement; ++next) {
-      numbers.push_back(static_cast<int32_t>(*next));
-      states.push_back(EncodeChunk(engine_, forgotten_, *next, by_key));
+    for (; next != all.end() && numbers.size() < kChunksPerStatement; ++next) {
+      numbers.push_back(*next);
+      states.push_back(*next < 0 ? EncodeForgotten(forgotten_, ForgottenChunk(*next))
+                                 : EncodeChunk(engine_, static_cast<uint32_t>(*next), by_key));
       bytes += states.back().size();
     }
     if (numbers.size() == 1 && SaveAgain(numbers[0], states[0])) continue;
     (void)save_.RunLists(numbers.size(), pg::Params().IntArray(numbers).BytesArray(states));
   }
-  written_.insert(written_.end(), chunks.begin(), chunks.end());
+  written_.insert(written_.end(), all.begin(), all.end());
   return bytes;
 }
 
@@ -326,8 +330,15 @@ size_t StateStore::SaveChanged(const std::vector<const OutgoingTransition*>& out
 }
 
 void StateStore::Committed() {
-  if (rewrite_all_ && written_.size() >= changed_.size()) rewrite_all_ = false;
-  for (const uint32_t chunk : written_) changed_.Erase(chunk);
+  const size_t changed = changed_.size() + forgotten_.changed().size();
+  if (rewrite_all_ && written_.size() >= changed) rewrite_all_ = false;
+  for (const int32_t number : written_) {
+    if (number < 0) {
+      forgotten_.MarkSaved(ForgottenChunk(number));
+    } else {
+      changed_.Erase(static_cast<uint32_t>(number));
+    }
+  }
   written_.clear();
 }
 

@@ -12,8 +12,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/forgotten_containers.h"
 #include "core/number_set.h"
-#include "ext/evaluator/forgotten_containers.h"
 #include "ext/evaluator/outgoing_transition.h"
 #include "ext/host/binding.h"
 #include "pg/key_lookup.h"
@@ -55,7 +55,7 @@ class StateStore {
   std::unordered_map<std::string, Micros> ForgottenRows(uint32_t source) const {
     return forgotten_.RowsOf(source);
   }
-  bool has_changes() const { return !changed_.empty(); }
+  bool has_changes() const { return !changed_.empty() || !forgotten_.changed().empty(); }
 
   // Writes the chunks of the given containers, or all that changed, in the current transaction.
   // `outgoing` are the transitions that are not written (by this transaction either).
@@ -68,15 +68,14 @@ class StateStore {
 
  private:
   bool SaveAgain(int32_t chunk, const std::string& state);
-  void MarkChunks(const std::vector<uint32_t>& chunks);
   void DropForgotten();
   size_t SaveChunks(const std::vector<uint32_t>& chunks,
                     const std::vector<const OutgoingTransition*>& outgoing);
 
   const Binding& binding_;
   const Engine& engine_;
-  NumberSet changed_;              // chunks
-  std::vector<uint32_t> written_;  // by the current transaction
+  NumberSet changed_;             // chunks of containers
+  std::vector<int32_t> written_;  // by the current transaction, as they are numbered in the table
   bool rewrite_all_ = false;
   ForgottenContainers forgotten_;
   pg::KeyLookup lookup_;

@@ -1,30 +1,34 @@
-// Implements ext/evaluator/forgotten_containers.h.
-#include "ext/evaluator/forgotten_containers.h"
+// Implements core/forgotten_containers.h.
+#include "core/forgotten_containers.h"
 
 #include <algorithm>
 #include <cstring>
 
-namespace alerting::ext {
+namespace alerting {
 
 namespace {
 
 constexpr char kMark = '\xfe';  // begins no container's state
 constexpr size_t kMost = 100'000;
+constexpr size_t kMostPerChunk = 32;
 constexpr size_t kRowBytes = sizeof(uint32_t) + sizeof(Micros);
 
 }  // namespace
 
-std::vector<uint32_t> ForgottenContainers::Add(const std::string& key, const RowsRead& rows,
-                                               uint32_t chunk) {
-  if (rows.empty()) return {};
-  std::vector<uint32_t> changed = {chunk};
-  const auto [known, is_new] = forgotten_.try_emplace(key, Forgotten{chunk, {}});
-  if (known->second.chunk != chunk) {
-    changed.push_back(known->second.chunk);
-    of_chunk_[known->second.chunk].erase(key);
-    known->second.chunk = chunk;
+void ForgottenContainers::Add(const std::string& key, const RowsRead& rows) {
+  if (rows.empty()) return;
+  auto known = forgotten_.find(key);
+  if (known == forgotten_.end()) {
+    if (forgotten_.size() >= kMost) {
+      const auto any = forgotten_.begin();
+      Leave(any->second.chunk, any->first);
+      forgotten_.erase(any);
+    }
+    const uint32_t chunk = ChunkWithRoom();
+    of_chunk_[chunk].insert(key);
+    known = forgotten_.emplace(key, Forgotten{chunk, {}}).first;
   }
-  of_chunk_[chunk].insert(key);
+  changed_.Insert(known->second.chunk);
   for (const auto& [source, time] : rows) {
     const auto same = std::find_if(known->second.rows.begin(), known->second.rows.end(),
                                    [&](const auto& row) { return row.first == source; });
@@ -34,31 +38,37 @@ std::vector<uint32_t> ForgottenContainers::Add(const std::string& key, const Row
       same->second = time;  // of the one that went last
     }
   }
-  if (is_new && forgotten_.size() > kMost) {
-    auto any = forgotten_.begin();
-    if (any->first == key) ++any;
-    changed.push_back(any->second.chunk);
-    of_chunk_[any->second.chunk].erase(any->first);
-    forgotten_.erase(any);
-  }
-  return changed;
 }
 
-std::vector<uint32_t> ForgottenContainers::Drop(
+void ForgottenContainers::Drop(
     const std::function<bool(const std::string& key, uint32_t source, Micros read)>& matters) {
-  std::vector<uint32_t> changed;
   std::erase_if(forgotten_, [&](const auto& entry) {
     const auto& [key, forgotten] = entry;
     const bool is_needed =
         std::any_of(forgotten.rows.begin(), forgotten.rows.end(),
                     [&](const auto& row) { return matters(key, row.first, row.second); });
-    if (is_needed) return false;
-    changed.push_back(forgotten.chunk);
-    of_chunk_[forgotten.chunk].erase(key);
-    return true;
+    if (!is_needed) Leave(forgotten.chunk, key);
+    return !is_needed;
   });
-  std::erase_if(of_chunk_, [](const auto& chunk) { return chunk.second.empty(); });
-  return changed;
+}
+
+uint32_t ForgottenContainers::ChunkWithRoom() {
+  const auto has_room = [](const auto& keys) { return keys.size() < kMostPerChunk; };
+  const auto found = std::find_if(of_chunk_.begin(), of_chunk_.end(), has_room);
+  const auto chunk = static_cast<uint32_t>(found - of_chunk_.begin());
+  if (found == of_chunk_.end()) of_chunk_.emplace_back();
+  return chunk;
+}
+
+void ForgottenContainers::Leave(uint32_t chunk, const std::string& key) {
+  of_chunk_[chunk].erase(key);
+  changed_.Insert(chunk);
+}
+
+void ForgottenContainers::MarkAllChanged() {
+  for (uint32_t chunk = 0; chunk < of_chunk_.size(); ++chunk) {
+    if (!of_chunk_[chunk].empty()) changed_.Insert(chunk);
+  }
 }
 
 std::unordered_map<std::string, Micros> ForgottenContainers::RowsOf(uint32_t source) const {
@@ -74,20 +84,10 @@ std::unordered_map<std::string, Micros> ForgottenContainers::RowsOf(uint32_t sou
 std::vector<std::pair<std::string_view, std::string>> ForgottenContainers::EncodeChunk(
     uint32_t chunk) const {
   std::vector<std::pair<std::string_view, std::string>> encoded;
-  const auto keys = of_chunk_.find(chunk);
-  if (keys == of_chunk_.end()) return encoded;
-  for (const std::string& key : keys->second) {
+  for (const std::string& key : of_chunk_[chunk]) {
     encoded.emplace_back(key, EncodeRowsRead(forgotten_.at(key).rows));
   }
   return encoded;
-}
-
-std::vector<uint32_t> ForgottenContainers::Chunks() const {
-  std::vector<uint32_t> chunks;
-  for (const auto& [chunk, keys] : of_chunk_) {
-    if (!keys.empty()) chunks.push_back(chunk);
-  }
-  return chunks;
 }
 
 std::string EncodeRowsRead(const RowsRead& rows) {
@@ -113,4 +113,4 @@ bool DecodeRowsRead(std::string_view state, RowsRead* rows) {
   return true;
 }
 
-}  // namespace alerting::ext
+}  // namespace alerting
