@@ -84,6 +84,7 @@ COMMENT ON FUNCTION alerting.webhook_touched() IS 'Trigger on webhook: keeps upd
 COMMENT ON FUNCTION alerting.on_drop_extension() IS 'Event trigger: tells the workers that the extension is dropped';
 COMMENT ON EVENT TRIGGER alerting_drop_extension IS 'Tells the workers that the extension is dropped';
 COMMENT ON FUNCTION alerting.on_alter_table() IS 'Event trigger: has the rows judged that an attached partition brings into a metrics table';
+COMMENT ON FUNCTION alerting.on_alter_schema() IS 'Event trigger: refuses another name for the extension''s schema';
 COMMENT ON EVENT TRIGGER alerting_schema_altered IS 'Refuses another name for the extension''s schema';
 COMMENT ON EVENT TRIGGER alerting_partition_attached IS 'Has the rows judged that an attached partition brings into a metrics table';
 COMMENT ON SCHEMA alerting IS 'Rules, alerts, webhooks and deliveries of extension alerting, and its functions';
