@@ -239,6 +239,7 @@ class Launcher {
       Start(slot, kind, started, now);
     } else if (Is(Which::kThere, database)) {
       started->next_try = now + kClosedPause;
+      started->starved = false;  // it would hold up those that can use a slot
       next_wake_ = std::min(next_wake_, started->next_try);
     } else {
       pg::Call([&] { pg::ReleaseSlot(slot, database, true); });
