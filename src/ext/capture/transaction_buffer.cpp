@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "core/chunk.h"
+#include "ext/capture/queue_writer.h"
 #include "pg/freeze_point.h"
 #include "pg/guc.h"
 #include "pg/sample_queue.h"
@@ -25,8 +25,7 @@ constexpr size_t kFirstBytes = 8 * 1024;
 constexpr size_t kKeptBytes = 1024 * 1024;
 constexpr size_t kMostKeptBytes = 8 * 1024 * 1024;
 constexpr int kSpareInARow = 100;
-constexpr int kMaxLevels = 32;        // savepoint levels told apart
-constexpr size_t kReservedShare = 8;  // of the queue, for what no table tells: who was deleted
+constexpr int kMaxLevels = 32;  // savepoint levels told apart
 
 // Where the messages of a savepoint level begin.
 struct Level {
@@ -148,86 +147,6 @@ inline bool NoteLevel() noexcept {
   return true;
 }
 
-void RaiseFlags(DatabaseSlot* slot, MessageKind kind) noexcept {
-  if (kind == MessageKind::kRulesChanged) slot->rules_changed = true;
-  if (kind == MessageKind::kContainerChanged) slot->containers_changed = true;
-  if (kind == MessageKind::kBindingChanged || kind == MessageKind::kContainerDeleted ||
-      kind == MessageKind::kContainersTruncated) {
-    slot->binding_changed = true;
-  }
-}
-
-// Puts messages about deleted containers into the part of the queue that is kept for them, after
-// one that lets the evaluator start over, which is when it looks for them.
-bool KeepDeletions(const DatabaseSlot* slot, std::string_view deletions) noexcept {
-  ByteRing* ring = pg::MappedQueue(slot);
-  if (ring == nullptr) return false;
-  char begin[sizeof(ChunkHeader) + kMaxSampleBytes];
-  Message start_over;
-  start_over.kind = MessageKind::kBindingChanged;
-  SampleContext context;
-  const size_t size = WriteMessage(start_over, &context, begin + sizeof(ChunkHeader));
-  ChunkHeader header;
-  header.bytes = static_cast<uint32_t>(size + deletions.size());
-  header.committed_at = GetCurrentTransactionStopTimestamp();
-  memcpy(begin, &header, sizeof(header));
-  return ring->Append(std::string_view(begin, sizeof(header) + size), deletions);
-}
-
-void RememberDeletions(DatabaseSlot* slot, std::string_view deletions) noexcept {
-  MessageReader reader(deletions);
-  Message message;
-  while (slot->forgotten_count < pg::kMaxForgotten && reader.Next(&message)) {
-    slot->forgotten[slot->forgotten_count++] = KeyHash(message.sample.container);
-  }
-}
-
-// The queue cannot take the messages: marks and flags say what they would have said.
-void LeaveMarks(DatabaseSlot* slot) noexcept {
-  MessageReader reader(std::string_view(buffer.data, buffer.used));
-  Message message;
-  SampleContext context;
-  size_t kept = 0;  // bytes about deleted containers, which no table tells
-  while (reader.Next(&message)) {
-    if (message.kind == MessageKind::kSample) {
-      pg::AddReplayMark(slot, message.sample.source, message.sample.at);
-    } else {
-      RaiseFlags(slot, message.kind);
-    }
-    if (message.kind == MessageKind::kContainersTruncated) slot->containers_truncated = true;
-    if (message.kind == MessageKind::kContainerDeleted) {
-      // Never longer than what stood before it, so this never overwrites unread bytes.
-      kept += WriteMessage(message, &context, buffer.data + kept);
-    }
-  }
-  const std::string_view deletions(buffer.data, kept);
-  if (kept > 0 && !KeepDeletions(slot, deletions)) RememberDeletions(slot, deletions);
-}
-
-// What others than those about deleted containers have to leave free.
-size_t ReservedBytes(const ByteRing* ring) noexcept {
-  return buffer.tells_deletions ? 0 : ring->capacity() / kReservedShare;
-}
-
-// `prepared`: the transaction, if it is prepared, not committed.
-bool AppendToQueue(DatabaseSlot* slot, TransactionId prepared) noexcept {
-  // Once rows, rules or a binding have been left to be read, later rows may not overtake them
-  // through the queue.
-  if (slot->replay_count > 0 || slot->replay_all || slot->rules_changed ||
-      slot->containers_changed || slot->binding_changed) {
-    return false;
-  }
-  ByteRing* ring = pg::MappedQueue(slot);
-  if (ring == nullptr) return false;
-  ChunkHeader header;
-  if (ring->free() < sizeof(header) + buffer.used + ReservedBytes(ring)) return false;
-  header.bytes = static_cast<uint32_t>(buffer.used);
-  header.prepared_xid = prepared;
-  header.committed_at = GetCurrentTransactionStopTimestamp();
-  return ring->Append(std::string_view(reinterpret_cast<const char*>(&header), sizeof(header)),
-                      std::string_view(buffer.data, buffer.used));
-}
-
 void WakeSender(DatabaseSlot* slot) noexcept {
   const bool is_same = pg_atomic_read_u64(&slot->sender_starts) == buffer.sender_starts;
   if (buffer.sender_wakes > buffer.covered_wakes || (buffer.covered_wakes > 0 && !is_same)) {
@@ -237,14 +156,18 @@ void WakeSender(DatabaseSlot* slot) noexcept {
   }
 }
 
+KeptMessages Kept() noexcept {
+  return {std::string_view(buffer.data, buffer.used), buffer.tells_deletions};
+}
+
 // Gives the evaluator what has been kept, or marks in its stead. Caller holds slot->lock.
 void HandOverMessages(DatabaseSlot* slot) noexcept {
   for (int i = 0; i < buffer.mark_count; ++i) {
     pg::AddReplayMark(slot, buffer.marks[i].source, buffer.marks[i].from);
   }
   bool are_left = buffer.mark_count > 0;
-  if (buffer.used > 0 && !AppendToQueue(slot, InvalidTransactionId)) {
-    LeaveMarks(slot);
+  if (buffer.used > 0 && !AppendToQueue(slot, Kept(), InvalidTransactionId)) {
+    LeaveMarks(slot, buffer.data, buffer.used);
     are_left = true;
   }
   if (!are_left) return;
@@ -302,7 +225,8 @@ void HandOverPrepared() noexcept {
   LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
   if (slot->database == MyDatabaseId) {
     // All or nothing: of what the evaluator holds it reads no table.
-    const bool is_held = buffer.mark_count == 0 && AppendToQueue(slot, GetTopTransactionIdIfAny());
+    const bool is_held =
+        buffer.mark_count == 0 && AppendToQueue(slot, Kept(), GetTopTransactionIdIfAny());
     if (!is_held) slot->prepared = true;
   }
   LWLockRelease(&slot->lock);
