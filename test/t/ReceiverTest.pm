@@ -39,7 +39,8 @@ sub requests
 {
 	my ($self, $path) = @_;
 	return () unless -e $self->{log};
-	my @requests = map { JSON::PP::decode_json($_) } split /\n/, slurp_file($self->{log});
+	# Of the line that is being written a part may be there.
+	my @requests = map { JSON::PP::decode_json($_) } slurp_file($self->{log}) =~ /^(.*)\n/mg;
 	@requests = grep { $_->{path} eq $path } @requests if defined $path;
 	for my $request (@requests)
 	{
