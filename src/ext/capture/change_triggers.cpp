@@ -137,8 +137,11 @@ Datum ContainerChanged(FunctionCallInfo fcinfo) {
     if (!is_update) {
       TellContainer(data, data->tg_trigtuple, MessageKind::kContainerDeleted);
     } else if (HasNewKey(data)) {
-      // Its FIRING alerts have followed it by the foreign key: they are loaded again.
+      // Its FIRING alerts have followed it by the foreign key: they are loaded again, and all rows
+      // with them, for which messages name it; one of its keys may be ''.
       Tell(MessageKind::kBindingChanged);
+      TellContainer(data, data->tg_trigtuple, MessageKind::kBindingChanged);
+      TellContainer(data, data->tg_newtuple, MessageKind::kBindingChanged);
     } else {
       TellContainer(data, data->tg_trigtuple, MessageKind::kContainerChanged);
     }

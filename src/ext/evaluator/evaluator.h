@@ -111,8 +111,14 @@ class Evaluator final : public pg::WorkerTask {
   void WarnOfSource(const Source& source, const pg::Error& error);
 
   // evaluator_start.cpp
+  // Which transactions wrote the rows of metric_source, by source; and that of host_binding, as 0.
+  using Versions = std::unordered_map<uint32_t, uint32_t>;
+  static Versions LoadVersions();
+  std::optional<std::vector<uint32_t>> SourcesToRead(const Versions& former) const;
+  bool MayKeepQueue();
+  void JudgeQueue(const std::vector<uint32_t>& to_read);
   void NoteForgotten(std::string_view chunks);
-  void TakeForgotten();
+  bool TakeForgotten();
   bool IsOtherBinding() const;
   void RestoreStates();
   void LeaveOutForgotten(std::vector<SavedContainer>* saved);
@@ -125,6 +131,8 @@ class Evaluator final : public pg::WorkerTask {
   std::deque<OutgoingTransition> outbox_;
   std::vector<ContainerCorrection> corrections_;
   bool reload_ = false;
+  bool only_sources_ = false;  // with reload_: for metric_source has changed, perhaps nothing else
+  Versions versions_;          // of what world_ was made of
   std::string problem_;  // why alerts could not be written or rows not be read, "" when they were
   std::string told_;     // of those, what this pass over the outbox has logged
   std::string reloaded_for_;  // the problem that has led to the last reload

@@ -34,8 +34,8 @@ bool Evaluator::TakeInput(Micros now) {
   }
   if (!drained_.empty()) {
     ALERTING_FREEZE_POINT("drained");
-    JudgeChunks();
-    if (reload_) return false;  // the rest is found in the tables, and looked through by Load()
+    if (!reload_) JudgeChunks();
+    if (reload_) return false;  // the rest is looked through by Load()
     drained_.clear();
     judged_bytes_ = 0;
     return false;
@@ -87,6 +87,7 @@ void Evaluator::JudgeChunks() {
   bool rules_are_new = false;  // as of a moment when all of these chunks were committed
   while (NextChunk(&rest, &header, &messages)) {
     bool rules_changed = false;
+    bool binding_changed = false;
     std::vector<std::string> changed_containers;
     std::vector<std::string_view> deleted_containers;
     std::unordered_map<std::string_view, size_t> samples_before_deletion;
@@ -110,20 +111,24 @@ void Evaluator::JudgeChunks() {
           changed_containers.emplace_back(message.sample.container);
           break;
         case MessageKind::kBindingChanged:
-          reload_ = true;
+          // While all is loaded, this is known already.
+          if (!reload_) binding_changed = true;
           break;
         case MessageKind::kContainerDeleted:
           deleted_containers.push_back(message.sample.container);
           samples_before_deletion[KnownKey(message.sample.container)] = samples.size();
           break;
         case MessageKind::kContainersTruncated:
-          reload_ = forget_all_ = true;
+          binding_changed = forget_all_ = true;
           break;
       }
     }
     // What follows may be of tables that this binding does not know, or has not read yet: judged
     // now, it would overtake their older rows.
-    if (reload_) return;
+    if (binding_changed) {
+      reload_ = only_sources_ = true;
+      return;
+    }
     if (!samples_before_deletion.empty()) LeaveOutDeleted(samples_before_deletion, &samples);
     judged_until_ = header.committed_at;
     world_->engine.Advance(judged_until_);

@@ -13,13 +13,15 @@ void Evaluator::Load() {
     SaveState(GetCurrentTimestamp(), true);
   }
   reload_ = true;  // until all of this has succeeded
+  bool keeps_queue = MayKeepQueue();
   outbox_.clear();
   corrections_.clear();
-  // All that was committed is read from the tables below; but which containers were deleted is said
-  // here alone.
-  NoteForgotten(std::string_view(drained_).substr(judged_bytes_));
-  drained_.clear();
+  // What is not judged from the queue is read from the tables below; but which containers were
+  // deleted is said here alone.
+  drained_.erase(0, judged_bytes_);
   judged_bytes_ = 0;
+  NoteForgotten(drained_);
+  if (!keeps_queue) drained_.clear();
   marks_.clear();
   to_replay_.clear();
   held_up_.clear();
@@ -28,19 +30,23 @@ void Evaluator::Load() {
   published_ = {};
   // First the queue, then the snapshot: what commits in between is in both, which does no harm.
   ring_ = pg::OpenQueue(slot_, static_cast<size_t>(pg::guc_queue_size_kb) * 1024);
-  // What waits in it since a stop is in the tables, in its last form: an earlier form, judged after
-  // that, would look like a correction of it.
+  // What waits in it is in the tables, in its last form: an earlier form, judged after that, would
+  // look like a correction of it.
   ring_->Drain(&drained_);
   SettlePrepared(GetCurrentTimestamp());
   NoteForgotten(drained_);
-  drained_.clear();
-  TakeForgotten();
+  const bool has_marks = TakeForgotten();
+  keeps_queue = keeps_queue && only_sources_ && !has_marks && !forget_all_ && forgotten_.empty();
+  only_sources_ = false;
+  std::optional<std::vector<uint32_t>> to_read;
 
   const Micros started = GetCurrentTimestamp();
   pg_atomic_write_u64(&slot_->evaluator_started, static_cast<uint64_t>(started));
   {
     ExtensionTransaction transaction(slot_, "loading rules and state");
     AdoptLayout();
+    // First the versions: what changes in between is told again, and must look changed then.
+    const Versions former = std::exchange(versions_, LoadVersions());
     std::optional<Binding> binding = LoadBinding();
     if (!binding) {
       (void)pg::ChangeWish(slot_, {pg::Wish::kProbing, pg::Wish::kRun}, pg::Wish::kNothing);
@@ -51,6 +57,7 @@ void Evaluator::Load() {
       world_->engine.SetSource(source.mapping.id, source.settings);
     }
     world_->engine.SetRules(LoadRules(world_->binding), started);
+    if (keeps_queue) to_read = SourcesToRead(former);
     RestoreStates();
     transaction.Commit();
   }
@@ -63,13 +70,83 @@ void Evaluator::Load() {
   save_interval_ = 0;
   refreshed_at_ = started;
   ALERTING_FREEZE_POINT("loaded");
-  // Those that are decided between this look and the reading are found by the next look.
-  watched_ = ListPrepared();
-  has_unlisted_ = false;
-  marks_.push_back({0, kNoTime});
+  if (to_read) {
+    JudgeQueue(*to_read);
+    judged_until_ = started;
+  } else {
+    // Those that are decided between this look and the reading are found by the next look.
+    watched_ = ListPrepared();
+    has_unlisted_ = false;
+    marks_.push_back({0, kNoTime});
+  }
+  drained_.clear();
+  judged_bytes_ = 0;
   CatchUp(GetCurrentTimestamp());
   reload_ = forget_all_ = false;
   forgotten_.clear();
+}
+
+// Whether all that was missed so far waits in the queue, and it may be only metrics tables that
+// have come or changed. Then the rows of all others are judged from there: a table whose rows are
+// updated in place has their last form only.
+bool Evaluator::MayKeepQueue() {
+  only_sources_ = only_sources_ && world_ != nullptr && !forget_all_ && marks_.empty() &&
+                  to_replay_.empty() && watched_.empty() && !has_unlisted_;
+  return only_sources_;
+}
+
+Evaluator::Versions Evaluator::LoadVersions() {
+  const Oid owner = TablesOwner();
+  if (!OidIsValid(owner) || !OidIsValid(OwnTable("host_binding"))) return {};
+  const pg::UserScope user(owner, false);
+  const pg::Rows rows = pg::Execute(
+      "SELECT 0, xmin::text::int8 FROM alerting.host_binding"
+      " UNION ALL SELECT id, xmin::text::int8 FROM alerting.metric_source");
+  Versions versions;
+  for (uint64_t row = 0; row < rows.size(); ++row) {
+    versions[static_cast<uint32_t>(rows.Int(row, 0))] = static_cast<uint32_t>(rows.BigInt(row, 1));
+  }
+  return versions;
+}
+
+// Those that have come, gone or changed since; nullopt when all have to be read: the binding has
+// changed, or others give the same metrics, whose newer rows would overtake theirs.
+std::optional<std::vector<uint32_t>> Evaluator::SourcesToRead(const Versions& former) const {
+  const auto is_same = [&](uint32_t id) {
+    const auto before = former.find(id);
+    const auto now = versions_.find(id);
+    return before != former.end() && now != versions_.end() && before->second == now->second;
+  };
+  if (!is_same(0)) return std::nullopt;
+  constexpr unsigned kMemoryReadings = kMemory | kMemoryUsed | kMemoryLimit;
+  std::vector<uint32_t> changed;
+  unsigned of_changed = 0;
+  unsigned of_others = 0;
+  for (const Source& source : world_->binding.sources) {
+    unsigned readings = source.readings();
+    if ((readings & kMemoryReadings) != 0) readings |= kMemoryReadings;
+    if (is_same(source.mapping.id)) {
+      of_others |= readings;
+    } else {
+      of_changed |= readings;
+      changed.push_back(source.mapping.id);
+    }
+  }
+  if ((of_changed & of_others) != 0) return std::nullopt;
+  for (const auto& [id, version] : former) {
+    if (id != 0 && world_->binding.FindSource(id) == nullptr) changed.push_back(id);
+  }
+  return changed;
+}
+
+// Judges what was drained, but for the rows of these sources: their tables are read afterwards.
+void Evaluator::JudgeQueue(const std::vector<uint32_t>& to_read) {
+  for (const uint32_t source : to_read) to_replay_.emplace(source, kNoTime);
+  replay_at_ = judged_until_;
+  JudgeChunks();
+  std::erase_if(to_replay_, [&](const auto& source) {
+    return world_->binding.FindSource(source.first) == nullptr;
+  });
 }
 
 // Which containers the messages tell to have been deleted.
@@ -81,6 +158,10 @@ void Evaluator::NoteForgotten(std::string_view chunks) {
     Message message;
     while (reader.Next(&message)) {
       if (message.kind == MessageKind::kContainersTruncated) forget_all_ = true;
+      // It names a container whose key has changed.
+      if (message.kind == MessageKind::kBindingChanged && !message.sample.container.empty()) {
+        only_sources_ = false;
+      }
       if (message.kind == MessageKind::kContainerDeleted) {
         forgotten_.insert(KeyHash(message.sample.container));
       }
@@ -88,9 +169,12 @@ void Evaluator::NoteForgotten(std::string_view chunks) {
   }
 }
 
-// Clears what writers left because the queue could not take it, for all is read from the tables.
-void Evaluator::TakeForgotten() {
+// Clears what writers left because the queue could not take it; when there was something, all is
+// read from the tables.
+bool Evaluator::TakeForgotten() {
   LWLockAcquire(&slot_->lock, LW_EXCLUSIVE);
+  const bool has_marks = slot_->replay_count > 0 || slot_->replay_all || slot_->rules_changed ||
+                         slot_->binding_changed || slot_->containers_changed;
   slot_->replay_count = 0;
   slot_->replay_all = false;
   slot_->rules_changed = slot_->binding_changed = slot_->containers_changed = false;
@@ -100,6 +184,7 @@ void Evaluator::TakeForgotten() {
   slot_->forgotten_count = 0;
   LWLockRelease(&slot_->lock);
   forgotten_.insert(hashes.begin(), end);
+  return has_marks;
 }
 
 // Whether alerting was detached and attached to other containers: what is known of the former ones
