@@ -18,10 +18,12 @@ constexpr int kErrorsBeforeReload = 5;
 constexpr long kMaxPauseMs = 30'000;
 
 // Each commit wakes the evaluator: a system call for whoever commits, and a turn on a CPU for the
-// evaluator. Where it was woken so soon so many times in a row, it lets commits gather for a moment
-// before it looks, in which nobody has to wake it.
+// evaluator. Where one wake-up so soon follows another so many times in a row, it lets commits
+// gather for a moment before it looks, in which nobody has to wake it; and so on, for so many
+// times, until it finds out whether they still come as thick.
 constexpr std::chrono::microseconds kSoon(200);
 constexpr int kSoonInARow = 8;
+constexpr int kGatherings = 16;
 constexpr long kGatheringMs = 1;
 
 const char* KindName(WorkerKind kind) { return kind == kEvaluator ? "evaluator" : "sender"; }
@@ -176,16 +178,25 @@ class Loop {
       const Micros left = SubtractTime(until, GetCurrentTimestamp());
       timeout = static_cast<long>(std::clamp<Micros>((left + 999) / 1000, 0, 600'000));
     }
-    const bool is_idle = timeout != 0;
-    if (is_idle && woken_soon_ >= kSoonInARow) LetCommitsGather();
+    const bool is_idle = timeout != 0 && kind_ == kEvaluator;
+    const bool gathers = is_idle && gatherings_left_ > 0;
+    if (gathers) LetCommitsGather();
     const Clock::time_point begin = Clock::now();
     Call([&] {
       WaitEvent event;
       (void)WaitEventSetWait(events_, timeout, &event, 1, WaitEventName());
       ResetLatch(MyLatch);
     });
-    if (!is_idle || kind_ != kEvaluator) return;
-    woken_soon_ = Clock::now() - begin < kSoon ? std::min(woken_soon_ + 1, kSoonInARow) : 0;
+    if (!is_idle) return;
+    const Clock::time_point woken = Clock::now();
+    if (gathers) {
+      gatherings_left_ = woken - begin < kSoon ? gatherings_left_ - 1 : 0;
+      woken_soon_ = 0;
+    } else {
+      woken_soon_ = woken - woken_at_ < kSoon ? woken_soon_ + 1 : 0;
+      if (woken_soon_ >= kSoonInARow) gatherings_left_ = kGatherings;
+    }
+    woken_at_ = woken;
   }
 
   // Not by its latch, which stays as it is: nobody signals a process that does not wait for it.
@@ -210,7 +221,9 @@ class Loop {
   MemoryContext context_;
   WaitEventSet* events_;
   uint32 wait_event_ = 0;
+  std::chrono::steady_clock::time_point woken_at_;
   int woken_soon_ = 0;  // so many times in a row
+  int gatherings_left_ = 0;
   int errors_ = 0;
 };
 
