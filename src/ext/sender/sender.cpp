@@ -270,7 +270,9 @@ void Sender::CollectResponses() {
   }
   for (net::Response& response : client_->TakeFinished()) {
     TakeResponse(response);
-    if (answered_.size() < kMostAnsweredKept) answered_.push_back(std::move(response.request));
+    if (answered_.size() >= kMostAnsweredKept) continue;
+    response.request.body = std::string();  // which may be large, and would be replaced anyway
+    answered_.push_back(std::move(response.request));
   }
 }
 
