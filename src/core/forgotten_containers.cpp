@@ -54,14 +54,15 @@ void ForgottenContainers::Drop(
 
 uint32_t ForgottenContainers::ChunkWithRoom() {
   const auto has_room = [](const auto& keys) { return keys.size() < kMostPerChunk; };
-  const auto found = std::find_if(of_chunk_.begin(), of_chunk_.end(), has_room);
-  const auto chunk = static_cast<uint32_t>(found - of_chunk_.begin());
+  const auto found = std::find_if(of_chunk_.begin() + first_room_, of_chunk_.end(), has_room);
+  first_room_ = static_cast<uint32_t>(found - of_chunk_.begin());
   if (found == of_chunk_.end()) of_chunk_.emplace_back();
-  return chunk;
+  return first_room_;
 }
 
 void ForgottenContainers::Leave(uint32_t chunk, const std::string& key) {
   of_chunk_[chunk].erase(key);
+  first_room_ = std::min(first_room_, chunk);
   changed_.Insert(chunk);
 }
 

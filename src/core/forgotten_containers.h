@@ -49,6 +49,7 @@ class ForgottenContainers {
 
   std::unordered_map<std::string, Forgotten> forgotten_;
   std::vector<std::unordered_set<std::string>> of_chunk_;
+  uint32_t first_room_ = 0;  // no chunk before it has any
   NumberSet changed_;
 };
 
