@@ -1,6 +1,10 @@
 // A ring of bytes over memory that the caller provides: many writers (who take turns by a lock of
 // theirs), one reader. The reader copies out without that lock: writers never touch bytes between
 // tail and head. Holds no pointer, so it may lie in memory that processes map at different places.
+//
+// What is written where nothing waits begins at the memory's beginning. So a reader who keeps up
+// needs few of its pages, which then are mapped by all writers and in the CPU's caches, where going
+// round would bring a new page, and a fault for each process, with every few messages.
 #ifndef ALERTING_CORE_BYTE_RING_H_
 #define ALERTING_CORE_BYTE_RING_H_
 
@@ -25,6 +29,7 @@ class ByteRing {
     ring->capacity_ = capacity;
     ring->head_.store(0, std::memory_order_relaxed);
     ring->tail_.store(0, std::memory_order_relaxed);
+    ring->origin_.store(0, std::memory_order_relaxed);
     return ring;
   }
 
@@ -39,6 +44,8 @@ class ByteRing {
   bool Append(std::string_view first, std::string_view second) noexcept {
     if (free() < first.size() + second.size()) return false;
     const uint64_t head = head_.load(std::memory_order_relaxed);
+    // The reader, who has read all there is, looks at the origin again when it has seen a new head.
+    if (tail() == head) origin_.store(head, std::memory_order_relaxed);
     Copy(head, first);
     Copy(head + first.size(), second);
     head_.store(head + first.size() + second.size(), std::memory_order_release);
@@ -47,7 +54,7 @@ class ByteRing {
 
   // Reader: copies `bytes` that lie `offset` bytes behind the first that waits, all of which wait.
   void Peek(size_t offset, void* to, size_t bytes) const {
-    const size_t start = static_cast<size_t>((tail() + offset) % capacity_);
+    const size_t start = Place(tail() + offset);
     const size_t until_end = std::min(bytes, capacity_ - start);
     std::memcpy(to, data() + start, until_end);
     std::memcpy(static_cast<char*>(to) + until_end, data(), bytes - until_end);
@@ -58,7 +65,7 @@ class ByteRing {
   void Drain(std::string* out) { Drain(out, size()); }
   void Drain(std::string* out, size_t bytes) {
     const uint64_t tail = tail_.load(std::memory_order_relaxed);
-    const size_t start = static_cast<size_t>(tail % capacity_);
+    const size_t start = Place(tail);
     const size_t until_end = std::min(bytes, capacity_ - start);
     out->append(data() + start, until_end);
     out->append(data(), bytes - until_end);
@@ -72,9 +79,13 @@ class ByteRing {
   char* data() { return reinterpret_cast<char*>(this + 1); }
   const char* data() const { return reinterpret_cast<const char*>(this + 1); }
 
+  size_t Place(uint64_t position) const {
+    return static_cast<size_t>((position - origin_.load(std::memory_order_relaxed)) % capacity_);
+  }
+
   void Copy(uint64_t position, std::string_view part) noexcept {
     if (part.empty()) return;  // memcpy takes no null pointer, be it for no bytes
-    const size_t start = static_cast<size_t>(position % capacity_);
+    const size_t start = Place(position);
     const size_t until_end = std::min(part.size(), capacity_ - start);
     std::memcpy(data() + start, part.data(), until_end);
     std::memcpy(data(), part.data() + until_end, part.size() - until_end);
@@ -83,6 +94,7 @@ class ByteRing {
   uint64_t capacity_;
   std::atomic<uint64_t> head_;
   std::atomic<uint64_t> tail_;
+  std::atomic<uint64_t> origin_;  // what was written there begins the memory
 };
 
 }  // namespace alerting

@@ -97,7 +97,7 @@ struct DatabaseSlot {
 
 // Of what lies in shared memory, the queue's messages included. An older library, which a server
 // without preloading may still hold memory of, left 0.
-inline constexpr uint32 kSharedFormat = 3;
+inline constexpr uint32 kSharedFormat = 4;
 
 struct SharedRoot {
   LWLock lock;

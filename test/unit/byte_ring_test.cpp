@@ -22,11 +22,26 @@ class ByteRingTest : public testing::Test {
 };
 
 TEST_F(ByteRingTest, KeepsOrderRoundItsEnd) {
+  EXPECT_TRUE(ring_->Append("f", {}));  // one waits always
   for (int round = 0; round < 20; ++round) {
     EXPECT_TRUE(ring_->Append("ab", "c"));
-    EXPECT_TRUE(ring_->Append("de", "fg"));
-    EXPECT_EQ(Drain(), "abcdefg");
+    EXPECT_TRUE(ring_->Append("de", "f"));
+    std::string bytes;
+    ring_->Drain(&bytes, 6);
+    EXPECT_EQ(bytes, "fabcde");
   }
+  EXPECT_EQ(Drain(), "f");
+}
+
+TEST_F(ByteRingTest, BeginsItsMemoryAnewWhereNothingWaits) {
+  EXPECT_TRUE(ring_->Append("abc", "de"));
+  EXPECT_EQ(Drain(), "abcde");
+  EXPECT_TRUE(ring_->Append("fg", {}));
+  EXPECT_TRUE(ring_->Append("h", {}));
+  const char* bytes = reinterpret_cast<const char*>(memory_.data()) + ByteRing::MemoryFor(0);
+  EXPECT_EQ(std::string_view(bytes, 5), "fghde");
+  EXPECT_EQ(ring_->head(), 8);
+  EXPECT_EQ(Drain(), "fgh");
 }
 
 TEST_F(ByteRingTest, APartMayBeEmpty) {
