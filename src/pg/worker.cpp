@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kErrorsBeforeReload = 5;
 constexpr long kMaxPauseMs = 30'000;
+constexpr long kMaxLockedPauseMs = 1'000;
 
 // Each commit wakes the evaluator: a system call for whoever commits, and a turn on a CPU for the
 // evaluator. Where one wake-up so soon follows another so many times in a row, it lets commits
@@ -98,12 +99,13 @@ class Loop {
         if (!loaded) task_->Load();
         loaded = true;
         const Micros next = task_->Step();
-        errors_ = 0;
+        errors_ = suspicions_ = 0;
         SetProblem(slot_, kind_, task_->Problem());
         Wait(next);
       } catch (const Error& error) {
         LWLockReleaseAll();  // an error outside of a transaction leaves them, such as clog's
-        Report(error);
+        const bool is_locked = error.sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE;
+        if (!is_locked || errors_ == 0) Report(error);
         SetProblem(slot_, kind_, error.what());
         // What does not fit the database any more (a column renamed, a right withdrawn) is asked of
         // it anew.
@@ -111,7 +113,7 @@ class Loop {
             ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION) {
           loaded = false;
         }
-        AfterError(&loaded);
+        AfterError(error, &loaded);
       } catch (const std::bad_alloc&) {
         EndForWantOfMemory();
       }
@@ -140,12 +142,17 @@ class Loop {
     proc_exit(1);
   }
 
-  // Longer pauses after each error in a row; after several, everything is loaded anew, because the
-  // memory may be what is wrong.
-  void AfterError(bool* loaded) {
+  // Longer pauses after each error in a row, shorter ones where somebody has locked a table, which
+  // ends without a word. After several, everything is loaded anew, because the memory may be what
+  // is wrong; not after those that say nothing of it: what waits in the queue would have to be read
+  // from the tables, where rows that are updated in place have their last form only.
+  void AfterError(const Error& error, bool* loaded) {
     ++errors_;
-    if (errors_ % kErrorsBeforeReload == 0) *loaded = false;
-    const long pause = std::min(kMaxPauseMs, 250L << std::min(errors_, 10));
+    const bool is_passing = error.IsPassing() && error.sqlstate() != ERRCODE_OUT_OF_MEMORY;
+    if (!is_passing && ++suspicions_ % kErrorsBeforeReload == 0) *loaded = false;
+    const bool is_locked = error.sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE;
+    const long pause =
+        std::min(is_locked ? kMaxLockedPauseMs : kMaxPauseMs, 250L << std::min(errors_, 10));
     if (paces_itself_) {
       Wait(GetCurrentTimestamp() + pause * kMillisecond);
     } else {
@@ -224,7 +231,8 @@ class Loop {
   std::chrono::steady_clock::time_point woken_at_;
   int woken_soon_ = 0;  // so many times in a row
   int gatherings_left_ = 0;
-  int errors_ = 0;
+  int errors_ = 0;      // in a row
+  int suspicions_ = 0;  // of them, that the memory is wrong
 };
 
 struct Extension {

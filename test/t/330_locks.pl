@@ -109,6 +109,34 @@ for my $table (qw(alerting.alert containers organizations))
 		"$table locked exclusively: the alert follows");
 }
 
+# However long a table is locked: what waits in the queue is judged from there, for a table whose rows are updated in
+# place has their last form only.
+sql($node, 'postgres', <<'SQL');
+CREATE TABLE latest (container_id int PRIMARY KEY, at timestamptz NOT NULL, memory_percent float8);
+CREATE INDEX ON latest (at);
+SELECT alerting.attach_metrics('latest');
+SELECT rule('latest', 1, 'MEMORY_USAGE', 90);
+SQL
+my $latest = $free++;
+sql($node, 'postgres', "INSERT INTO latest VALUES ($latest, at(1), 5)");
+flush($node, 'postgres');
+$holder->query_safe('BEGIN; LOCK TABLE containers IN ACCESS EXCLUSIVE MODE');
+my $position = -s $node->logfile;
+sql($node, 'postgres', 'SELECT s(98, 1, 95)');  # new to the evaluator, too
+my $try = '-infinity';
+for my $times (1 .. 7)
+{
+	my $waits = "SELECT %s FROM pg_stat_activity WHERE backend_type = 'alerting evaluator' AND datname = 'postgres' AND wait_event_type = 'Lock'";
+	$node->poll_query_until('postgres', sprintf($waits, "count(*) = 1 AND max(xact_start) > '$try'")) or die "try $times";
+	$try = sql($node, 'postgres', 'SELECT clock_timestamp()');
+	sql($node, 'postgres', "UPDATE latest SET at = at($_), memory_percent = " . ($_ == 2 ? 95 : 5)) for $times == 1 ? (2, 3) : ();
+}
+is(scalar(() = PostgreSQL::Test::Utils::slurp_file($node->logfile, $position) =~ /due to lock timeout/g), 1, 'containers locked for long: the log tells once');
+$holder->query_safe('COMMIT');
+flush($node, 'postgres');
+is(alerts($node, 'postgres', "container_id = $latest"), "latest $latest RESOLVED 2>2>3 RECOVERED", 'containers locked for long: nothing is lost');
+sql($node, 'postgres', "DELETE FROM alerting.alert_rule WHERE id = 'latest'");
+
 # TRUNCATE ... CASCADE takes our tables in another order than the workers' queries do: it must not be
 # the one that ends when they wait for each other.
 sql($node, 'postgres', 'CREATE DATABASE truncated');
