@@ -137,6 +137,18 @@ flush($node, 'postgres');
 is(alerts($node, 'postgres', "container_id = $latest"), "latest $latest RESOLVED 2>2>3 RECOVERED", 'containers locked for long: nothing is lost');
 sql($node, 'postgres', "DELETE FROM alerting.alert_rule WHERE id = 'latest'");
 
+# A storm of alerts that take their time, here by a trigger of the host: no transaction holds its containers for long.
+sql($node, 'postgres', <<'SQL');
+CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;
+CREATE TRIGGER take_time BEFORE INSERT ON alerting.alert FOR EACH ROW EXECUTE FUNCTION take_time();
+INSERT INTO containers SELECT n, 2, 'c' || n FROM generate_series(300, 499) n;
+INSERT INTO container_metrics (container_id, at, cpu_percent) SELECT n, at(1), 95 FROM generate_series(300, 499) n;
+SQL
+flush($node, 'postgres');
+is(sql($node, 'postgres', 'SELECT sum(n), max(n) FROM (SELECT count(*) AS n FROM alerting.alert WHERE container_id BETWEEN 300 AND 499 GROUP BY xmin::text) AS written'),
+	'200|25', 'slow alerts are written a few at a time');
+sql($node, 'postgres', 'DROP TRIGGER take_time ON alerting.alert');
+
 # TRUNCATE ... CASCADE takes our tables in another order than the workers' queries do: it must not be
 # the one that ends when they wait for each other.
 sql($node, 'postgres', 'CREATE DATABASE truncated');

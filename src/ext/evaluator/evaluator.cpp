@@ -2,6 +2,7 @@
 #include "ext/evaluator/evaluator.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "ext/cuid.h"
 #include "ext/version.h"
@@ -19,6 +20,9 @@ namespace {
 // The first transaction of a storm is small, so that its webhooks leave at once; the others grow.
 constexpr size_t kFirstTransaction = 25;
 constexpr size_t kTransitionsPerTransaction = 20'000;
+// Longer ones become smaller: for so long a user may have to wait who wants to lock one of the
+// containers or rules, or to delete it.
+constexpr std::chrono::milliseconds kLongestTransaction(200);
 // Alerts of one rule and container in a transaction, each a round of statements.
 constexpr size_t kRoundsPerTransaction = 100;
 constexpr size_t kOutboxLimit = 200'000;  // with more, the queue waits
@@ -174,10 +178,14 @@ void Evaluator::WriteOutbox(Micros now) {
   Batch batch;
   size_t limit = kFirstTransaction;
   const auto write = [&] {
+    const auto begin = std::chrono::steady_clock::now();
     if (!batch.empty()) WriteBatch(std::move(batch));
     batch.clear();
     fired.clear();
-    limit = std::min(limit * 4, kTransitionsPerTransaction);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    const double growth = std::min(kLongestTransaction / took, 4.0);
+    limit = std::clamp(static_cast<size_t>(static_cast<double>(limit) * growth), kFirstTransaction,
+                       kTransitionsPerTransaction);
   };
   for (OutgoingTransition& outgoing : outbox_) {
     std::string pair = PairOf(outgoing.transition);
