@@ -2,6 +2,7 @@
 #include "ext/capture/capture_expressions.h"
 
 #include "ext/capture/sample_writer.h"
+#include "pg/lock_waits.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -62,6 +63,7 @@ void RunPlan(const CaptureSource* source, SPIPlanPtr plan, ParamListInfo paramet
 void AddByQuery(TriggerData* trigger_data, CaptureSource* source) {
   const pg::UserScope user(source->owner(), true);
   const pg::MappingSettings settings(source->time_zone());
+  const pg::ShortLockWaits lock_waits;
   const pg::SpiConnection connection;
   pg::Call([&] { SPI_register_trigger_data(trigger_data); });
   SPIPlanPtr plan = source->TransitionPlan();
@@ -71,6 +73,7 @@ void AddByQuery(TriggerData* trigger_data, CaptureSource* source) {
 void AddRowByQuery(CaptureSource* source, TupleTableSlot* slot) {
   const pg::UserScope user(source->owner(), true);
   const pg::MappingSettings settings(source->time_zone());
+  const pg::ShortLockWaits lock_waits;
   const pg::SpiConnection connection;
   SPIPlanPtr plan = source->RowPlan();
   pg::Call([&] {

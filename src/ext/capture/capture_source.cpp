@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "ext/capture/transaction_buffer.h"
+#include "pg/lock_waits.h"
 #include "pg/transaction.h"
 
 namespace alerting::ext {
@@ -157,6 +158,7 @@ std::string ColumnsWithVirtual(Relation relation) {
 // As the table's owner.
 void CaptureSource::BuildExpressions(const SourceMapping& mapping, Relation relation) {
   const pg::MappingSettings settings(mapping.time_zone.c_str());
+  const pg::ShortLockWaits lock_waits;
   const pg::SpiConnection connection;
   const std::string table = pg::QualifiedName(relation_) + " m";
   const std::string list = SelectList(mapping, table);
