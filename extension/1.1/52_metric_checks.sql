@@ -131,6 +131,7 @@ DECLARE
   is_number boolean;
 BEGIN
   SELECT * INTO described FROM alerting.describe_mapping(rel, 'm', 'at', expression, NULL, path);
+  described.type := alerting.base_type(described.type);
   is_number := described.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'float4'::regtype, 'float8'::regtype, 'numeric'::regtype);
   IF is_number AND at_unit IS NULL THEN
     RAISE EXCEPTION 'mapping "at" of table % has type %: a number of what?', rel, described.type

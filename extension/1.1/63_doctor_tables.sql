@@ -114,7 +114,7 @@ BEGIN
     INTO m
     FROM alerting.metric_source s JOIN pg_class c ON c.oid = s.metrics
     JOIN pg_attribute a ON a.attrelid = c.oid AND quote_ident(a.attname) = s.at AND NOT a.attisdropped
-   WHERE s.id = source AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype, 'int2'::regtype, 'int4'::regtype,
+   WHERE s.id = source AND alerting.base_type(a.atttypid) IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype, 'int2'::regtype, 'int4'::regtype,
                                           'int8'::regtype, 'float4'::regtype, 'float8'::regtype, 'numeric'::regtype);
   is_known := FOUND AND (m.by_time OR m.is_small OR alerting.has_replay_index(m.metrics, m.container, m.at));
   IF is_known THEN

@@ -49,11 +49,12 @@ std::vector<std::string> TriggerArguments(const Trigger* trigger) {
   return arguments;
 }
 
+// Of a domain the type beneath.
 Oid TypeOfAt(const SourceMapping& mapping, const std::string& from) {
   const std::string sql = "SELECT (" + mapping.at + ") FROM " + from + " LIMIT 0";
   return pg::Call([&] {
     if (SPI_execute(sql.c_str(), true, 0) != SPI_OK_SELECT) elog(ERROR, "SPI_execute failed");
-    return SPI_gettypeid(SPI_tuptable->tupdesc, 1);
+    return getBaseType(SPI_gettypeid(SPI_tuptable->tupdesc, 1));
   });
 }
 
