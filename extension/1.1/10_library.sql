@@ -16,9 +16,9 @@ SET search_path = pg_catalog, pg_temp
 SET standard_conforming_strings = on SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET extra_float_digits = 1 SET quote_all_identifiers = off;
 
 -- Evaluates the mapping of a metric source, as its table's owner, on at most so many of the rows that are there, the newest
--- ones where an index on the time finds them: how many rows, the largest readings, and why it fails.
+-- ones where an index on the time finds them: how many rows, the largest readings, whether any of them runs, and why it fails.
 CREATE OR REPLACE FUNCTION alerting.try_mapping(source int, newest boolean, most int,
-  OUT rows bigint, OUT cpu float8, OUT memory float8, OUT state text, OUT problem text)
+  OUT rows bigint, OUT cpu float8, OUT memory float8, OUT runs boolean, OUT state text, OUT problem text)
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'alerting_try_mapping'
 SET search_path = pg_catalog, pg_temp;
 

@@ -220,8 +220,8 @@ END
 $function$;
 
 -- Whether what is known of a text column's values speaks against 'running' among them: its CHECK constraints, else its
--- statistics. Nothing is read of the table, whose planning may run its owner's functions.
-CREATE OR REPLACE FUNCTION alerting.never_running(rel regclass, quoted_column text) RETURNS boolean
+-- statistics, else `otherwise`. Nothing is read of the table, whose planning may run its owner's functions.
+CREATE OR REPLACE FUNCTION alerting.never_running(rel regclass, quoted_column text, otherwise boolean DEFAULT false) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
   WITH allowed(says) AS (
     SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
@@ -232,7 +232,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conformin
      WHERE c.oid = $1 AND quote_ident(s.attname) = $2 AND num_nonnulls(s.most_common_vals, s.histogram_bounds) > 0)
   -- Letters are alike as in English: in Turkish I is no capital i.
   SELECT coalesce((SELECT NOT bool_or(a.says COLLATE "C" ~* $$[{,"']running[,"'}]$$) FROM allowed a),
-                  (SELECT NOT bool_or(s.says COLLATE "C" ~* $$[{,"']running[,"'}]$$) FROM seen s), false);
+                  (SELECT NOT bool_or(s.says COLLATE "C" ~* $$[{,"']running[,"'}]$$) FROM seen s), $3);
 $function$;
 
 CREATE OR REPLACE FUNCTION alerting.state_names() RETURNS text[]

@@ -262,6 +262,11 @@ BEGIN
     hint := 'Where rows come only when a state changes, say so: stale_after => ''10 years''.';
     RETURN NEXT;
   END IF;
+  IF s.running IS NOT NULL AND tried.runs IS FALSE THEN
+    line := format('running of table %s is true of none of the %s rows that were tried: their containers count as down', s.metrics, tried.rows);
+    hint := 'If some of them run, say how their rows say it, for example: running => $$status LIKE ''Up %''$$.';
+    RETURN NEXT;
+  END IF;
   RETURN QUERY SELECT format('%s of table %s is taken for a percentage, but %s', o.reading, s.metrics, o.problem), o.hint
                  FROM alerting.shares_of_one(source, tried) o;
 END

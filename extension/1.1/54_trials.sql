@@ -9,9 +9,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 -- A mapping that asks other tables may have to search them for each row: one will do.
-CREATE OR REPLACE FUNCTION alerting.try_source(source int, OUT rows bigint, OUT cpu float8, OUT memory float8, OUT state text, OUT problem text)
+CREATE OR REPLACE FUNCTION alerting.try_source(source int, OUT rows bigint, OUT cpu float8, OUT memory float8, OUT runs boolean, OUT state text, OUT problem text)
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
-  SELECT t.rows, t.cpu, t.memory, t.state, t.problem
+  SELECT t.rows, t.cpu, t.memory, t.runs, t.state, t.problem
     FROM alerting.metric_source s, LATERAL alerting.try_mapping(s.id, alerting.is_ordered_by(s.metrics, s.at),
            CASE WHEN concat_ws(' ', s.container, s.at, s.cpu, s.memory, s.memory_used, s.memory_limit, s.running, s.restarts) ~ '\mSELECT\M'
                 THEN 1 ELSE 1000 END) t

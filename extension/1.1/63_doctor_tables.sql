@@ -224,13 +224,6 @@ BEGIN
     RETURN QUERY SELECT 'triggers', object, 'error', 'Logical replication fires no statement triggers: what it brings is not seen.',
                         format('SELECT alerting.attach_metrics(%L, level => ''row'');', m.metrics)
                   WHERE m.level = 'statement' AND alerting.is_subscribed(m.metrics);
-    -- A guess that the table's statistics speak against by now.
-    state := alerting.guess_column(m.metrics, alerting.state_names(), 'S');
-    IF status = 'ok' AND state IS NOT NULL AND alerting.never_running(m.metrics, state) THEN
-      RETURN QUERY SELECT 'metrics', object, 'warning', format('No value of %s that is known says ''running'': its containers count as down.', state),
-                          format('Say when they run, for example running => $$%s = ''up''$$, instead of what is said in: %s', state, alerting.attach_call(m.id, object))
-                     FROM alerting.describe_mapping(m.metrics, 'm', 'running', alerting.says_running(state), NULL, 'pg_catalog') d WHERE d.sql = m.running;
-    END IF;
     RETURN QUERY SELECT 'metrics', object, 'warning', format('Tables that inherit from it are not attached, their rows are not seen: %s', u.children),
                         'SELECT alerting.attach_metrics(''...''); for each.'
                    FROM (SELECT alerting.unseen_children(m.metrics) AS children) u WHERE u.children IS NOT NULL;
@@ -257,6 +250,13 @@ BEGIN
       RETURN QUERY SELECT 'metrics', object, 'warning', format('Its %s is taken for a percentage, but %s.', o.reading, o.problem), o.hint
                      FROM alerting.shares_of_one(m.id, tried) o
                     WHERE EXISTS (SELECT FROM alerting.alert_rule r WHERE r.enabled AND r.condition = upper(o.reading) || '_USAGE' AND r.threshold > o.largest);
+      -- A guess that the table's statistics, or its rows, speak against by now.
+      state := alerting.guess_column(m.metrics, alerting.state_names(), 'S');
+      IF state IS NOT NULL AND alerting.never_running(m.metrics, state, tried.runs IS FALSE) THEN
+        RETURN QUERY SELECT 'metrics', object, 'warning', format('No value of %s that is known says ''running'': its containers count as down.', state),
+                            format('Say when they run, for example running => $$%s = ''up''$$, instead of what is said in: %s', state, alerting.attach_call(m.id, object))
+                       FROM alerting.describe_mapping(m.metrics, 'm', 'running', alerting.says_running(state), NULL, 'pg_catalog') d WHERE d.sql = m.running;
+      END IF;
       RETURN QUERY SELECT * FROM alerting.doctor_time(m.id, m.metrics, m.max_age);
     END IF;
   END LOOP;

@@ -166,7 +166,10 @@ $node->safe_psql($database, q{
 	CREATE TABLE machine_states (service_id int, at timestamptz, "State" text, PRIMARY KEY (service_id, at)) WITH (autovacuum_enabled = off);
 	SELECT alerting.attach_metrics('machine_states');
 	INSERT INTO machine_states SELECT 1, now() - n * interval '1 s', CASE WHEN n < 50 THEN 'started' ELSE 'stopped' END FROM generate_series(1, 100) n});
-is($node->safe_psql($database, $never), '', 'nothing is said of what is not known');
+$node->safe_psql($database, q{INSERT INTO machine_states VALUES (2, now(), 'running')});
+is($node->safe_psql($database, $never), '', 'nothing is said where one of the rows that are tried says so');
+$node->safe_psql($database, q{DELETE FROM machine_states WHERE service_id = 2});
+like($node->safe_psql($database, $never), qr/^warning\|No value of "State" .*count as down\./, 'where none does it is, however few they are');
 $node->safe_psql($database, 'ANALYZE machine_states');
 like($node->safe_psql($database, $never), qr/^warning\|No value of "State" .*count as down\.\|Say when they run, .*SELECT alerting\.attach_metrics\('public\.machine_states', .*running =>/, 'but of what is');
 $node->safe_psql($database, q{INSERT INTO machine_states SELECT 1, now() + n * interval '1 us', 'Running' FROM generate_series(1, 100) n; ANALYZE machine_states});

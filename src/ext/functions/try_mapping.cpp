@@ -6,6 +6,7 @@
 // caller's: whoever owns the table decides what reading it executes.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 
 #include "ext/host/container_directory.h"
@@ -24,14 +25,15 @@ namespace alerting::ext {
 
 namespace {
 
-constexpr int kColumns = 5;
+constexpr int kColumns = 6;
 
 struct Trial {
   int64_t rows = 0;
   double cpu = NAN;  // the largest readings, NaN for none
   double memory = NAN;
-  std::string problem;  // of the first row that fails; "" for none
-  std::string state;    // its SQLSTATE
+  std::optional<bool> runs;  // whether any row says so, none where no row says anything
+  std::string problem;       // of the first row that fails; "" for none
+  std::string state;         // its SQLSTATE
 };
 
 // NaN and infinite values are no readings.
@@ -46,8 +48,8 @@ std::string Query(const Source& source, bool newest, int most) {
       newest && HasPlainTime(source) ? " ORDER BY m." + source.mapping.at + " DESC" : "";
   // The whole row is counted: a column that nobody asks for would not be evaluated.
   return "SELECT pg_catalog.count(t.*), " + Largest("t.cpu") + ", " + Largest("t.memory") +
-         " FROM (SELECT " + list + " FROM " + source.name + " m" + order + " LIMIT " +
-         std::to_string(most) +
+         ", pg_catalog.bool_or(t.running) FROM (SELECT " + list + " FROM " + source.name + " m" +
+         order + " LIMIT " + std::to_string(most) +
          ") t (container, at, cpu, memory, memory_used, memory_limit, running, restarts)";
 }
 
@@ -58,6 +60,7 @@ void Evaluate(const Source& source, bool newest, int most, Trial* trial) {
   trial->rows = rows.BigInt(0, 0);
   if (!rows.IsNull(0, 1)) trial->cpu = rows.Float(0, 1);
   if (!rows.IsNull(0, 2)) trial->memory = rows.Float(0, 2);
+  if (!rows.IsNull(0, 3)) trial->runs = rows.Bool(0, 3);
 }
 
 // What the mapping itself makes fail is the trial's outcome.
@@ -97,11 +100,14 @@ Datum TryMapping(FunctionCallInfo fcinfo) {
   const Trial trial =
       Try(static_cast<uint32_t>(PG_GETARG_INT32(0)), PG_GETARG_BOOL(1), PG_GETARG_INT32(2));
   return pg::Call([&] {
-    Datum values[kColumns] = {
-        Int64GetDatum(trial.rows), Float8GetDatum(trial.cpu), Float8GetDatum(trial.memory),
-        CStringGetTextDatum(trial.state.c_str()), CStringGetTextDatum(trial.problem.c_str())};
-    bool nulls[kColumns] = {false, std::isnan(trial.cpu), std::isnan(trial.memory),
-                            trial.state.empty(), trial.problem.empty()};
+    Datum values[kColumns] = {Int64GetDatum(trial.rows),
+                              Float8GetDatum(trial.cpu),
+                              Float8GetDatum(trial.memory),
+                              BoolGetDatum(trial.runs.value_or(false)),
+                              CStringGetTextDatum(trial.state.c_str()),
+                              CStringGetTextDatum(trial.problem.c_str())};
+    bool nulls[kColumns] = {false,       std::isnan(trial.cpu), std::isnan(trial.memory),
+                            !trial.runs, trial.state.empty(),   trial.problem.empty()};
     return MakeRow(fcinfo, values, nulls);
   });
 }
