@@ -120,22 +120,51 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT alerting.suggest_way($2, 'c', $1);
 $function$;
 
--- The time column of a metrics table. Numbers are a time only when their unit is said, by the caller or
--- by the column's name. A table of readings that has one timestamp alone means that.
-CREATE OR REPLACE FUNCTION alerting.guess_at(metrics regclass, numbers boolean) RETURNS text
+-- How a column's name ends that says its unit: s, ms, us or ns.
+CREATE OR REPLACE FUNCTION alerting.unit_names(unit text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE $1 WHEN 's' THEN 'sec|secs|seconds' WHEN 'ms' THEN 'ms|msec|milli|millis|milliseconds'
+                 WHEN 'us' THEN 'us|usec|micro|micros|microseconds' ELSE 'ns|nsec|nano|nanos|nanosec|nanoseconds' END;
+$function$;
+
+-- Whether a column's name, as plain_name() gives it, is that of a time in this unit.
+CREATE OR REPLACE FUNCTION alerting.is_time_in(name text, unit text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
+  SELECT $1 ~ ('(at|on|time|timestamp|ts|tstamp|epoch|unix|utc|clock|seen|ping|heartbeat|checked|updated?)(' || alerting.unit_names($2) || ')$');
+$function$;
+
+-- Whether a table has one row for each container, which is updated in place.
+CREATE OR REPLACE FUNCTION alerting.is_updated_in_place(metrics regclass, container text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  WITH names(list) AS (
+  SELECT $1 = (SELECT b.containers::oid FROM alerting.host_binding b)
+      OR EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                  WHERE i.indrelid = $1 AND i.indisunique AND i.indnkeyatts = 1 AND i.indisvalid AND i.indpred IS NULL
+                    AND $2 IN (a.attname, quote_ident(a.attname)));
+$function$;
+
+-- The time column of a metrics table. Numbers are a time only when their unit is said, by the caller or
+-- by the column's name. A table of readings that has one timestamp alone means that. When a row was made
+-- is no time of one that is updated in place.
+CREATE OR REPLACE FUNCTION alerting.guess_at(metrics regclass, container text, numbers boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH kind(in_place) AS (SELECT alerting.is_updated_in_place($1, $2)),
+  names(list) AS (
     SELECT ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat', 'collectedat', 'measuredat', 'capturedat', 'observedat',
                  'reportedat', 'scrapedat', 'readat', 'sampletime', 'collectiontime', 'measurementtime', 'eventtime', 'lastseen', 'lastseenat', 'tstamp', 'clock']
-           || CASE WHEN $1 = (SELECT b.containers::oid FROM alerting.host_binding b)
-                   THEN ARRAY['updatedat', 'createdat', 'insertedat'] ELSE ARRAY['createdat', 'insertedat', 'updatedat'] END),
+           || CASE WHEN k.in_place
+                   THEN ARRAY['updatedat', 'updatedon', 'lastupdate', 'lastupdated', 'lastupdatedat', 'lastheartbeat', 'lastheartbeatat', 'heartbeatat',
+                              'lastping', 'lastpingat', 'pingat', 'lastchecked', 'lastcheckedat', 'checkedat', 'polledat', 'lastpolledat']
+                   ELSE ARRAY['createdat', 'createdon', 'insertedat', 'updatedat', 'updatedon', 'checkedat', 'polledat', 'heartbeatat', 'pingat'] END
+      FROM kind k),
   suffixed(list) AS (
-    SELECT array_agg(n.name || s.suffix ORDER BY n.position, s.suffix)
-      FROM names, unnest(names.list || ARRAY['epoch', 'unix']) WITH ORDINALITY AS n(name, position), unnest(ARRAY['ms', 'us']) AS s(suffix)),
+    SELECT array_agg(n.name || s.suffix ORDER BY n.position, s.position)
+      FROM names, unnest(names.list || ARRAY['epoch', 'unix']) WITH ORDINALITY AS n(name, position),
+           unnest(string_to_array(alerting.unit_names('ms') || '|' || alerting.unit_names('us') || '|' || alerting.unit_names('s'), '|'))
+             WITH ORDINALITY AS s(suffix, position)),
   utc(list) AS (
     SELECT array_agg(n.name || s.suffix ORDER BY n.position, s.suffix)
       FROM names, unnest(names.list) WITH ORDINALITY AS n(name, position), unnest(ARRAY['', 'utc']) AS s(suffix))
-  SELECT CASE WHEN $2 THEN alerting.guess_column($1, utc.list || suffixed.list || ARRAY['epoch', 'unix'], 'N')
+  SELECT CASE WHEN $3 THEN alerting.guess_column($1, utc.list || suffixed.list || ARRAY['epoch', 'unix'], 'N')
               ELSE coalesce(alerting.guess_column($1, utc.list, 'D'), alerting.guess_column($1, suffixed.list, 'N'),
                             (SELECT CASE WHEN count(*) = 1 THEN min(quote_ident(a.attname)) END
                                FROM pg_attribute a
@@ -150,36 +179,36 @@ CREATE OR REPLACE FUNCTION alerting.guess_nanoseconds(metrics regclass) RETURNS 
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT quote_ident(a.attname) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory = 'N'
-     AND alerting.plain_name(a.attname) ~ '(at|time|timestamp|ts|epoch|unix|utc)(ns|nanos|nanosec|nanoseconds)$'
+     AND alerting.is_time_in(alerting.plain_name(a.attname), 'ns')
    ORDER BY a.attnum LIMIT 1;
 $function$;
 
 -- The unit of a numeric time column, where its name says it: ts_ms, timestampMillis, epoch_seconds.
 CREATE OR REPLACE FUNCTION alerting.guess_unit(metrics regclass, at text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT CASE WHEN n.name ~ '(at|time|timestamp|ts|epoch|unix|utc)(ms|millis|milliseconds)$' THEN 'ms'
-              WHEN n.name ~ '(at|time|timestamp|ts|epoch|unix|utc)(us|micros|microseconds)$' THEN 'us'
-              WHEN n.name ~ '(at|time|timestamp|ts|epoch|unix|utc)(sec|secs|seconds)$' THEN 's' END
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (SELECT alerting.plain_name(a.attname) AS name) n
+  SELECT (SELECT u.unit FROM unnest(ARRAY['ms', 'us', 's']) AS u(unit) WHERE alerting.is_time_in(alerting.plain_name(a.attname), u.unit))
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory = 'N' AND $2 IN (a.attname, quote_ident(a.attname))
    ORDER BY (a.attname = $2) DESC LIMIT 1;
 $function$;
 
 -- Percentages. Where the name doesn't say so, an integer is no percentage but a counter or millicores;
--- what is called utilization is as often a share of 1.
+-- what is called utilization is as often a share of 1. In the containers' own row cpu is what they may use.
 CREATE OR REPLACE FUNCTION alerting.guess_percent(metrics regclass, thing text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT coalesce(
     alerting.guess_column($1, ARRAY(
-      SELECT x.name || m.middle || p.suffix
-        FROM unnest(CASE $2 WHEN 'cpu' THEN ARRAY['cpu', 'containercpu'] ELSE ARRAY['memory', 'mem', 'containermemory'] END) WITH ORDINALITY AS x(name, n)
+      SELECT w.name || x.name || m.middle || p.suffix
+        FROM unnest(CASE $2 WHEN 'cpu' THEN ARRAY['cpu', 'containercpu'] ELSE ARRAY['memory', 'mem', 'ram', 'containermemory'] END) WITH ORDINALITY AS x(name, n)
        CROSS JOIN unnest(ARRAY['', 'usage', 'used', 'utilization', 'load']) WITH ORDINALITY AS m(middle, n)
        CROSS JOIN unnest(ARRAY['percent', 'percentage', 'pct', 'perc']) WITH ORDINALITY AS p(suffix, n)
+       CROSS JOIN unnest(ARRAY['', 'current', 'latest', 'last', 'avg', 'average', 'mean']) WITH ORDINALITY AS w(name, n)
        WHERE $2 = 'cpu' OR m.middle <> 'load'
-       ORDER BY x.n, m.n, p.n), 'N'),
+       ORDER BY w.n, x.n, m.n, p.n), 'N'),
     (SELECT quote_ident(a.attname) FROM pg_attribute a
-      WHERE a.attrelid = $1 AND quote_ident(a.attname) = alerting.guess_column($1, ARRAY['cpuusage', 'cpu'], 'N') AND $2 = 'cpu'
-        AND alerting.base_type(a.atttypid) IN ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype)));
+      WHERE a.attrelid = $1 AND quote_ident(a.attname) = alerting.guess_column($1, ARRAY['cpuusage']
+              || CASE WHEN $1 = (SELECT b.containers::oid FROM alerting.host_binding b) THEN '{}'::text[] ELSE ARRAY['cpu'] END, 'N')
+        AND $2 = 'cpu' AND alerting.base_type(a.atttypid) IN ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype)));
 $function$;
 
 -- Whether a column, quoted, is a binary floating-point number.
@@ -200,13 +229,13 @@ BEGIN
     used := alerting.guess_column(metrics, ARRAY(
       SELECT n.name || s.suffix
         FROM unnest(ARRAY['memoryused', 'memoryusage', 'memused', 'memusage', 'memory', 'mem', 'memoryworkingset', 'memworkingset', 'workingset',
-                          'memoryrss', 'memrss', 'rss']) WITH ORDINALITY AS n(name, position)
+                          'memoryrss', 'memrss', 'rss', 'ramused', 'ramusage', 'usedmemory', 'usedram']) WITH ORDINALITY AS n(name, position)
        CROSS JOIN unnest(CASE unit WHEN 'bytes' THEN ARRAY['', unit] ELSE ARRAY[unit] END) WITH ORDINALITY AS s(suffix, position)
        WHERE s.suffix <> '' OR n.name NOT IN ('memory', 'mem')
        ORDER BY n.position, s.position), 'N');
     memory_limit := alerting.guess_column(metrics, ARRAY(
       SELECT n.name || s.suffix
-        FROM unnest(ARRAY['memorylimit', 'memlimit', 'memorytotal', 'memtotal', 'memorymax', 'memmax']) WITH ORDINALITY AS n(name, position)
+        FROM unnest(ARRAY['memorylimit', 'memlimit', 'memorytotal', 'memtotal', 'memorymax', 'memmax', 'ramlimit', 'ramtotal', 'totalmemory', 'totalram']) WITH ORDINALITY AS n(name, position)
        CROSS JOIN unnest(CASE unit WHEN 'bytes' THEN ARRAY['', unit] ELSE ARRAY[unit] END) WITH ORDINALITY AS s(suffix, position)
        ORDER BY n.position, s.position), 'N');
     EXIT WHEN used IS NOT NULL AND memory_limit IS NOT NULL;

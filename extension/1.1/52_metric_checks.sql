@@ -80,7 +80,7 @@ BEGIN
                        || ARRAY['containerid', host.name || 'id', 'containeruuid', host.name || 'uuid', 'dockercontainerid', 'container', host.name]) END);
   END IF;
   IF given ->> 'at' IS NULL THEN
-    result := result || jsonb_build_object('at', alerting.guess_at(metrics, at_unit IS NOT NULL));
+    result := result || jsonb_build_object('at', alerting.guess_at(metrics, coalesce(given ->> 'container', result ->> 'container'), at_unit IS NOT NULL));
   END IF;
   RETURN jsonb_strip_nulls(result);
 END

@@ -79,8 +79,10 @@ BEGIN
   ELSIF mapping ->> 'at' IS NULL THEN
     RAISE EXCEPTION 'cannot tell the time of a row of table %', metrics_table
       USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = 'It has no column of a timestamp type with a usual name, such as at, time or created_at.',
-            HINT = coalesce('If it is column ' || alerting.guess_at(metrics_table, true) || ', say what that counts since 1970: at_unit => ''s'', ''ms'' or ''us''.',
+            DETAIL = CASE WHEN alerting.is_updated_in_place(metrics_table, mapping ->> 'container')
+                          THEN 'It has one row for each container, and no column of a timestamp type that usually changes with it, such as updated_at or last_seen.'
+                          ELSE 'It has no column of a timestamp type with a usual name, such as at, time or created_at.' END,
+            HINT = coalesce('If it is column ' || alerting.guess_at(metrics_table, mapping ->> 'container', true) || ', say what that counts since 1970: at_unit => ''s'', ''ms'' or ''us''.',
                             (SELECT format('If it is column %s, which counts nanoseconds: at => %L, at_unit => ''s''.', n.name, n.name || ' / 1e9')
                                FROM alerting.guess_nanoseconds(metrics_table) AS n(name) WHERE n.name IS NOT NULL),
                             'If it is column ' || alerting.guess_column(metrics_table, ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat',

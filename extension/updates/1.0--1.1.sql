@@ -6,6 +6,7 @@ DROP FUNCTION alerting.create_webhook(bigint, text, text, interval[], boolean);
 DROP FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolean);
 DROP FUNCTION alerting.create_webhook(text, text, text, interval[], boolean);
 DROP FUNCTION alerting.find_tables(text[]);
+DROP FUNCTION alerting.guess_at(regclass, boolean);
 
 CREATE FUNCTION alerting.on_alter_table() RETURNS event_trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'alerting_on_alter_table';

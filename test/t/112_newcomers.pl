@@ -16,6 +16,9 @@ $node->safe_psql($database, q{
 	SET client_min_messages = warning;
 	CREATE TABLE tenants (id int PRIMARY KEY, title text);
 	CREATE TABLE services (id int PRIMARY KEY, tenant_id int, label text, title text);
+	CREATE DOMAIN count_of AS bigint CHECK (VALUE >= 0);
+	CREATE DOMAIN instant AS timestamptz;
+	CREATE DOMAIN share AS real;
 	INSERT INTO tenants VALUES (1, 'Initech');
 	INSERT INTO services VALUES (10, 1, 'l', 'web');
 	CREATE EXTENSION alerting;
@@ -37,6 +40,18 @@ for my $case (
 	# A single time is the sample's, whatever it is called; of several none is.
 	[ 'service_id int, captured timestamptz, cpu_percent real',                                 'container service_id, at captured, cpu cpu_percent' ],
 	[ 'service_id int, begun timestamptz, ended timestamptz, cpu_percent real',                 'cannot tell the time of a row of table public.guesses' ],
+	# When a row was made is no time of one for each container, which is updated.
+	[ 'service_id int, created_at timestamptz, updated_at timestamptz, cpu_percent real',       'container service_id, at updated_at, cpu cpu_percent' ],
+	[ 'service_id int, created_at timestamptz, last_checked timestamptz, cpu_percent real',     'container service_id, at last_checked, cpu cpu_percent' ],
+	[ 'service_id int, created_at timestamptz, ended timestamptz, cpu_percent real',            'cannot tell the time of a row of table public.guesses' ],
+	[ 'id int, service_id int, created_at timestamptz, updated_at timestamptz, cpu_pct real',   'container service_id, at created_at, cpu cpu_pct' ],
+	[ 'service_id int, created_on timestamp, updated_on timestamp, cpu_percent real',           'container service_id, at updated_on, cpu cpu_percent' ],
+	[ 'service_id int, timestamp_micro bigint, cpu_percent real',                               'container service_id, at timestamp_micro, at_unit us, cpu cpu_percent' ],
+	[ 'service_id int, "recordedAtMillis" bigint, cpu_percent real',                            'container service_id, at "recordedAtMillis", at_unit ms, cpu cpu_percent' ],
+	[ 'service_id int, epoch_seconds int, cpu_percent real',                                    'container service_id, at epoch_seconds, at_unit s, cpu cpu_percent' ],
+	# Domains.
+	[ 'service_id int, ts_ms count_of, cpu_percent share',                                      'container service_id, at ts_ms, at_unit ms, cpu cpu_percent' ],
+	[ 'service_id int, at instant, cpu_percent share',                                          'container service_id, at at, cpu cpu_percent' ],
 	# Counters of nanoseconds, millicores, shares of 1: no percentages.
 	[ 'service_id int, at timestamptz, cpu_usage bigint, running bool',                         'container service_id, at at, running running | cpu_usage' ],
 	[ 'service_id int, at timestamptz, cpu int, mem_ratio real, restarts int',                  'container service_id, at at, restarts restarts | cpu, mem_ratio' ],
