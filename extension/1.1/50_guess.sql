@@ -75,30 +75,54 @@ BEGIN
 END
 $function$;
 
--- A way from a row of `rel`, called `alias`, to the one row of `target` that it belongs to, as an expression: over a table
--- that it refers to, else over one that refers to both, else over two. NULL unless foreign keys show exactly one.
-CREATE OR REPLACE FUNCTION alerting.suggest_way(rel regclass, alias text, target regclass) RETURNS text
+-- The columns beside `rel` that refer to other tables: by foreign keys of one column, or else, `named`, by what they are
+-- called (host_id, beside a table hosts).
+CREATE OR REPLACE FUNCTION alerting.references_beside(rel regclass)
+RETURNS TABLE (own oid, referred oid, own_column name, referred_column name, named boolean)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  WITH reference AS (
-    SELECT c.conrelid AS own, c.confrelid AS referred, a.attname AS own_column, b.attname AS referred_column
-      FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
-      JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[1]
+  WITH keyed AS (
+    SELECT c.conrelid, c.confrelid, c.conkey, c.confkey FROM pg_constraint c
      WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND c.conparentid = 0 AND 'alerting'::regnamespace NOT IN (
            SELECT t.relnamespace FROM pg_class t WHERE t.oid = c.conrelid)),
+  beside AS (
+    SELECT t.oid FROM pg_class t
+     WHERE t.relnamespace = (SELECT r.relnamespace FROM pg_class r WHERE r.oid = $1) AND t.relkind IN ('r', 'p') AND NOT t.relispartition),
+  called AS MATERIALIZED (
+    SELECT b.oid, alerting.row_name(b.oid) || 'id' AS name, key.attname, alerting.base_type(key.atttypid) AS type
+      FROM beside b JOIN pg_attribute key ON key.attrelid = b.oid AND key.attnum = alerting.key_column(b.oid))
+  SELECT k.conrelid, k.confrelid, a.attname, b.attname, false
+    FROM keyed k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+    JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
+  UNION ALL
+  SELECT a.attrelid, c.oid, a.attname, c.attname, true
+    FROM beside b JOIN pg_attribute a ON a.attrelid = b.oid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN called c ON c.name = alerting.plain_name(a.attname) AND c.oid <> a.attrelid
+     AND alerting.usual_key_kind(c.type) = alerting.usual_key_kind(a.atttypid)
+   WHERE a.attnum <> ALL (SELECT k.conkey[1] FROM keyed k WHERE k.conrelid = a.attrelid);
+$function$;
+
+-- A way from a row of `rel`, called `alias`, to the one row of `target` that it belongs to, as an expression: over a table
+-- that it refers to, else over one that refers to both, else over two. NULL unless foreign keys, or else names, show exactly one.
+CREATE OR REPLACE FUNCTION alerting.suggest_way(rel regclass, alias text, target regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH reference AS MATERIALIZED (SELECT * FROM alerting.references_beside($1)),
   way AS (
-    SELECT 1 AS rank, format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I)', up.own_column, up.own::regclass, down.referred_column, $2, down.own_column) AS expression
+    SELECT 1 AS rank, down.named OR up.named AS named,
+           format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I)', up.own_column, up.own::regclass, down.referred_column, $2, down.own_column) AS expression
       FROM reference down JOIN reference up ON up.own = down.referred
      WHERE down.own = $1 AND up.referred = $3 AND down.referred <> $3
     UNION ALL
-    SELECT 2, format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I ORDER BY 1 LIMIT 1)', up.own_column, up.own::regclass, down.own_column, $2, down.referred_column)
+    SELECT 2, down.named OR up.named,
+           format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I ORDER BY 1 LIMIT 1)', up.own_column, up.own::regclass, down.own_column, $2, down.referred_column)
       FROM reference down JOIN reference up ON up.own = down.own
      WHERE down.referred = $1 AND up.referred = $3 AND down.own NOT IN ($1, $3)
     UNION ALL
-    SELECT 3, format('(SELECT i.%I FROM %s h JOIN %s i ON i.%I = h.%I WHERE h.%I = %s.%I)', up.own_column, between.own::regclass, up.own::regclass,
-                     between.referred_column, between.own_column, down.referred_column, $2, down.own_column)
+    SELECT 3, down.named OR between.named OR up.named,
+           format('(SELECT i.%I FROM %s h JOIN %s i ON i.%I = h.%I WHERE h.%I = %s.%I)', up.own_column, between.own::regclass, up.own::regclass,
+                  between.referred_column, between.own_column, down.referred_column, $2, down.own_column)
       FROM reference down JOIN reference between ON between.own = down.referred JOIN reference up ON up.own = between.referred
      WHERE down.own = $1 AND up.referred = $3 AND between.own NOT IN ($1, $3) AND up.own NOT IN ($1, $3, between.own))
-  SELECT CASE WHEN count(*) = 1 THEN min(w.expression) END FROM way w WHERE w.rank = (SELECT min(v.rank) FROM way v);
+  SELECT CASE WHEN count(*) = 1 THEN min(w.expression) END FROM way w WHERE (w.named, w.rank) = (SELECT v.named, v.rank FROM way v ORDER BY v.named, v.rank LIMIT 1);
 $function$;
 
 -- The row of `target` that a row of `rel`, called `alias`, means by a unique column of the same name (docker_id, say), to
@@ -172,6 +196,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
                                 AND alerting.base_type(a.atttypid) IN ('timestamptz'::regtype, 'timestamp'::regtype)
                                 AND $1 <> (SELECT b.containers::oid FROM alerting.host_binding b))) END
     FROM utc, suffixed;
+$function$;
+
+-- For hints: the columns that are times; NULL for none.
+CREATE OR REPLACE FUNCTION alerting.time_columns(rel regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+    FROM pg_attribute a
+   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND alerting.base_type(a.atttypid) IN ('timestamptz'::regtype, 'timestamp'::regtype);
 $function$;
 
 -- For hints: a column whose name says that it counts nanoseconds since 1970.

@@ -94,12 +94,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
       FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped)
   SELECT coalesce(
     (SELECT format('cpu => $$substring(%s FROM ''^[0-9.]+'')::float8$$', f.quoted) FROM field f WHERE f.category = 'S' AND f.name ~ 'cpu' ORDER BY f.attnum LIMIT 1),
-    (SELECT format('cpu => $$(%s ->> ''cpu'')::float8$$', f.quoted) FROM field f WHERE f.typname IN ('json', 'jsonb') ORDER BY f.attnum LIMIT 1),
-    (SELECT format('cpu => $$CASE %s WHEN %s THEN %s END$$', n.quoted, CASE n.category WHEN 'N' THEN '1' ELSE '''cpu''' END, v.quoted)
+    (SELECT format('cpu => $$CASE %s WHEN %s THEN %s%s END$$', n.quoted, CASE n.category WHEN 'N' THEN '1' ELSE '''cpu''' END, v.quoted,
+                   CASE v.category WHEN 'S' THEN '::float8' ELSE '' END)
        FROM field n, field v
-      WHERE n.category IN ('N', 'S', 'E') AND n.name ~ '^(metric|item|series|sensor)?(name|key|kind|type)$|^(metric|item|series|sensor)(id)?$'
-        AND v.category = 'N' AND v.name ~ '^(metric)?(value|reading)$'
-      ORDER BY n.attnum, v.attnum LIMIT 1));
+      WHERE n.category IN ('N', 'S', 'E') AND n.name ~ '^(metric|item|series|sensor)?(name|key|kind|type)$|^(metric|item|series|sensor|key)(id)?$'
+        AND v.category IN ('N', 'S') AND v.name ~ '^(metric|dbl|double|num|numeric|float)?(value|reading|v)$'
+      ORDER BY v.category, n.attnum, v.attnum LIMIT 1),
+    (SELECT format('cpu => $$(%s ->> ''cpu'')::float8$$', f.quoted) FROM field f WHERE f.typname IN ('json', 'jsonb') ORDER BY f.attnum LIMIT 1));
 $function$;
 
 -- The stored form of a mapping that gives a figure or a flag. Capture casts a figure to double precision.
@@ -173,6 +174,15 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_confor
   SELECT regexp_replace($1, '\mm\.|[() ]', '', 'g');
 $function$;
 
+-- Whether an index has nothing beside its first column but what a row is called (key, metric_name): few rows of each container.
+CREATE OR REPLACE FUNCTION alerting.is_row_of_each(index regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
+  SELECT NOT EXISTS (
+    SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_index i ON i.indexrelid = a.attrelid
+     WHERE a.attrelid = $1 AND a.attnum BETWEEN 2 AND i.indnkeyatts
+       AND (t.typcategory NOT IN ('S', 'E') OR alerting.plain_name(a.attname) !~ '(key|name|kind|type|metric|item|label)$'));
+$function$;
+
 -- Whether an index finds a container's newest rows, or the newest of all.
 CREATE OR REPLACE FUNCTION alerting.has_replay_index(metrics regclass, container text, at text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -182,7 +192,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
        AND (pg_get_indexdef(i.indexrelid, 1, true) = at
             OR i.indkey[0] = 0 AND alerting.bare_expression(pg_get_indexdef(i.indexrelid, 1, false)) = alerting.bare_expression(at)
             OR (pg_get_indexdef(i.indexrelid, 1, true) = container
-                AND (i.indisunique AND i.indnkeyatts = 1
+                AND (i.indisunique AND alerting.is_row_of_each(i.indexrelid)
                      OR at <> ALL (alerting.plain_columns(metrics, ARRAY[container, at]))
                      OR at IN (SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(2, i.indnkeyatts) k)))));
 $function$;
@@ -224,8 +234,24 @@ BEGIN
 END
 $function$;
 
+-- The columns that look like a metric which is not mapped; NULL for none. What a container may use at most is none: of the
+-- containers' own row its limits, of any cores.
+CREATE OR REPLACE FUNCTION alerting.unmapped_metrics(metrics regclass, mapping jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
+  SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (SELECT alerting.plain_name(a.attname) AS name) n
+   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+     AND n.name !~ 'cpus?(cores?|counts?)$|^v?cpus$'
+     AND NOT (n.name ~ '(limits?|requests?|quota|shares)$' AND $1 = (SELECT b.containers FROM alerting.host_binding b))
+     AND (t.typcategory = 'N' AND (n.name ~ 'cpu' AND NOT $2 ? 'cpu'
+                                   OR n.name ~ '^(container|current|latest|last|avg|average|used|total)?(mem|ram)' AND NOT $2 ?| ARRAY['memory', 'memory_used']
+                                   OR n.name ~ 'restart' AND NOT $2 ? 'restarts')
+          OR t.typcategory IN ('S', 'E', 'N') AND n.name ~ '^(container|power|lifecycle|current)?(state|status)$|^phase$' AND NOT $2 ? 'running'
+          OR t.typcategory IN ('N', 'B') AND n.name ~ '^(is)?(running|up|alive|online|healthy)$' AND NOT $2 ? 'running');
+$function$;
+
 -- What newcomers would else miss in silence: columns that look like a metric which is not mapped, half of a reading, silence
--- that means nothing, and shares of 1. Of what was said not to be wanted ('' in `mapping`) nothing is told.
+-- that means nothing, what never runs, and shares of 1. Of what was said not to be wanted ('' in `mapping`) nothing is told.
 CREATE OR REPLACE FUNCTION alerting.notices_of(source int, mapping jsonb, tried record) RETURNS TABLE (line text, hint text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -234,14 +260,7 @@ DECLARE
   other_half text;
 BEGIN
   SELECT * INTO s FROM alerting.metric_source m WHERE m.id = source;
-  SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO unused
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (SELECT alerting.plain_name(a.attname) AS name) n
-   WHERE a.attrelid = s.metrics AND a.attnum > 0 AND NOT a.attisdropped
-     AND (t.typcategory = 'N' AND (n.name ~ 'cpu' AND NOT mapping ? 'cpu'
-                                   OR n.name ~ '^(container)?mem' AND NOT mapping ?| ARRAY['memory', 'memory_used']
-                                   OR n.name ~ 'restart' AND NOT mapping ? 'restarts')
-          OR t.typcategory IN ('S', 'E', 'N') AND n.name ~ '^(container)?(state|status)$|^phase$' AND NOT mapping ? 'running'
-          OR t.typcategory IN ('N', 'B') AND n.name ~ '^(is)?(running|up|alive|online|healthy)$' AND NOT mapping ? 'running');
+  unused := alerting.unmapped_metrics(s.metrics, mapping);
   IF unused IS NOT NULL THEN
     line := format('columns of %s that look like metrics, but are not mapped: %s', s.metrics, unused);
     hint := 'Map what you need: cpu and memory are percentages, for example cpu => ''100 * cpu_ratio''; restarts is a counter, running a condition: running => $$status = ''up''$$.';

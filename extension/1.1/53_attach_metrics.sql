@@ -87,7 +87,8 @@ BEGIN
                                FROM alerting.guess_nanoseconds(metrics_table) AS n(name) WHERE n.name IS NOT NULL),
                             'If it is column ' || alerting.guess_column(metrics_table, ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat',
                               'collectedat', 'measuredat', 'createdat', 'date'], 'S') || ', cast it: at => ''(...)::timestamptz''.',
-                            'Say it: at => a column''s name, or an SQL expression over m, the metric''s row (numbers need at_unit, too).');
+                            format('Say it: at => a column''s name%s, or an SQL expression over m, the metric''s row (numbers need at_unit, too).',
+                                   ' (one of ' || alerting.time_columns(metrics_table) || '?)'));
   END IF;
 
   wanted := jsonb_build_object('metrics', metrics_table,
@@ -102,7 +103,9 @@ BEGIN
   END LOOP;
   IF NOT jsonb_strip_nulls(wanted) ?| readings THEN
     RAISE EXCEPTION 'no metric of table % is mapped', metrics_table
-      USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It has no column with a usual name, such as cpu_percent, memory_percent, running or restart_count.',
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'It has no column with a usual name, such as cpu_percent, memory_percent, running or restart_count'
+                     || coalesce(', but some that look like metrics: ' || alerting.unmapped_metrics(metrics_table, mapping), '') || '.',
             HINT = 'Map at least one: cpu, memory, memory_used and memory_limit, running, or restarts'
                    || coalesce('; by an expression where it is no plain column: ' || alerting.example_mapping(metrics_table), '') || '.';
   END IF;

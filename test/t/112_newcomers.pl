@@ -57,7 +57,10 @@ for my $case (
 	[ 'service_id int, at timestamptz, cpu int, mem_ratio real, restarts int',                  'container service_id, at at, restarts restarts | cpu, mem_ratio' ],
 	[ 'service_id int, at timestamptz, cpu_utilization real, memory_utilization real, up bool', 'container service_id, at at, running up | cpu_utilization, memory_utilization' ],
 	[ 'service_id int, at timestamptz, cpu_usage real, "memPct" real',                          'container service_id, at at, cpu cpu_usage, memory "memPct"' ],
+	[ 'service_id int, at timestamptz, "currentCpuUsagePercentage" float8, avg_ram_percent real', 'container service_id, at at, cpu "currentCpuUsagePercentage", memory avg_ram_percent' ],
+	[ 'service_id int, at timestamptz, cpu_cores int, vcpus int, cpu_micros bigint, ram int, up bool', 'container service_id, at at, running up | cpu_micros, ram' ],
 	# Use and limit in one unit, or not at all.
+	[ 'service_id int, at timestamptz, ram_total_gb real, ram_used_gb real',                    'container service_id, at at, memory_used ram_used_gb, memory_limit ram_total_gb' ],
 	[ 'service_id int, at timestamptz, mem_rss bigint, mem_limit bigint',                       'container service_id, at at, memory_used mem_rss, memory_limit mem_limit' ],
 	[ 'service_id int, at timestamptz, memory_usage_mb int, memory_limit_mb int',               'container service_id, at at, memory_used memory_usage_mb, memory_limit memory_limit_mb' ],
 	[ 'service_id int, at timestamptz, memory_usage_kb int, memory_limit_mb int, alive bool',   'container service_id, at at, running alive | memory_usage_kb, memory_limit_mb' ],
@@ -90,6 +93,23 @@ for my $case (
 	is($mapped, $expected, $columns);
 }
 
+# In the containers' own row cpu and memory are what they may use; when it was made is no time of what it says.
+for my $case (
+	[ 'cpu numeric, memory_limit int, "currentCpuPercent" real, updated_at timestamptz',          'at updated_at, cpu "currentCpuPercent"' ],
+	[ q{cpu real, mem real, "powerState" text, last_seen timestamptz}, q{no metric of table public.services is mapped; .* but some that look like metrics: cpu, mem, "powerState"\.} ],
+	[ 'cpu_usage real, created_at timestamptz', q{cannot tell the time of a row of table public.services; It has one row for each container, and no column .* that usually changes with it} ],
+	[ 'cpu_usage real, created_at timestamptz, begun timestamptz', q{cannot tell the time of a row of table public.services; .*; Say it: at => a column's name \(one of created_at, begun\?\)} ])
+{
+	my ($columns, $expected) = @$case;
+	my (undef, $out, $err) = $node->psql($database, 'BEGIN; ' . join('', map { "ALTER TABLE services ADD $_; " } split /, /, $columns) . q{
+		SELECT count(*) FROM alerting.attach_metrics('services');
+		SELECT concat_ws(', ', 'at ' || at, 'cpu ' || cpu, 'memory ' || memory, 'running ' || running) FROM alerting.metric_source;
+		ROLLBACK}, on_error_stop => 1);
+	my ($mapped) = grep { /^at / } split /\n/, $out // '';
+	$mapped = join '; ', $err =~ /(?:ERROR|DETAIL|HINT):  (.*)/g if $err =~ /ERROR/;
+	like($mapped, qr/^$expected/, "services: $columns");
+}
+
 # Containers that have a name for a key, an organization over a table that refers to both, a time of two columns: what is
 # asked for is said in full, and what is there is found.
 $node->safe_psql('postgres', 'CREATE DATABASE named');
@@ -113,6 +133,13 @@ like($asked, qr/HINT: .*organization => '\(SELECT h\.team_id FROM public\.member
 	CREATE TABLE boxes (id int PRIMARY KEY, rack int REFERENCES racks);
 	SELECT alerting.attach('teams', 'boxes')});
 like($asked, qr/HINT: .*organization => '\(SELECT i\."TeamId" FROM public\.racks h JOIN public\."Hosts" i ON i\.id = h\."HostId" WHERE h\.id = c\.rack\)'/, 'a way over two tables');
+(undef, $asked) = named(q{
+	BEGIN;
+	CREATE TABLE clusters (id bigint PRIMARY KEY, team_id int);
+	CREATE TABLE realms (id bigint PRIMARY KEY, cluster_id bigint);
+	CREATE TABLE sandboxes (id int PRIMARY KEY, "realmId" bigint);
+	SELECT alerting.attach('teams', 'sandboxes')});
+like($asked, qr/HINT: .*organization => '\(SELECT i\.team_id FROM public\.realms h JOIN public\.clusters i ON i\.id = h\.cluster_id WHERE h\.id = c\."realmId"\)'/, 'which only names show');
 my ($told) = named(q{BEGIN; CREATE TABLE crates (id int PRIMARY KEY, team int, fqdn text); SELECT alerting.attach('teams', 'crates'); ROLLBACK});
 like($told, qr/^organization of a container: team\nname of a container: fqdn$/m, 'a column that is called as what it refers to');
 (undef, $asked) = named(q{SELECT alerting.attach('teams', 'containers', name => '"aliases"[1]', organization => '1')});
@@ -124,6 +151,16 @@ my ($attached, $warned) = named(q{
 	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90)});
 like($attached, qr/^container: container_name$/m, 'the column that is called after the key');
 is($warned, '', 'an index on the expression serves');
+
+($attached, $warned) = named(q{
+	BEGIN;
+	SET client_min_messages = warning;
+	CREATE TABLE gauges (container_name text, gauge_key varchar(40), value text, collected_at timestamptz, PRIMARY KEY (container_name, gauge_key));
+	SELECT alerting.attach_metrics('gauges', cpu => $$CASE gauge_key WHEN 'cpu' THEN substring(value FROM '^[0-9.]+')::float8 END$$);
+	CREATE TABLE beats (container_name text, beat bigint, collected_at timestamptz, cpu_percent real, PRIMARY KEY (container_name, beat));
+	SELECT alerting.attach_metrics('beats');
+	ROLLBACK});
+is(join('; ', $warned =~ /WARNING:  (.*)/g), q{table public.beats has no index that finds a container's newest rows}, 'so does one of the names of what is updated');
 
 (undef, $asked) = named(q{CREATE TABLE counts (container_name text, clock int, cpu_percent real); SELECT alerting.attach_metrics('counts')});
 like($asked, qr/HINT:  If it is column clock, say what that counts since 1970: at_unit => /, 'a time that is a number');
