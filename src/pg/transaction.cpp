@@ -38,6 +38,13 @@ void Transaction::Commit() {
   open_ = false;
 }
 
+void Transaction::TakeSnapshot() {
+  Call([&] {
+    PopActiveSnapshot();
+    PushActiveSnapshot(GetTransactionSnapshot());
+  });
+}
+
 Transaction::~Transaction() { Abort(); }
 
 void Transaction::Abort() noexcept {

@@ -16,6 +16,8 @@ class Transaction {
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
   void Commit();
+  // What reads by the active snapshot sees from here on what has been committed by now.
+  void TakeSnapshot();
 
  private:
   void Abort() noexcept;

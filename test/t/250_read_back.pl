@@ -82,6 +82,30 @@ flush_ok($node, $db);
 is(run_sql($ahead), 'RESOLVED|t', 'a row far ahead is judged once');
 is(run_sql(q{SELECT state FROM alerting.explain((SELECT id FROM alerting.alert_rule), 15)}), 'OK', 'explain() knows that');
 
+# What is written while tables are read: of two rows in two tables the later one is not seen without the first.
+{
+	run_sql(q{CREATE TABLE early (container_id int, at timestamptz, percent float8); CREATE TABLE later (LIKE early);
+		CREATE FUNCTION held(float8) RETURNS float8 STABLE LANGUAGE plpgsql AS $$
+		BEGIN
+		  WHILE NOT pg_try_advisory_lock_shared(7) LOOP PERFORM pg_sleep(0.01); END LOOP;
+		  PERFORM pg_advisory_unlock_shared(7);
+		  RETURN $1;
+		END $$;
+		SET client_min_messages = warning;
+		SELECT alerting.attach_metrics('early', memory => 'held(percent)', max_age => NULL);
+		SELECT alerting.attach_metrics('later', memory => 'percent', max_age => NULL);
+		INSERT INTO containers VALUES (16, 1, 'meanwhile'); INSERT INTO early VALUES (16, '2026-03-02 10:01Z', 5);});
+	flush_ok($node, $db);
+	my $session = $node->background_psql($db);
+	$session->query_safe('SELECT pg_advisory_lock(7)');
+	run_sql('SELECT alerting.stop(); SELECT alerting.start();');
+	$node->poll_query_until($db, q{SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE backend_type = 'alerting evaluator' AND datname = current_database()}) or die 'not read';
+	$session->query_safe($_) for q{INSERT INTO early VALUES (16, '2026-03-02 10:02Z', 95)}, q{INSERT INTO later VALUES (16, '2026-03-02 10:05Z', 5)}, 'SELECT pg_advisory_unlock(7)';
+	$session->quit;
+	like(alerts($node, $db), qr/^MEMORY_USAGE 16 RESOLVED 10:02:00 10:02:00 10:05:00$/m, 'rows that come while tables are read overtake none');
+	run_sql(q{SELECT alerting.detach_metrics('early'); SELECT alerting.detach_metrics('later');});
+}
+
 # A mapping that does not fit any more, and a table that is locked, delay no other source.
 {
 	my $session = $node->background_psql($db);

@@ -29,6 +29,7 @@ class ExtensionTransaction {
  public:
   ExtensionTransaction(pg::DatabaseSlot* slot, const char* activity);
   void Commit() { transaction_.Commit(); }
+  void TakeSnapshot() { transaction_.TakeSnapshot(); }
 
  private:
   pg::Transaction transaction_;

@@ -85,6 +85,8 @@ void Evaluator::ReplaySources(Micros now, const Source** failed, bool* is_held_u
     replay_at_ = next;
     return;
   }
+  // With the locks that keep tables from being rewritten.
+  transaction.TakeSnapshot();
   HistoryReader reader(std::move(inputs), world_->engine,
                        [&](const std::vector<std::string_view>& keys) { AddUnknown(keys); });
   std::vector<Sample> samples;

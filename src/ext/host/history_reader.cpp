@@ -76,7 +76,7 @@ void SourceHistory::Open() {
       return SPI_cursor_open_with_args(
           nullptr, sql.c_str(), static_cast<int>(params.types().size()),
           const_cast<Oid*>(params.types().data()), const_cast<Datum*>(params.values().data()),
-          params.nulls().data(), false, 0);
+          params.nulls().data(), true, 0);
     });
   }
   savepoint.Release();

@@ -1,8 +1,9 @@
 // Reads the stored rows of several metric sources as one stream in order of time, in bounded
 // memory: for the evaluator's replay and for preview(). In a transaction with an SPI connection.
 //
-// Invariant: all rows of one time leave in the same batch, so that what one container said at one
-// time in several rows or tables is judged together, as when it was written.
+// Invariants: all rows of one time leave in the same batch, so that what one container said at one
+// time in several rows or tables is judged together, as when it was written. All tables are read by
+// the active snapshot: of what is written meanwhile, nothing is seen without what came before it.
 #ifndef ALERTING_EXT_HOST_HISTORY_READER_H_
 #define ALERTING_EXT_HOST_HISTORY_READER_H_
 

@@ -44,7 +44,7 @@ void ForEachBatch(const std::string& sql, const pg::Params& params, const F& tak
     return SPI_cursor_open_with_args(nullptr, sql.c_str(), static_cast<int>(params.types().size()),
                                      const_cast<Oid*>(params.types().data()),
                                      const_cast<Datum*>(params.values().data()),
-                                     params.nulls().data(), false, 0);
+                                     params.nulls().data(), true, 0);
   });
   for (;;) {
     pg::Call([&] {
