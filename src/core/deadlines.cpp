@@ -20,7 +20,7 @@ int Engine::State::NewestStream(const Container& container) const {
 std::array<Micros, 3> Engine::State::Newness(const Container& container, int stream) const {
   const auto s = static_cast<size_t>(stream);
   const Micros stale_after = sources[container.source[s]].stale_after;
-  const Micros silent = AddTime(std::max(container.arrival[s], started), stale_after);
+  const Micros silent = AddTime(std::max(container.arrival[s], watched_since), stale_after);
   return {container.at[s], silent, stale_after};
 }
 
@@ -36,7 +36,7 @@ StreamView Engine::State::View(const Container& container, Condition condition) 
   view.has = true;
   view.last_at = container.at[s];
   view.arrival = container.arrival[s];
-  view.base = std::max(view.arrival, started);
+  view.base = std::max(view.arrival, watched_since);
   const Micros stale_after = sources[container.source[s]].stale_after;
   view.silent_from = stale_after == kNever ? kNever : AddTime(view.last_at, stale_after);
   return view;

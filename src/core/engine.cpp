@@ -17,18 +17,24 @@ constexpr size_t kMostSpellings = 1'000'000;
 
 // Two cheap sources of a seed that nobody outside knows: the start's microseconds and where the
 // loader put us.
-Engine::State::State(Micros start)
+Engine::State::State(Micros start, Micros since)
     : started(start),
+      watched_since(since),
       index(static_cast<uint64_t>(start) ^ reinterpret_cast<uintptr_t>(this)),
       sources(1),
       source_ids(1, 0) {}
 
-Engine::Engine(Micros started) : state_(std::make_unique<State>(started)) {}
+Engine::Engine(Micros started, Micros watched_since)
+    : state_(std::make_unique<State>(started, watched_since)) {}
 Engine::~Engine() = default;
+
+Micros Engine::watched_since() const { return state_->watched_since; }
 
 void Engine::SetSource(uint32_t source, const SourceSettings& settings) {
   state_->SetSource(source, settings);
 }
+
+void Engine::SetOtherSources(const SourceSettings& settings) { state_->sources[0] = settings; }
 
 void Engine::SetRules(std::vector<Rule> rules, Micros now) {
   state_->SetRules(std::move(rules), now);

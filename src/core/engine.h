@@ -72,15 +72,19 @@ struct Explanation {
 
 class Engine {
  public:
-  // `started`: wall-clock time of the worker's start; silence is never measured from before it.
-  explicit Engine(Micros started);
+  // `started`: wall-clock time of the start, as of which FinishRestore judges what was missed.
+  // `watched_since`: silence is never measured from before it.
+  Engine(Micros started, Micros watched_since);
+  explicit Engine(Micros started) : Engine(started, started) {}
   ~Engine();
+  Micros watched_since() const;
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
   // --- configuration -------------------------------------------------------------------------
-  // Unknown sources are judged with the defaults of SourceSettings.
   void SetSource(uint32_t source, const SourceSettings& settings);
+  // Of all that are not set; the defaults of SourceSettings unless called before Restore.
+  void SetOtherSources(const SourceSettings& settings);
   // Replaces all rules. A rule that is absent now was deleted: its states are dropped without a
   // transition (the database closes its alerts). One that is disabled, or whose condition or
   // organization changed, resolves its alerts. New and changed rules are judged at once on the

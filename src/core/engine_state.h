@@ -69,7 +69,7 @@ struct StreamView {
 };
 
 struct Engine::State {
-  explicit State(Micros start);
+  State(Micros start, Micros since);
 
   // --- judge.cpp: samples
 
@@ -216,6 +216,7 @@ struct Engine::State {
   }
 
   const Micros started;
+  const Micros watched_since;
   ContainerIndex index;
   std::unordered_map<std::string, std::string> spellings;
   ChunkedVector<Container, 10> containers;
@@ -227,7 +228,7 @@ struct Engine::State {
   RuleSet rules;
   DeadlineQueue queue;
 
-  std::vector<SourceSettings> sources;  // [0]: the defaults, for sources never set
+  std::vector<SourceSettings> sources;  // [0]: of those never set
   std::vector<uint32_t> source_ids;     // metric_source.id, by the engine's number
   std::unordered_map<uint32_t, uint16_t> source_numbers;
   uint32_t last_source_id = 0;  // the samples of a transaction mostly share one

@@ -365,7 +365,7 @@ void Engine::State::ScheduleAfter(uint32_t number, Container& container, const R
       if ((fresh & StreamBit(static_cast<int>(stream))) == 0) continue;
       stale_after = std::min(stale_after, sources[readings.source[stream]].stale_after);
     }
-    if (AddTime(std::max(arrival, started), stale_after) >= container.scheduled) return;
+    if (AddTime(std::max(arrival, watched_since), stale_after) >= container.scheduled) return;
   }
   ScheduleNoLaterThan(number, container, NearestWall(container));
 }

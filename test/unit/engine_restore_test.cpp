@@ -255,6 +255,36 @@ TEST(EngineRestore, DownRuleMadeMeanwhileSeesWhatWasWrittenLongAgo) {
   }
 }
 
+TEST(EngineRestore, SilenceCountsFromTheStartUnlessSomebodyHasWatched) {
+  for (const bool watched : {true, false}) {
+    Story old({Cpu(80, 0, NoData::kFire)});
+    old.Send(0, {.cpu = 5});
+    Story fresh({Cpu(80, 0, NoData::kFire)}, 200, watched ? -60 : 200);
+    Restart(old, fresh, 200, {});
+    fresh.Advance(299);
+    EXPECT_EQ(fresh.Take(), Lines{});
+    fresh.Advance(300);
+    EXPECT_EQ(fresh.Take().size(), watched ? 1u : 0u);
+    fresh.Advance(500);
+    EXPECT_EQ(fresh.Take().size(), watched ? 0u : 1u);
+  }
+}
+
+TEST(EngineRestore, WhatASourceSaidThatIsGoneIsSilentWhenOthersAre) {
+  for (const Micros stale_after : {kHour, kNever}) {
+    Story old({Down(0, NoData::kFire)});
+    old.engine().SetSource(2, {.stale_after = 2 * kHour});
+    old.Send(0, {.running = true}, 2);
+    Story fresh({Down(0, NoData::kFire)}, 60, 0);
+    fresh.engine().SetOtherSources({.stale_after = stale_after});
+    Restart(old, fresh, 60, {});
+    fresh.Advance(3599);
+    EXPECT_EQ(fresh.Take(), Lines{});
+    fresh.Advance(100000);
+    EXPECT_EQ(fresh.Take(), stale_after == kNever ? Lines{} : Lines({"fire 0 3600"}));
+  }
+}
+
 TEST(EngineRestore, OnlyAFreshContainerTakesASavedForm) {
   Story story({Cpu(80, 0)});
   story.Send(0, {.cpu = 95});

@@ -74,7 +74,9 @@ inline std::string Seconds(Micros time) { return Number(static_cast<double>(time
 class Story {
  public:
   explicit Story(std::vector<Rule> rules = {}, double started = -86400)
-      : engine_(At(started)), rules_(std::move(rules)) {
+      : Story(std::move(rules), started, started) {}
+  Story(std::vector<Rule> rules, double started, double watched_since)
+      : engine_(At(started), At(watched_since)), rules_(std::move(rules)) {
     engine_.SetSource(1, SourceSettings{});
     engine_.SetRules(rules_, At(started));
   }

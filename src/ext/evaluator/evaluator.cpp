@@ -83,9 +83,9 @@ ExtensionTransaction::ExtensionTransaction(pg::DatabaseSlot* slot, const char* a
   throw pg::WorkerExit();
 }
 
-Evaluator::World::World(Binding loaded, Micros started)
+Evaluator::World::World(Binding loaded, Micros started, Micros watched_since)
     : binding(std::move(loaded)),
-      engine(started),
+      engine(started, watched_since),
       directory(binding),
       alerts(binding, &directory),
       states(binding, engine) {}

@@ -46,7 +46,7 @@ class Evaluator final : public pg::WorkerTask {
  private:
   // What belongs to one binding; rebuilt whole when the binding changes.
   struct World {
-    explicit World(Binding loaded, Micros started);
+    World(Binding loaded, Micros started, Micros watched_since);
     Binding binding;
     Engine engine;
     ContainerDirectory directory;

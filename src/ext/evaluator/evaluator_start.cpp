@@ -26,6 +26,7 @@ void Evaluator::Load() {
   to_replay_.clear();
   held_up_.clear();
   rules_stale_ = containers_stale_ = false;
+  const Micros watched_since = world_ != nullptr ? world_->engine.watched_since() : kNever;
   world_.reset();
   published_ = {};
   // First the queue, then the snapshot: what commits in between is in both, which does no harm.
@@ -41,7 +42,8 @@ void Evaluator::Load() {
   std::optional<std::vector<uint32_t>> to_read;
 
   const Micros started = GetCurrentTimestamp();
-  pg_atomic_write_u64(&slot_->evaluator_started, static_cast<uint64_t>(started));
+  const Micros since = std::min(watched_since, started);  // the clock may have been put back
+  pg_atomic_write_u64(&slot_->evaluator_started, static_cast<uint64_t>(since));
   {
     ExtensionTransaction transaction(slot_, "loading rules and state");
     AdoptLayout();
@@ -52,10 +54,8 @@ void Evaluator::Load() {
       (void)pg::ChangeWish(slot_, {pg::Wish::kProbing, pg::Wish::kRun}, pg::Wish::kNothing);
       throw pg::WorkerExit();
     }
-    world_ = std::make_unique<World>(std::move(*binding), started);
-    for (const Source& source : world_->binding.sources) {
-      world_->engine.SetSource(source.mapping.id, source.settings);
-    }
+    world_ = std::make_unique<World>(std::move(*binding), started, since);
+    world_->binding.SetSources(&world_->engine);
     world_->engine.SetRules(LoadRules(world_->binding), started);
     if (keeps_queue) to_read = SourcesToRead(former);
     RestoreStates();

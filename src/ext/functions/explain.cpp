@@ -168,8 +168,8 @@ class PrivateEngine {
 PrivateEngine::PrivateEngine(const Binding& binding, const Rule& rule, const std::string& key,
                              const std::string& organization, Micros clock_start)
     : binding_(binding), key_(key), rule_id_(rule.id), engine_(clock_start) {
+  binding.SetSources(&engine_);
   for (const Source& source : binding.sources) {
-    engine_.SetSource(source.mapping.id, source.settings);
     // Any metric counts for CONTAINER_DOWN where `running` is not reported.
     Source narrowed = rule.condition == Condition::kContainerDown
                           ? source

@@ -153,6 +153,16 @@ uint8_t Source::readings() const {
   return bits;
 }
 
+void Binding::SetSources(Engine* engine) const {
+  SourceSettings gone;
+  gone.stale_after = sources.empty() ? kNever : 0;
+  for (const Source& source : sources) {
+    engine->SetSource(source.mapping.id, source.settings);
+    gone.stale_after = std::max(gone.stale_after, source.settings.stale_after);
+  }
+  engine->SetOtherSources(gone);
+}
+
 // Sources are in the order of their numbers.
 const Source* Binding::FindSource(uint32_t id) const {
   const auto found = std::lower_bound(

@@ -54,6 +54,9 @@ struct Binding {
   std::vector<Source> sources;
 
   const Source* FindSource(uint32_t id) const;
+  // Makes the engine know the sources. What a table said that is attached no more is silent when
+  // what the slowest of the others says would be: another may have taken its place.
+  void SetSources(Engine* engine) const;
 };
 
 // The table of this name in schema alerting, InvalidOid when there is none.
