@@ -38,6 +38,8 @@ gives("BEGIN; SELECT s(C, 1, 95); SAVEPOINT a; SELECT s(C, 2, 5); ROLLBACK TO a;
 	'rolled back to a savepoint');
 gives("BEGIN; SAVEPOINT a; SELECT s(C, 1, 95); SAVEPOINT b; SELECT s(C, 2, 5); RELEASE b; ROLLBACK TO a; COMMIT", '',
 	'a released savepoint goes with the outer one');
+gives("BEGIN; SAVEPOINT a; SELECT s(C, 1, 95); RELEASE a; SAVEPOINT b; SELECT s(C, 2, 5); ROLLBACK TO b; COMMIT", 'FIRING 1>1',
+	'a released savepoint does not go with the next one');
 gives("BEGIN; SAVEPOINT a; SELECT s(C, 1, 95); ROLLBACK TO a; SELECT s(C, 2, 95); RELEASE a; COMMIT", 'FIRING 2>2',
 	'a savepoint used again after its rollback');
 gives("BEGIN; SELECT s(C, 1, 5); SAVEPOINT a; SELECT s(C, 2, 5); ROLLBACK TO a; SELECT s(C, 2, 95); COMMIT", 'FIRING 2>2',
@@ -223,12 +225,19 @@ flush($node, 'postgres');
 sql($node, 'postgres', "COMMIT PREPARED 'a'");
 flush($node, 'postgres');
 is(sql($node, 'postgres', "SELECT count(*) FROM alerting.alert WHERE container_id > 200 AND status = 'FIRING'"), 17, 'a prepared transaction of seventeen sources');
+# Nor has a transaction's own memory, which keeps no samples below so many savepoints.
+sql($node, 'postgres', join "\n", 'INSERT INTO containers VALUES (250, 1); BEGIN;', (map { "SAVEPOINT p; SELECT s(250, $_, 5);" } 1 .. 33),
+	(map { "INSERT INTO m$_ SELECT 200 + $_, at(1 + $_), 5, 5, true, 0;" } 1 .. 17), 'COMMIT');
+flush($node, 'postgres');
+is(sql($node, 'postgres', "SELECT string_agg(container_id - 200 || '>' || resolved_at - at(0), ' ' ORDER BY container_id) FROM alerting.alert"
+		  . " WHERE container_id > 200 AND status = 'RESOLVED'"), join(' ', map { sprintf '%d>00:%02d:00', $_, 1 + $_ } 1 .. 17),
+	'seventeen sources below thirty-three savepoints');
 sql($node, 'postgres', join "\n", map { "SELECT alerting.detach_metrics('$_'); DROP TABLE $_;" } @tables);
 
 # A deletion is notified when it commits; a transaction that did it can be prepared.
 my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN alerting');
-sql($node, 'postgres', 'INSERT INTO containers SELECT n, 1 FROM generate_series(70, 89) n; SELECT s(n, 1, 95) FROM generate_series(70, 89) n');
+sql($node, 'postgres', 'INSERT INTO containers SELECT n, 1 FROM generate_series(70, 93) n; SELECT s(n, 1, 95) FROM generate_series(70, 93) n');
 flush($node, 'postgres');
 $listener->query('SELECT 1');
 sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 70; SAVEPOINT a; DELETE FROM containers WHERE id = 71; ROLLBACK TO a; COMMIT");
@@ -239,6 +248,8 @@ is(join(' ', sort $told =~ /"event": "(alert\.\w+)".*?"containerId": "(\d+)"/g),
 # Deletions in levels of savepoints: those which are notified, in their order.
 for my $case (
 	[ 'D80; SAVEPOINT a; D81; SAVEPOINT b; D82; RELEASE b; D83; SAVEPOINT c; D84; ROLLBACK TO c; D85; RELEASE a; D86; COMMIT', '80 81 82 83 85 86' ],
+	[ 'SAVEPOINT a; D90; RELEASE a; SAVEPOINT b; D91; ROLLBACK TO b; COMMIT', '90' ],
+	[ 'SAVEPOINT a; D91; SAVEPOINT b; D92; RELEASE b; ROLLBACK TO a; D93; COMMIT', '93' ],
 	[ 'SAVEPOINT a; SAVEPOINT b; SAVEPOINT c; D87; RELEASE c; RELEASE b; ROLLBACK TO a; D88; SAVEPOINT b; D89; ROLLBACK TO b; COMMIT', '88' ])
 {
 	my ($transaction, $expected) = @$case;

@@ -147,10 +147,23 @@ my @pages = map { my $c = $_; map { "disk $c RESOLVED $_>$_>" . ($_ + 1) . ' REC
 is(alerts($node, 'postgres', "rule_id = 'disk'"), join("\n", @pages), 'its alerts are complete');
 sql($node, 'postgres', 'DROP TRIGGER burden ON alerting.alert');
 
-# Rules, containers and bindings changed while there was no room to say so.
+# Rows and containers, then also rules and bindings, changed while there was no room to say so.
+sql($node, 'postgres', "INSERT INTO containers VALUES (14, 1), (15, 1); SELECT rule('high', 1, 'CPU_USAGE', 90), s(14, 1, 95)");
+flush($node, 'postgres');
 kill 'STOP', $evaluator;
 sql($node, 'postgres', <<'SQL');
-SELECT count(s(12, 1 + m / 1000.0, 5)) FROM generate_series(1, 3000) m;
+SELECT count(s(12, m / 1000.0, 5)), s(15, 2, 95) FROM generate_series(1, 3000) m;
+UPDATE containers SET organization_id = 2 WHERE id = 14;
+SELECT s(15, 3, 5);
+SQL
+kill 'CONT', $evaluator;
+flush($node, 'postgres');
+like(alerts($node, 'postgres', "container_id = 14 AND rule_id = 'high'"), qr/^high 14 RESOLVED .* CONTAINER_MOVED$/, 'a container that was moved');
+is(alerts($node, 'postgres', "container_id = 15 AND rule_id = 'high'"), 'high 15 RESOLVED 2>2>3 RECOVERED',
+	'rows for which there was room do not overtake those for which there was none');
+kill 'STOP', $evaluator;
+sql($node, 'postgres', <<'SQL');
+SELECT count(s(12, 4 + m / 3000.0, 5)) FROM generate_series(1, 3000) m;
 UPDATE alerting.alert_rule SET enabled = false WHERE id = 'cpu';
 DELETE FROM containers WHERE id = 11;
 SELECT rule('new', 1, 'CPU_USAGE', 50);

@@ -69,17 +69,20 @@ flush($node, 'postgres', name => 'ordinary updates in an open transaction delay 
 is(alerts($node, 'postgres', 'container_id IN (192, 205)'), "cpu 192 FIRING 1>1\nhooli 205 FIRING 1>1", 'their alerts are there');
 $holder->query_safe('ROLLBACK');
 
-# A FIRING alert that is locked while it resolves and fires again.
-$holder->query_safe("BEGIN; SELECT 1 FROM alerting.alert WHERE container_id = 192 FOR UPDATE");
-sql($node, 'postgres', 'SELECT s(192, 2, 5), s(192, 3, 95), s(192, 4, 5), s(193, 2, 95), s(193, 3, 5)');
+# FIRING alerts that are locked while they resolve and fire again: at once, and one after the other.
+$holder->query_safe("BEGIN; SELECT 1 FROM alerting.alert WHERE container_id IN (192, 205) FOR UPDATE");
+sql($node, 'postgres', 'SELECT s(192, 2, 5), s(192, 3, 95), s(192, 4, 5), s(192, 5, 95), s(192, 6, 5), s(205, 2, 5), s(193, 2, 95), s(193, 3, 5)');
 ok(wait_for_alerts($node, 'postgres', 'RESOLVED', 1), 'an alert locked: others resolve');
 is(sql($node, 'postgres', "SELECT alerting.flush('400ms')"), 'f', 'an alert locked: flush() waits');
+sql($node, 'postgres', 'SELECT s(205, 3, 95), s(205, 4, 5)');
+is(sql($node, 'postgres', "SELECT alerting.flush('400ms')"), 'f', 'an alert locked: what comes later waits behind it');
 $holder->query_safe('COMMIT');
 flush($node, 'postgres');
-is(alerts($node, 'postgres', 'container_id = 192'), "cpu 192 RESOLVED 1>1>2 RECOVERED\ncpu 192 RESOLVED 3>3>4 RECOVERED",
+is(alerts($node, 'postgres', 'container_id IN (192, 205)'),
+	join("\n", (map { "cpu 192 RESOLVED $_ RECOVERED" } qw(1>1>2 3>3>4 5>5>6)), (map { "hooli 205 RESOLVED $_ RECOVERED" } qw(1>1>2 3>3>4))),
 	'an alert locked: all that came meanwhile follows in order');
 is(sql($node, 'postgres', "SELECT string_agg(d.event, ' ' ORDER BY d.seq) FROM alerting.delivery d JOIN alerting.alert a ON a.id = d.alert_id"
-	  . " WHERE a.container_id = 192"), 'alert.firing alert.resolved alert.firing alert.resolved', 'and so do its deliveries');
+	  . " WHERE a.container_id = 192"), join(' ', ('alert.firing alert.resolved') x 3), 'and so do its deliveries');
 
 # Whole tables. Nothing else waits behind the evaluator, and the evaluator keeps judging.
 for my $table (qw(alerting.alert alerting.delivery alerting.alert_rule alerting.webhook containers alerting.series_state))

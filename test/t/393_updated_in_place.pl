@@ -61,5 +61,16 @@ meanwhile(
 	  INSERT INTO same VALUES (14, at(1), 95), (14, at(2), 5); SELECT alerting.attach_metrics('same')},
 	'SELECT now_is(14, 3, 95)');
 is(alerts($node, 'postgres', 'container_id = 14'), "cpu 14 RESOLVED 1>1>2 RECOVERED\ncpu 14 FIRING 3>3", 'a table of the same metric is attached');
+meanwhile(
+	q{INSERT INTO boxes VALUES (15, 1, 'new'); CREATE TABLE parts (container_id int, at timestamptz, used float8, whole float8); CREATE INDEX ON parts (at);
+	  INSERT INTO parts VALUES (15, at(1), 95, 100), (15, at(2), 5, 100); SELECT alerting.attach_metrics('parts', memory_used => 'used', memory_limit => 'whole')},
+	'INSERT INTO others VALUES (15, at(3), 95)');
+is(alerts($node, 'postgres', 'container_id = 15'), "memory 15 RESOLVED 1>1>2 RECOVERED\nmemory 15 FIRING 3>3",
+	'a table is attached that gives the same metric in two columns');
+
+# What had no room in the queue (savepoints nested too deep) is read, whatever else there is to read.
+meanwhile(q{INSERT INTO boxes VALUES (16, 1, 'new'); SELECT alerting.detach_metrics('parts')},
+	join('; ', 'BEGIN', (map { "SAVEPOINT p; SELECT s(11, $_, 5)" } 61 .. 93), 'SELECT now_is(16, 1, 95)', 'COMMIT'));
+is(alerts($node, 'postgres', 'container_id = 16'), 'cpu 16 FIRING 1>1', 'a table is detached while rows are marked');
 
 done_testing();
