@@ -115,16 +115,27 @@ SELECT * FROM why('cpu', 6);
 SELECT alerting.attach_metrics('usage', container => 'box', at => 'at', cpu => 'cpu', memory => 'mem', max_age => NULL, stale_after => '5 minutes');
 
 -- Without the evaluator: the rows since what it saved are read, and it is said.
+INSERT INTO usage VALUES (8, '2020-01-01 10:00Z', 90, 10);
 SELECT alerting.flush();
 SELECT alerting.stop();
 INSERT INTO usage VALUES (1, '2020-01-01 10:07Z', 20, 10), (7, '2020-01-01 10:00Z', 100, 10);
 SELECT * FROM why('cpu', 1);
 SELECT * FROM why('cpu at once', 1);
 SELECT * FROM why('cpu at once', 7);
+-- Also a correction, and a row with a time too far ahead: it counts from when it is read, once, whatever else it tells.
+UPDATE usage SET cpu = 99 WHERE box = 8;
+INSERT INTO usage VALUES (9, now() + interval '1 day', 95, 10);
+SELECT state, last_value FROM why('cpu at once', 8);
+SELECT state, last_at <= clock_timestamp() AS has_been FROM alerting.explain('cpu at once', 9);
 SELECT alerting.start();
 SELECT alerting.flush();
 SELECT * FROM why('cpu', 1);
 SELECT * FROM why('cpu at once', 7);
+SELECT now() AS judged \gset
+SELECT state, last_at < :'judged' AS is_as_judged FROM alerting.explain('cpu at once', 9);
+INSERT INTO usage VALUES (9, now(), 5, 10);
+SELECT alerting.flush();
+SELECT state, last_value FROM why('cpu at once', 9);
 
 -- What it refuses.
 SELECT * FROM alerting.explain('nothing', 1);

@@ -153,6 +153,11 @@ class PrivateEngine {
   Explanation Explain(Micros now);
 
  private:
+  struct ConcernedSource {
+    Source source;     // whole: by all that a row tells it is known to have been judged
+    uint8_t readings;  // those that concern the rule
+  };
+
   // The container's own rows, whichever way they write its key.
   std::vector<Sample> ReadOwn(const Source& source, ReadRange range);
 
@@ -161,7 +166,7 @@ class PrivateEngine {
   const std::string rule_id_;
   Engine engine_;
   ContainerRef container_;
-  std::vector<Source> sources_;
+  std::vector<ConcernedSource> sources_;
   RowsRead forgotten_;  // rows that were a former container's
 };
 
@@ -171,10 +176,10 @@ PrivateEngine::PrivateEngine(const Binding& binding, const Rule& rule, const std
   binding.SetSources(&engine_);
   for (const Source& source : binding.sources) {
     // Any metric counts for CONTAINER_DOWN where `running` is not reported.
-    Source narrowed = rule.condition == Condition::kContainerDown
-                          ? source
-                          : OnlyMetricsOf(rule.condition, source);
-    if (narrowed.readings() != 0) sources_.push_back(std::move(narrowed));
+    const uint8_t readings = rule.condition == Condition::kContainerDown
+                                 ? source.readings()
+                                 : OnlyMetricsOf(rule.condition, source).readings();
+    if (readings != 0) sources_.push_back({source, readings});
   }
   engine_.SetRules({rule}, clock_start);
   container_ = engine_.Add(key, organization);
@@ -227,9 +232,9 @@ std::vector<Sample> PrivateEngine::ReadOwn(const Source& source, ReadRange range
 
 void PrivateEngine::ReadRows(Micros now) {
   std::vector<Sample> samples;
-  for (const Source& source : sources_) {
+  for (const auto& [source, readings] : sources_) {
     ReadRange range;
-    const Micros judged = engine_.JudgedUntil(container_, source.readings());
+    const Micros judged = engine_.JudgedUntil(container_, readings);
     // At the very time of the last reading only a correction would count.
     if (judged != kNoTime) range.after = judged - 1;
     if (source.settings.max_age != kNever) {
@@ -239,21 +244,21 @@ void PrivateEngine::ReadRows(Micros now) {
       const bool has_own = judged != kNoTime;
       if (!has_own && number == source.mapping.id) range.after = std::max(range.after, read);
     }
-    const std::vector<Sample> own = ReadOwn(source, range);
+    std::vector<Sample> own = ReadOwn(source, range);
+    engine_.ClearJudged(own, std::vector<ContainerRef>(own.size(), container_));
+    for (Sample& sample : own) {
+      sample.present = static_cast<uint8_t>(sample.present & readings);
+      // As the evaluator does with rows that come with a time too far ahead.
+      if (sample.at > AddTime(now, kFutureLimit)) sample.at = now;
+    }
     samples.insert(samples.end(), own.begin(), own.end());
   }
-  const std::vector<ContainerRef> containers(samples.size(), container_);
-  engine_.ClearJudged(samples, containers);
-  // As the evaluator does with rows that come with a time too far ahead.
-  for (Sample& sample : samples) {
-    if (sample.at > AddTime(now, kFutureLimit)) sample.at = now;
-  }
-  engine_.Judge(samples, containers, kNoTime);
+  engine_.Judge(samples, std::vector<ContainerRef>(samples.size(), container_), kNoTime);
 }
 
 Micros PrivateEngine::FindBackfill(Micros now) {
   Micros newest = kNoTime;
-  for (const Source& source : sources_) {
+  for (const auto& [source, readings] : sources_) {
     if (source.settings.max_age == kNever) continue;
     ReadRange range;
     range.until = SubtractTime(now, source.settings.max_age);
