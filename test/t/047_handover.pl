@@ -138,6 +138,13 @@ is(types(after_change("SET session_replication_role = replica; UPDATE alerting.w
 	'firing resolved', 'and back');
 sql(q{BEGIN; UPDATE alerting.webhook SET url = url || '?rolled=back'; ROLLBACK});
 is(types(after_change('SELECT 1', '/moved')), 'firing resolved', 'a change that was rolled back is none');
+# The delivery as it was written, by whatever users have put on the table.
+sql(q{CREATE FUNCTION mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.payload := NEW.payload || '{"by": "trigger"}'; RETURN NEW; END $$});
+is(join(' ', map { body($_)->{by} // 'nobody' } after_change('CREATE TRIGGER mark BEFORE INSERT ON alerting.delivery FOR EACH ROW EXECUTE FUNCTION mark()', '/moved')),
+	'trigger trigger', 'with what a trigger has made of the payload');
+sql('DROP TRIGGER mark ON alerting.delivery');
+is(types(after_change(q{ALTER TABLE alerting.delivery ALTER status SET DEFAULT 'FAILED'}, '/moved')), '', 'given up by a default: nothing');
+sql(q{ALTER TABLE alerting.delivery ALTER status SET DEFAULT 'PENDING'});
 is(types(after_change('DELETE FROM alerting.webhook', '/moved')), '', 'deleted: nothing');
 
 # --- a RESOLVED whose FIRING has failed ----------------------------------------------------------------

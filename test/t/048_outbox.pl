@@ -100,6 +100,15 @@ flush($node, 'postgres', name => 'a check: written when it can be');
 is(sql($node, 'postgres', q{SELECT string_agg(webhook_id, ' ' ORDER BY webhook_id) FROM alerting.delivery WHERE alert_id IN (SELECT id FROM alerting.alert WHERE status = 'FIRING')}),
 	'a b other', 'a check: with its deliveries');
 
+# A foreign key of users' own on a column whose reference is locked already.
+sql($node, 'postgres', q{
+	CREATE TABLE known (id text PRIMARY KEY); INSERT INTO known VALUES ('a'), ('other');
+	ALTER TABLE alerting.delivery ADD CONSTRAINT known FOREIGN KEY (webhook_id) REFERENCES known NOT VALID;
+	INSERT INTO container_metrics SELECT c, at(40.5), 5 FROM unnest(ARRAY[11, 20]) c});
+ok($node->poll_query_until('postgres', q{SELECT problem LIKE '%violates foreign key constraint "known"%' FROM alerting.status()}), 'a foreign key: status() tells');
+sql($node, 'postgres', 'ALTER TABLE alerting.delivery DROP CONSTRAINT known');
+flush($node, 'postgres', name => 'a foreign key: written when it can be');
+
 # Many at once go the same way, in the order of their containers' organization and of their time.
 sql($node, 'postgres', q{DELETE FROM alerting.delivery; INSERT INTO container_metrics SELECT n, at(41), 95 FROM generate_series(1000, 1099) n});
 flush($node, 'postgres', name => 'many');

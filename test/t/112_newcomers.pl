@@ -195,6 +195,11 @@ named(q{INSERT INTO readings VALUES ('c0ffee', 'web', 1772445660, 0, 5)});
 is(alerts($node, 'named'), 'cpu web RESOLVED 10:00:00 10:00:00 10:01:00', 'and goes on');
 is($node->safe_psql('named', q{SELECT count(*) FROM alerting.doctor() WHERE topic = 'metrics' AND status <> 'ok'}), 0, 'in order');
 
+# Where a query gives the organization, nobody tells when another one comes of it: the alert that would be raised asks.
+named(q{SELECT alerting.create_rule(2, 'theirs', 'CPU_USAGE', 90)});
+named(q{DELETE FROM memberships WHERE team_id = 1; INSERT INTO readings VALUES ('c0ffee', 'web', 1772445720, 0, 96)});
+is(alerts($node, 'named'), "cpu web RESOLVED 10:00:00 10:00:00 10:01:00\ntheirs web FIRING 10:02:00 10:02:00", 'a container that has moved in silence');
+
 # What is known of a state's values speaks against a guess that would call all containers down.
 for ([ 'Up 3 hours (healthy)', '' ], [ 'running', q{(lower(m.status) = 'running'::text)} ])
 {

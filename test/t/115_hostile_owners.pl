@@ -45,7 +45,7 @@ sub new_database
 	$node->safe_psql($name, $traps . $sql);
 }
 
-# A mapping holds a constant of a type whose reading checks a domain.
+# A mapping holds a constant of a type whose reading checks a domain, and a function of each row.
 new_database('domains', q{
 	SET ROLE tenant;
 	CREATE DOMAIN trap.share AS float8;
@@ -59,7 +59,7 @@ new_database('domains', q{
 	GRANT USAGE ON SCHEMA alerting TO operator;
 	GRANT EXECUTE ON FUNCTION alerting.doctor() TO operator;
 	SELECT alerting.attach('organizations', 'containers', organization => $$('{1}'::trap.share[])[1]::int * organization_id$$);
-	SELECT alerting.attach_metrics('container_metrics', cpu => $$('{1}'::trap.share[])[1] * cpu_percent$$, max_age => NULL);
+	SELECT alerting.attach_metrics('container_metrics', cpu => $$('{1}'::trap.share[])[1] * CASE WHEN trap.sprung('mapping of ' || cpu_percent) THEN cpu_percent END$$, max_age => NULL);
 	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90);
 	ALTER DOMAIN trap.share ADD CONSTRAINT sprung CHECK (trap.sprung('domain'))});
 flush_ok($node, 'domains');
@@ -71,10 +71,23 @@ $node->safe_psql('domains', q{INSERT INTO container_metrics VALUES (1, '2026-03-
 flush_ok($node, 'domains');
 nobody_sprung('so do capture and the workers');
 begin();
+$node->safe_psql('domains', q{INSERT INTO container_metrics VALUES (1, '2026-03-02 10:01Z', 96)});
+nobody_sprung('and capture of what a superuser inserts');
+begin();
+$node->safe_psql('domains', 'SELECT alerting.stop()');
+$node->safe_psql('domains', q{INSERT INTO container_metrics VALUES (1, '2026-03-02 10:02Z', 5)}, @tenant);
+$node->safe_psql('domains', 'SELECT alerting.start()');
+flush_ok($node, 'domains');
+is(alerts($node, 'domains'), 'cpu 1 RESOLVED 10:00:00 10:00:00 10:02:00', 'rows are read back');
+nobody_sprung('and so does who reads them back');
+begin();
 $node->safe_psql('domains', q{SELECT alerting.repair();
 	SELECT alerting.attach('organizations', 'containers', organization => $$('{1}'::trap.share[])[1]::int * organization_id$$);
-	SELECT alerting.attach_metrics('container_metrics', cpu => $$('{1}'::trap.share[])[1] * cpu_percent$$, max_age => NULL)});
+	SELECT alerting.attach_metrics('container_metrics', cpu => $$('{1}'::trap.share[])[1] * CASE WHEN trap.sprung('mapping of ' || cpu_percent) THEN cpu_percent END$$, max_age => NULL, level => 'row')});
 nobody_sprung('and whoever attaches or repairs');
+begin();
+$node->safe_psql('domains', q{INSERT INTO container_metrics VALUES (1, '2026-03-02 10:03Z', 97)});
+nobody_sprung('and capture row by row');
 
 # Keys of a type that has casts of the tenant's.
 new_database('casts', q{

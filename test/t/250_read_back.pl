@@ -19,6 +19,19 @@ sub stopped { flush_ok($node, $db); run_sql('SELECT alerting.stop();', @_, 'SELE
 
 rule($node, $db, 1, 'MEMORY_USAGE', 90, 0);
 
+# A row fails that comes after those that are fetched at once, the last of which are of one time with the next: these are judged, too.
+run_sql(q{INSERT INTO containers SELECT g, 1, 'border' FROM generate_series(16, 19) g;
+	CREATE TABLE border (container_id int, at timestamptz, share text); CREATE INDEX ON border (at);
+	SET client_min_messages = warning; SELECT alerting.attach_metrics('border', memory => 'share::float8', max_age => NULL);});
+stopped(q{INSERT INTO border SELECT 16, '2026-03-02 10:00Z'::timestamptz + g * interval '1 ms', '5' FROM generate_series(1, 4998) g;
+	INSERT INTO border SELECT g, '2026-03-02 10:01Z', '95' FROM generate_series(16, 19) g;
+	INSERT INTO border SELECT 16, '2026-03-02 10:01Z'::timestamptz + g * interval '1 ms', '95' FROM generate_series(1, 500) g;
+	INSERT INTO border VALUES (16, '2026-03-02 10:02Z', 'failing'); ANALYZE border;});
+flush_ok($node, $db);
+is(run_sql(q{SELECT string_agg(container_id || ' ' || status, ', ' ORDER BY container_id) FROM alerting.alert WHERE container_id BETWEEN 16 AND 19}),
+	'16 FIRING, 17 FIRING, 18 FIRING, 19 FIRING', 'rows right before one that fails');
+run_sql(q{SET client_min_messages = warning; SELECT alerting.detach_metrics('border'); DROP TABLE border; DELETE FROM containers WHERE id BETWEEN 16 AND 19;});
+
 # Figures of one moment in separate rows, more rows than are fetched at once: a use of 1500 comes
 # with the limit of 2000, not with the 1000 of before.
 run_sql(q{INSERT INTO containers SELECT g, 1, 'c' FROM generate_series(1001, 7000) g;

@@ -127,6 +127,22 @@ flush($node, 'postgres');
 is(run_full('many others deleted', "DELETE FROM containers WHERE id BETWEEN 1010 AND 1299; $go_on"), 10, 'those that stay have theirs');
 sql($node, 'postgres', 'DELETE FROM containers WHERE id >= 1000; DELETE FROM container_metrics WHERE container_id >= 1000');
 
+# Containers that a session without triggers deletes, which takes no alert along: no alert stays for ever, be it noticed
+# at the next start or when the container is looked up.
+my $without_triggers = 'SET session_replication_role = replica; DELETE FROM containers WHERE id IN (10, 11)';
+sql($node, 'postgres', 'TRUNCATE container_metrics; DELETE FROM containers WHERE id IN (10, 11); INSERT INTO containers VALUES (10, 1), (11, 1); SELECT s(10, 1, 95), s(11, 1, 95)');
+flush($node, 'postgres');
+is(alerts($node, 'postgres', 'container_id IN (10, 11)'), "cpu 10 FIRING 1>1\ncpu 11 FIRING 1>1", 'two fire');
+my $evaluator = worker_pid($node, 'evaluator', 'postgres');
+kill STOP => $evaluator;
+sql($node, 'postgres', "UPDATE containers SET organization_id = 2 WHERE id = 10; $without_triggers");
+kill CONT => $evaluator;
+flush($node, 'postgres');
+is(alerts($node, 'postgres', 'container_id IN (10, 11)'), 'cpu 11 FIRING 1>1', 'deleted without triggers: looked up');
+restart_evaluator();
+is(alerts($node, 'postgres', 'container_id IN (10, 11)'), '', 'deleted without triggers: started');
+is(sql($node, 'postgres', 'SELECT count(*) FROM alerting.series_state WHERE chunk > 0'), 0, 'nor stays the state of hundreds that are gone');
+
 # Other containers with the same keys, after a detach; the same ones have their past again.
 my $attach = q{SELECT alerting.attach_metrics('%s', container => 'container_id')};
 my $detach = 'SELECT alerting.detach()';

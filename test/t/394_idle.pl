@@ -22,6 +22,9 @@ INSERT INTO container_metrics SELECT n, at(48), 95, 5, n % 2 = 0, n % 5 FROM gen
 INSERT INTO container_metrics SELECT n, at(49), 95, 5, n % 2 = 0, n % 7 FROM generate_series(1000, 1099) n;
 SQL
 flush($node, 'postgres', deliveries => 1, name => 'evaluated and delivered');
+# Of a container that is gone it is kept which rows were its own.
+sql($node, 'postgres', 'ALTER TABLE container_metrics DROP CONSTRAINT container_metrics_container_id_fkey; DELETE FROM containers WHERE id = 1500');
+flush($node, 'postgres', deliveries => 1, name => 'one is deleted');
 
 my %pid = map { $_ => worker_pid($node, $_, 'postgres') } qw(evaluator sender launcher);
 my $session = $node->background_psql('postgres');
@@ -43,7 +46,7 @@ my ($before, $after);
 my $quiet = wait_until(
 	sub {
 		$before = marks();
-		usleep(4_000_000);
+		usleep(6_000_000);    # longer than what has changed waits to be saved
 		$after = marks();
 		return join(' ', map { $before->{$_} } sort keys %$before) eq join(' ', map { $after->{$_} } sort keys %$after);
 	});
@@ -56,6 +59,7 @@ $session->quit;
 is(join(' ', map { worker_pid($node, $_, 'postgres') } sort keys %pid), join(' ', @pid{ sort keys %pid }), 'they are the same as before');
 # And they are awake when there is something.
 sql($node, 'postgres', 'SELECT s(10, 50, 95)');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM alerting.alert WHERE container_id = 10'), 'nobody has to ask');
 flush($node, 'postgres', deliveries => 1, name => 'a sample wakes them');
 is(alerts($node, 'postgres', "container_id = 10"), 'cpu 10 FIRING 50>50', 'and is judged');
 $node->stop('fast');
