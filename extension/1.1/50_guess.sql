@@ -78,7 +78,7 @@ $function$;
 -- The columns beside `rel` that refer to other tables: by foreign keys of one column, or else, `named`, by what they are
 -- called (host_id, beside a table hosts).
 CREATE OR REPLACE FUNCTION alerting.references_beside(rel regclass)
-RETURNS TABLE (own oid, referred oid, own_column name, referred_column name, named boolean)
+RETURNS TABLE (own oid, referred oid, own_column name, referred_column name, named boolean, optional boolean)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH keyed AS (
     SELECT c.conrelid, c.confrelid, c.conkey, c.confkey FROM pg_constraint c
@@ -90,11 +90,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   called AS MATERIALIZED (
     SELECT b.oid, alerting.row_name(b.oid) || 'id' AS name, key.attname, alerting.base_type(key.atttypid) AS type
       FROM beside b JOIN pg_attribute key ON key.attrelid = b.oid AND key.attnum = alerting.key_column(b.oid))
-  SELECT k.conrelid, k.confrelid, a.attname, b.attname, false
+  SELECT k.conrelid, k.confrelid, a.attname, b.attname, false, NOT a.attnotnull
     FROM keyed k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
     JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
   UNION ALL
-  SELECT a.attrelid, c.oid, a.attname, c.attname, true
+  SELECT a.attrelid, c.oid, a.attname, c.attname, true, NOT a.attnotnull
     FROM beside b JOIN pg_attribute a ON a.attrelid = b.oid AND a.attnum > 0 AND NOT a.attisdropped
     JOIN called c ON c.name = alerting.plain_name(a.attname) AND c.oid <> a.attrelid
      AND alerting.usual_key_kind(c.type) = alerting.usual_key_kind(a.atttypid)
@@ -102,27 +102,29 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 -- A way from a row of `rel`, called `alias`, to the one row of `target` that it belongs to, as an expression: over a table
--- that it refers to, else over one that refers to both, else over two. NULL unless foreign keys, or else names, show exactly one.
+-- that it refers to, else over one that refers to both, else over two. Of several that of columns which are NOT NULL; NULL
+-- unless foreign keys, or else names, show exactly one.
 CREATE OR REPLACE FUNCTION alerting.suggest_way(rel regclass, alias text, target regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH reference AS MATERIALIZED (SELECT * FROM alerting.references_beside($1)),
   way AS (
-    SELECT 1 AS rank, down.named OR up.named AS named,
+    SELECT 1 AS rank, down.named OR up.named AS named, down.optional OR up.optional AS optional,
            format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I)', up.own_column, up.own::regclass, down.referred_column, $2, down.own_column) AS expression
       FROM reference down JOIN reference up ON up.own = down.referred
      WHERE down.own = $1 AND up.referred = $3 AND down.referred <> $3
     UNION ALL
-    SELECT 2, down.named OR up.named,
+    SELECT 2, down.named OR up.named, down.optional OR up.optional,
            format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I ORDER BY 1 LIMIT 1)', up.own_column, up.own::regclass, down.own_column, $2, down.referred_column)
       FROM reference down JOIN reference up ON up.own = down.own
      WHERE down.referred = $1 AND up.referred = $3 AND down.own NOT IN ($1, $3)
     UNION ALL
-    SELECT 3, down.named OR between.named OR up.named,
+    SELECT 3, down.named OR between.named OR up.named, down.optional OR between.optional OR up.optional,
            format('(SELECT i.%I FROM %s h JOIN %s i ON i.%I = h.%I WHERE h.%I = %s.%I)', up.own_column, between.own::regclass, up.own::regclass,
                   between.referred_column, between.own_column, down.referred_column, $2, down.own_column)
       FROM reference down JOIN reference between ON between.own = down.referred JOIN reference up ON up.own = between.referred
      WHERE down.own = $1 AND up.referred = $3 AND between.own NOT IN ($1, $3) AND up.own NOT IN ($1, $3, between.own))
-  SELECT CASE WHEN count(*) = 1 THEN min(w.expression) END FROM way w WHERE (w.named, w.rank) = (SELECT v.named, v.rank FROM way v ORDER BY v.named, v.rank LIMIT 1);
+  SELECT CASE WHEN count(*) = 1 THEN min(w.expression) END
+    FROM way w WHERE (w.named, w.rank, w.optional) = (SELECT v.named, v.rank, v.optional FROM way v ORDER BY v.named, v.rank, v.optional LIMIT 1);
 $function$;
 
 -- The row of `target` that a row of `rel`, called `alias`, means by a unique column of the same name (docker_id, say), to

@@ -140,6 +140,13 @@ like($asked, qr/HINT: .*organization => '\(SELECT i\."TeamId" FROM public\.racks
 	CREATE TABLE sandboxes (id int PRIMARY KEY, "realmId" bigint);
 	SELECT alerting.attach('teams', 'sandboxes')});
 like($asked, qr/HINT: .*organization => '\(SELECT i\.team_id FROM public\.realms h JOIN public\.clusters i ON i\.id = h\.cluster_id WHERE h\.id = c\."realmId"\)'/, 'which only names show');
+(undef, $asked) = named(q{
+	BEGIN;
+	CREATE TABLE nodes (id text PRIMARY KEY, team_id int NOT NULL REFERENCES teams);
+	CREATE TABLE projects (id text PRIMARY KEY, team_id int NOT NULL REFERENCES teams);
+	CREATE TABLE apps (id text PRIMARY KEY, node_id text REFERENCES nodes, "projectId" text NOT NULL REFERENCES projects);
+	SELECT alerting.attach('teams', 'apps')});
+like($asked, qr/HINT: .*organization => '\(SELECT h\.team_id FROM public\.projects h WHERE h\.id = c\."projectId"\)'/, 'of two ways that which each row has');
 my ($told) = named(q{BEGIN; CREATE TABLE crates (id int PRIMARY KEY, team int, fqdn text); SELECT alerting.attach('teams', 'crates'); ROLLBACK});
 like($told, qr/^organization of a container: team\nname of a container: fqdn$/m, 'a column that is called as what it refers to');
 (undef, $asked) = named(q{SELECT alerting.attach('teams', 'containers', name => '"aliases"[1]', organization => '1')});
