@@ -189,6 +189,9 @@ BEGIN
     IF cardinality(differences) > 0 THEN
       RETURN NEXT format('changed the binding to organizations %s and containers %s', host_organizations, host_containers);
       RETURN QUERY SELECT unnest(differences);
+      RETURN QUERY SELECT format('attached for the former containers: %s; call attach_metrics or detach_metrics for each', string_agg(m.metrics::text, ', ' ORDER BY m.id))
+                     FROM alerting.metric_source m
+                    WHERE (before ->> 'containers') NOT IN (host_containers::text, 'a table that is gone') HAVING count(*) > 0;
     ELSIF repaired > 0 THEN
       RETURN NEXT format('bound to organizations %s and containers %s as before, repaired %s missing parts', host_organizations, host_containers, repaired);
     ELSE

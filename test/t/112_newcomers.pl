@@ -158,6 +158,8 @@ my ($attached, $warned) = named(q{
 	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90)});
 like($attached, qr/^container: container_name$/m, 'the column that is called after the key');
 is($warned, '', 'an index on the expression serves');
+($told) = named(q{BEGIN; CREATE TABLE crates (name text PRIMARY KEY, team int); SELECT alerting.attach('teams', 'crates'); ROLLBACK});
+like($told, qr/^attached for the former containers: public\.readings; call attach_metrics or detach_metrics for each$/m, 'metrics of what is no container any more are told of');
 
 ($attached, $warned) = named(q{
 	BEGIN;
