@@ -67,6 +67,24 @@ for my $together (1, 0)
 	is(alerts($node, 'postgres'), 'cpu 10 FIRING 25>25', "$how: from its own samples");
 }
 
+# Deleted while the evaluator does not run, and what tells of it is lost: it finds nobody there when it starts.
+sql($node, 'postgres', "INSERT INTO containers VALUES (13, 1, 'one')");
+flush($node, 'postgres');
+sql($node, 'postgres', 'SELECT s(13, n, 95) FROM generate_series(3, 20) n');
+flush($node, 'postgres');
+sql($node, 'postgres', 'SELECT alerting.stop()');
+sql($node, 'postgres', 'DELETE FROM containers WHERE id = 13');
+$node->stop('immediate');
+$node->start;
+sql($node, 'postgres', 'SELECT alerting.start()');
+flush($node, 'postgres');
+sql($node, 'postgres', "INSERT INTO containers VALUES (13, 1, 'another')");
+for my $n (1, 2)
+{
+	restart_evaluator();
+	is(alerts($node, 'postgres', 'container_id = 13'), '', "deleted, which nobody has heard of: no past after start $n");
+}
+
 # Many that come and go in the same places: no alert's state grows by them.
 for my $round (0 .. 11)
 {

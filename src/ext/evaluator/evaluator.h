@@ -123,6 +123,7 @@ class Evaluator final : public pg::WorkerTask {
   bool IsOtherBinding() const;
   void RestoreStates();
   void LeaveOutForgotten(std::vector<SavedContainer>* saved);
+  void Forget(const SavedContainer& container);
   void RestoreAlerts(const std::unordered_set<std::string>& resolving);
 
   pg::DatabaseSlot* const slot_;

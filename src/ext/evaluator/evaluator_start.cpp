@@ -205,19 +205,23 @@ void Evaluator::LeaveOutForgotten(std::vector<SavedContainer>* saved) {
     return true;
   });
   if (forgotten_.empty()) return;
-  Engine past(GetCurrentTimestamp());
   std::erase_if(*saved, [&](const SavedContainer& container) {
     if (!forgotten_.contains(KeyHash(container.key))) return false;
-    const ContainerRef ref = past.Add(container.key, "");
-    if (!past.Restore(ref, container.state)) return true;
-    RowsRead rows;
-    for (const Source& source : world_->binding.sources) {
-      const Micros read = past.LastRead(ref, source.readings());
-      if (read != kNoTime) rows.emplace_back(source.mapping.id, read);
-    }
-    world_->states.Forget(container.key, rows);
+    Forget(container);
     return true;
   });
+}
+
+void Evaluator::Forget(const SavedContainer& container) {
+  Engine past(GetCurrentTimestamp());
+  const ContainerRef ref = past.Add(container.key, "");
+  if (!past.Restore(ref, container.state)) return;
+  RowsRead rows;
+  for (const Source& source : world_->binding.sources) {
+    const Micros read = past.LastRead(ref, source.readings());
+    if (read != kNoTime) rows.emplace_back(source.mapping.id, read);
+  }
+  world_->states.Forget(container.key, rows);
 }
 
 void Evaluator::RestoreStates() {
@@ -234,6 +238,8 @@ void Evaluator::RestoreStates() {
   std::unordered_set<std::string> resolving;
   for (const SavedContainer& container : saved) {
     const auto info = known.find(container.key);
+    // What told of its deletion may have been lost.
+    if (info == known.end()) Forget(container);
     if (info == known.end() || !info->second.organization) continue;
     if (world_->engine.Find(container.key) != kNoContainer) continue;
     const std::string& host_key = info->second.key;
