@@ -196,6 +196,48 @@ flush_ok($node, 'deferred');
 is(alerts($node, 'deferred'), 'cpu 10.0.0.1/32 FIRING 10:00:00 10:00:00', 'an alert comes');
 nobody_sprung("and nothing of the tenant's runs at the end of its transaction");
 
+# Alerting's tables belong to the tenant, too, who has put triggers on them.
+new_database('owned', q{
+	SET ROLE tenant;
+	CREATE TABLE organizations (id int PRIMARY KEY, name text);
+	CREATE TABLE containers (id int PRIMARY KEY, organization_id int REFERENCES organizations, name text);
+	CREATE TABLE container_metrics (container_id int, at timestamptz, cpu_percent float8);
+	INSERT INTO organizations VALUES (1, 'Initech');
+	INSERT INTO containers VALUES (1, 1, 'web');
+	RESET ROLE;
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach_metrics('container_metrics', max_age => NULL);
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90);
+	GRANT USAGE ON SCHEMA alerting TO tenant;
+	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA alerting TO tenant;
+	DO $$
+	DECLARE
+		t regclass;
+	BEGIN
+		FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'alerting'::regnamespace AND relkind = 'r' LOOP
+			EXECUTE format('ALTER TABLE %s OWNER TO tenant', t);
+		END LOOP;
+	END $$;
+	SET ROLE tenant;
+	CREATE FUNCTION trap.seen() RETURNS trigger LANGUAGE plpgsql AS
+		$$BEGIN PERFORM trap.sprung(format('%s of %s', TG_OP, TG_TABLE_NAME)); RETURN NULL; END$$;
+	CREATE TRIGGER seen AFTER INSERT OR UPDATE OR DELETE ON alerting.alert FOR EACH ROW EXECUTE FUNCTION trap.seen();
+	CREATE TRIGGER seen AFTER INSERT OR UPDATE OR DELETE ON alerting.series_state FOR EACH ROW EXECUTE FUNCTION trap.seen()});
+begin();
+$node->safe_psql('owned', 'SELECT alerting.stop(); SELECT alerting.start()');
+flush_ok($node, 'owned');
+for ([ '10:00', 95 ], [ '10:01', 5 ], [ '10:02', 95 ])
+{
+	my ($time, $cpu) = @$_;
+	$node->safe_psql('owned', "INSERT INTO container_metrics VALUES (1, '2026-03-02 ${time}Z', $cpu)", @tenant);
+	flush_ok($node, 'owned');
+}
+is(alerts($node, 'owned'), "cpu 1 RESOLVED 10:00:00 10:00:00 10:01:00\ncpu 1 FIRING 10:02:00 10:02:00", 'alerts are written as their owner has it');
+$node->safe_psql('owned', 'SELECT alerting.stop(); SET session_replication_role = replica; DELETE FROM containers; SELECT alerting.start()');
+flush_ok($node, 'owned');
+is(alerts($node, 'owned'), '', 'and deleted with a container that is gone');
+nobody_sprung('by nobody else');
+
 # A mapping's function inserts into the very table whose rows are captured, after it has made all that is known of
 # that table stale: what is in use meanwhile must stay.
 new_database('recursion', q{
