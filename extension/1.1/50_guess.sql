@@ -87,18 +87,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   beside AS (
     SELECT t.oid FROM pg_class t
      WHERE t.relnamespace = (SELECT r.relnamespace FROM pg_class r WHERE r.oid = $1) AND t.relkind IN ('r', 'p') AND NOT t.relispartition),
-  called AS MATERIALIZED (
-    SELECT b.oid, alerting.row_name(b.oid) || 'id' AS name, key.attname, alerting.base_type(key.atttypid) AS type
-      FROM beside b JOIN pg_attribute key ON key.attrelid = b.oid AND key.attnum = alerting.key_column(b.oid))
+  called AS MATERIALIZED (SELECT b.oid, alerting.row_name(b.oid) || 'id' AS name FROM beside b)
   SELECT k.conrelid, k.confrelid, a.attname, b.attname, false, NOT a.attnotnull
     FROM keyed k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
     JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
   UNION ALL
-  SELECT a.attrelid, c.oid, a.attname, c.attname, true, NOT a.attnotnull
+  -- Of all columns there are: what plain_name() and key_column() say, without a call for each.
+  SELECT a.attrelid, c.oid, a.attname, key.attname, true, NOT a.attnotnull
     FROM beside b JOIN pg_attribute a ON a.attrelid = b.oid AND a.attnum > 0 AND NOT a.attisdropped
-    JOIN called c ON c.name = alerting.plain_name(a.attname) AND c.oid <> a.attrelid
-     AND alerting.usual_key_kind(c.type) = alerting.usual_key_kind(a.atttypid)
-   WHERE a.attnum <> ALL (SELECT k.conkey[1] FROM keyed k WHERE k.conrelid = a.attrelid);
+    JOIN called c ON c.name = lower(translate(a.attname, '_- ', '')) AND c.oid <> a.attrelid
+    JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1
+    JOIN pg_attribute key ON key.attrelid = c.oid AND key.attnum = i.indkey[0]
+    JOIN pg_type own ON own.oid = a.atttypid JOIN pg_type its ON its.oid = key.atttypid AND its.typcategory = own.typcategory
+   WHERE NOT EXISTS (SELECT FROM keyed k WHERE k.conrelid = a.attrelid AND k.conkey[1] = a.attnum);
 $function$;
 
 -- A way from a row of `rel`, called `alias`, to the one row of `target` that it belongs to, as an expression: over a table
