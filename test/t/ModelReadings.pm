@@ -23,7 +23,7 @@ sub merged
 		my $one = $merged{$at} //= {};
 		for my $name (grep { exists $row->{$_} && $row->{$_} !~ /nan|inf/i } qw(cpu memory used limit running restarts))
 		{
-			$one->{$name} = { value => $row->{$name}, at => $at, stale_after => $stale_after->{ $row->{source} }, arrived => $hour };
+			$one->{$name} = { value => $row->{$name}, at => $at, stale_after => $stale_after->{ $row->{source} }, source => $row->{source}, arrived => $hour };
 		}
 	}
 	return %merged;

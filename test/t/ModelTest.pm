@@ -9,6 +9,7 @@
 #   add KEY ORGANIZATION | move KEY ORGANIZATION | remove KEY
 #   rule { id, organization, condition, threshold, duration, no_data, enabled } | delete_rule ID
 #   webhook ID ORGANIZATION ACTIVE | delete_webhook ID
+#   detach SOURCE
 #   rows { key, at, source, cpu, memory, used, limit, running, restarts } ...   one transaction
 #   clock       nothing but time has passed
 #   start       evaluation begins again; what was changed while nobody evaluated follows as "missed ..."
@@ -184,6 +185,18 @@ sub remove
 	$self->clock($hour);
 	delete $self->{containers}{$key};
 	$_->{deleted} //= 'CONTAINER_DELETED' for grep { $_->{container} == $key } @{ $self->{alerts} };
+	return;
+}
+
+# What the table said is silent when what the slowest of the others says would be.
+sub detach
+{
+	my ($self, $hour, $source) = @_;
+	for my $reading (map { $_->{newest} // (), values %{ $_->{readings} }, values %{ $_->{parts} // {} } } values %{ $self->{containers} })
+	{
+		$reading->{stale_after} = max(@{ $self->{stale_after} }{qw(m1 m2)}) if $reading->{source} eq $source;
+	}
+	$self->clock($hour);
 	return;
 }
 

@@ -9,16 +9,13 @@ package SceneTest;
 use strict;
 use warnings FATAL => 'all';
 use Exporter 'import';
-use List::Util qw(max min);
-use POSIX qw(floor strftime);
+use List::Util qw(max);
+use SceneMetrics qw(chance pick);
+use parent -norequire, 'SceneMetrics';
 
 our @EXPORT_OK = qw(chance described pick);
 
 my $day = 24;
-my %columns = (m1 => [qw(cpu memory used limit running restarts)], m2 => [qw(cpu running)]);
-
-sub pick { return $_[ int rand @_ ]; }
-sub chance { return rand() < $_[0]; }
 sub numbers { return map { $_ * $day } @_; }
 
 # number: its organizations are 10n and 10n+1, its containers 10n to 10n+3; steps: the driver's; url:
@@ -52,11 +49,16 @@ sub act
 	$self->{sql}[$step] = '';
 	$self->{happened} = [];
 	$self->{put} = {};
+	$self->{closed} = {};
+	my $is_read_later = $how{unjudged} || $how{down} || $how{tables};
 	my $dice = rand;
 	if ($how{first}) { $self->set_up; }
-	elsif ($dice < 0.06) { $self->edit_webhook; }
-	elsif ($dice < ($how{down} ? 0.6 : 0.26)) { $self->edit($how{lost}) unless $how{unjudged}; }
-	elsif ($dice < 0.95) { $self->metrics($how{unjudged} || $how{down}); }
+	elsif ($self->{waiting} && $is_read_later && $dice < 0.3) { $self->decide; }
+	elsif (($dice = rand) < 0.06) { $self->edit_webhook; }
+	# Who loads all anew because a table was attached takes what has changed for missed.
+	elsif ($dice < ($how{down} ? 0.6 : 0.26)) { $self->edit($how{lost}) unless $how{unjudged} || $how{tables}; }
+	elsif ($is_read_later && $dice < ($how{down} ? 0.7 : 0.45)) { $self->change_table; }
+	elsif ($dice < 0.95) { $self->metrics($is_read_later); }
 	$self->{sql}[$step] = join '', map { "$_\n" } splice @{ $self->{sql_now} };
 	my @happened = splice @{ $self->{happened} };
 	# Webhooks are rows, which count from their commit on.
@@ -70,7 +72,8 @@ sub happens
 {
 	my ($self, $sql, @what) = @_;
 	push @{ $self->{sql_now} }, $sql;
-	push @{ $self->{happened} }, map { [ $self->{hour}, @$_ ] } @what;
+	$_->[0] eq 'rows' and @$_ = ('rows', map { $_->{source} eq "s$self->{number}" ? $self->told($_) : $_ } @{$_}[ 1 .. $#$_ ]) for @what;
+	push @{ $self->{happened} }, map { [ $self->{hour}, @$_ ] } grep { $_->[0] ne 'rows' || @$_ > 1 } @what;
 	for my $row (map { my ($kind, @rows) = @$_; $kind eq 'rows' ? @rows : () } @what)
 	{
 		$self->{said}{ $row->{key} }{$_} = 1 for grep { ($row->{$_} // '') =~ /^\d+$/ } qw(cpu memory used limit running restarts);
@@ -101,7 +104,7 @@ sub edit
 	$self->change($is_lost);
 	my @sql = splice @{ $self->{sql_now} } or return;
 	my $undone = 'DELETE FROM organizations WHERE id IN (' . join(', ', @{ $self->{organizations} }) . ');';
-	my $form = pick('', '', 'transaction', 'savepoint', @sql == 1 ? 'prepared' : ());
+	my $form = pick('', '', 'transaction', $self->{waiting} ? () : 'savepoint', @sql == 1 ? 'prepared' : ());
 	if ($form eq 'transaction') { @sql = ('BEGIN;', @sql, 'COMMIT;'); }
 	elsif ($form eq 'savepoint') { @sql = ('BEGIN;', 'SAVEPOINT a;', $undone, 'ROLLBACK TO a;', @sql, 'COMMIT;'); }
 	elsif ($form eq 'prepared')
@@ -132,13 +135,15 @@ sub change
 	{
 		my $key = pick(@keys);
 		$self->{home}{$key} = $self->other($self->{home}{$key});
-		$self->happens("UPDATE containers SET organization_id = $self->{home}{$key} WHERE id = $key;", [ move => $key, $self->{home}{$key} ]);
+		$self->happens("UPDATE containers SET organization_id = $self->{home}{$key} WHERE id = " . $self->named($key) . ";", [ move => $key, $self->{home}{$key} ]);
 	}
-	elsif ($dice < 0.9 && @keys > 1)
+	elsif ($dice < 0.9 && @keys > 1 && !$self->{waiting})
 	{
 		my $key = pick(@keys);
 		delete $self->{home}{$key};
-		$self->happens("DELETE FROM containers WHERE id = $key;", [ remove => $key ]);
+		@{ $self->{table}{rows} } = grep { $_->{key} != $key } @{ $self->{table}{rows} } if $self->{table};
+		$self->{former}{$key} = max(keys %{ $self->{times}{$key} }) if $self->{rows_stay};
+		$self->happens("DELETE FROM containers WHERE id = " . $self->named($key) . ";", [ remove => $key ]);
 		$self->add_container($key) if !$is_lost && chance(0.3);
 	}
 	else
@@ -154,8 +159,8 @@ sub add_container
 	my ($self, $key) = @_;
 	my $organization = $self->organization(0.85);
 	$self->{home}{$key} = $organization;
-	delete $self->{$_}{$key} for qw(last times said counter);
-	$self->happens("INSERT INTO containers VALUES ($key, $organization, 'c');", [ add => $key, $organization ]);
+	delete $self->{$_}{$key} for qw(said counter), $self->{rows_stay} ? () : qw(last times);
+	$self->happens("INSERT INTO containers VALUES (" . $self->named($key) . ", $organization, 'c');", [ add => $key, $organization ]);
 	return;
 }
 
@@ -210,167 +215,6 @@ sub edit_webhook
 	delete $self->{webhooks}{$id};
 	$self->happens("DELETE FROM alerting.webhook WHERE id = '$id';", [ delete_webhook => $id ]);
 	return;
-}
-
-# --- Metrics.
-
-# A few transactions. in_order: a container's rows come in order of time, and none is of the time of an
-# earlier one, so that it makes no difference whether they are judged as they come or read later.
-sub metrics
-{
-	my ($self, $in_order) = @_;
-	$self->{ahead} = {};
-	for (1 .. pick(1, 1, 2, 3))
-	{
-		$self->{transaction}++;
-		my $source = chance(0.7) ? 'm1' : 'm2';
-		my @rows = grep { $_ } map { $self->random_row($source, $in_order) } 1 .. pick(1, 1, 2, 4, 7);
-		next if !@rows;
-		my $form = pick(qw(values values copy statements savepoints savepoints prepared update));
-		if ($form eq 'values') { $self->happens(insert(@rows), [ rows => @rows ]); }
-		elsif ($form eq 'copy') { $self->happens(copy(@rows), [ rows => @rows ]); }
-		elsif ($form eq 'statements') { $self->happens(join("\n", 'BEGIN;', (map { insert($_) } @rows), 'COMMIT;'), [ rows => @rows ]); }
-		elsif ($form eq 'savepoints') { $self->savepoints(@rows); }
-		elsif ($form eq 'prepared')
-		{
-			# An older row that follows might have been committed before the decision, for all the evaluator knows, and would not be late.
-			my $gid = $self->gid;
-			my $wait = $in_order ? '' : "\nSELECT FROM alerting.flush('180s');";
-			$self->happens("BEGIN;\n" . insert(@rows) . "\nPREPARE TRANSACTION '$gid';\nCOMMIT PREPARED '$gid';$wait", [ rows => @rows ]);
-		}
-		else { $self->update($rows[0], $in_order); }
-	}
-	return;
-}
-
-sub savepoints
-{
-	my ($self, @rows) = @_;
-	my ($sql, @kept) = ("BEGIN;\n");
-	for my $row (@rows)
-	{
-		$sql .= "SAVEPOINT a;\n" . insert($row) . "\n";
-		if (chance(0.3)) { $sql .= "ROLLBACK TO a;\n"; next; }
-		push @kept, $row;
-		$sql .= "RELEASE a;\n" if chance(0.5);
-	}
-	my $is_rolled_back = chance(0.1);
-	@kept = () if $is_rolled_back;
-	$self->happens($sql . ($is_rolled_back ? 'ROLLBACK;' : 'COMMIT;'), @kept ? [ rows => @kept ] : ());
-	return;
-}
-
-# A row, and what it is corrected to; at_once: in one transaction, since nobody knows whether what it
-# said before is judged.
-sub update
-{
-	my ($self, $row, $at_once) = @_;
-	# By its time alone, which may be that of one that was far ahead when it came.
-	return $self->happens(insert($row), [ rows => $row ]) if $row->{is_odd} || $self->{times}{ $row->{key} }{ $row->{at} } > 1;
-	my %new = (%$row, cpu => pick(10, 95));
-	$new{running} = 1 - $new{running} if defined $new{running} && chance(0.5);
-	my $update = "UPDATE $row->{source} SET cpu = $new{cpu}, running = " . literal(running => \%new)
-	  . " WHERE container_id = $row->{key} AND at = '" . $self->at($row->{at}) . "';";
-	if ($at_once) { $self->happens(join("\n", 'BEGIN;', insert($row), $update, 'COMMIT;'), [ rows => $row, \%new ]); }
-	else
-	{
-		$self->happens(insert($row), [ rows => $row ]);
-		$self->happens($update, [ rows => \%new ]);
-	}
-	return;
-}
-
-sub at { my ($self, $hour) = @_; return time_text($self->{t0}, $hour); }
-sub time_text { my ($t0, $hour) = @_; return strftime('%Y-%m-%d %H:%M:%SZ', gmtime($t0 + 3600 * $hour)); }
-
-# Mostly the container's next; in_order: see metrics(). Nothing when there is none yet.
-sub random_row
-{
-	my ($self, $source, $in_order) = @_;
-	my $key = pick(sort keys %{ $self->{home} });
-	my $today = $day * floor($self->{hour} / $day);
-	my $last = $self->{last}{$key};
-	my $dice = rand;
-	my ($at, $is_odd);
-	if ($in_order && defined $last && $dice >= 0.9)
-	{
-		# Too late for what newer rows have said.
-		$is_odd = 1;
-		$at = $last - $day * pick(1, 2, 5);
-	}
-	elsif ($in_order || $dice < 0.82)
-	{
-		my $newest = $today - $self->{lag};
-		$last //= $newest - $day * (1 + pick(0, 1, 3, 10, 30));
-		my $days = int(($newest - $last) / $day);
-		return if $days < 1;
-		$at = $last + $day * min($days, pick(1, 1, 1, 2, 3, 3, 6, 10, 20));
-		$self->{last}{$key} = $at if !$in_order || $self->is_next($key, $at);
-	}
-	else
-	{
-		return if !defined $last;
-		# Far ahead in one transaction only, for of two the hour does not tell which came first.
-		return if $dice >= 0.97 && ($self->{ahead}{$key} //= $self->{transaction}) != $self->{transaction};
-		$is_odd = 1;
-		# The same time again, late, or far ahead.
-		$at = $dice < 0.9 ? $last : $dice < 0.97 ? $last - $day * pick(1, 2, 5) : $today + $day * pick(1, 5, 20, 30);
-	}
-	return if $in_order && !$self->is_next($key, $at);
-	$self->{times}{$key}{$at}++;
-	$self->{put}{$key} = max($at, $self->{put}{$key} // $at);
-	my %readings = $self->random_readings($key, $source);
-	my $said = $self->{said}{$key} //= {};
-	# A start reads a container's rows from the oldest of its metrics on; one that was never read has none.
-	delete @readings{ grep { !$said->{$_} } keys %readings } if $in_order && grep { $_ > $at } keys %{ $self->{times}{$key} };
-	return { key => $key, at => $at, source => $source, is_odd => $is_odd, t0 => $self->{t0}, %readings };
-}
-
-# Whether it is of a time of its own, and newer than what the same act has put.
-sub is_next { my ($self, $key, $at) = @_; return !$self->{times}{$key}{$at} && $at > ($self->{put}{$key} // $at - 1); }
-
-sub random_readings
-{
-	my ($self, $key, $source) = @_;
-	my %row;
-	my $percent = sub { return chance(0.04) ? pick('NaN', 'Infinity') : pick(10, 50, 60, 80, 85, 95, 95) };
-	$row{cpu} = $percent->() if chance(0.75);
-	$row{running} = chance($self->{runs}) ? 1 : 0 if chance(0.6);
-	return %row if $source eq 'm2';
-	$row{memory} = $percent->() if chance(0.35);
-	$row{used} = pick(100, 500, 810, 960, 'NaN') if chance(0.3);
-	$row{limit} = pick(1000, 1000, 600, 2000, 0, -1) if chance(0.2);
-	if (chance(0.6))
-	{
-		my $counter = $self->{counter}{$key};
-		$row{restarts} = $self->{counter}{$key} = !defined $counter ? int rand 5 : chance(0.1) ? int rand 3 : $counter + pick(0, 0, 0, 1, 1, 2, 4);
-	}
-	return %row;
-}
-
-sub literal
-{
-	my ($column, $row) = @_;
-	my $value = $row->{$column};
-	return 'NULL' if !defined $value;
-	return $value ? 'true' : 'false' if $column eq 'running';
-	return $value =~ /[NI]/ ? "'$value'" : $value;
-}
-
-sub insert
-{
-	my @rows = @_;
-	my @columns = @{ $columns{ $rows[0]{source} } };
-	return "INSERT INTO $rows[0]{source} VALUES " . join(', ', map { my $row = $_; "($row->{key}, '" . time_text(@$row{qw(t0 at)}) . "', "
-		  . join(', ', map { literal($_, $row) } @columns) . ')' } @rows) . ';';
-}
-
-sub copy
-{
-	my @rows = @_;
-	my @columns = @{ $columns{ $rows[0]{source} } };
-	my @lines = map { my $row = $_; join ',', $row->{key}, time_text(@$row{qw(t0 at)}), map { $row->{$_} // '' } @columns } @rows;
-	return join "\n", "COPY $rows[0]{source} FROM stdin (FORMAT csv);", @lines, '\\.';
 }
 
 # A history for people, an event a line.
