@@ -1,6 +1,8 @@
 // Implements pg/notification.h.
 #include "pg/notification.h"
 
+#include "pg/transaction.h"
+
 namespace alerting::pg {
 
 namespace {
@@ -26,6 +28,15 @@ double FreePages() {
   return (1 - used) * MostNotificationPages();
 }
 
+// The lock that PreCommit_Notify() takes. PostgreSQL code.
+bool IsLockFree(bool wait) {
+  LOCKTAG tag;
+  SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, InvalidOid, 0);
+  if (LockAcquire(&tag, AccessExclusiveLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL) return false;
+  LockRelease(&tag, AccessExclusiveLock, false);
+  return true;
+}
+
 }  // namespace
 
 void NotifyAtCommit(const List* payloads) {
@@ -34,6 +45,19 @@ void NotifyAtCommit(const List* payloads) {
   ListCell* cell;
   foreach (cell, payloads) {
     Async_Notify(kChannel, static_cast<const char*>(lfirst(cell)));
+  }
+}
+
+bool MayNotify() {
+  if (Call([] { return IsLockFree(false); })) return true;
+  try {
+    Subtransaction savepoint;
+    const bool is_free = Call([] { return IsLockFree(true); });
+    savepoint.Release();
+    return is_free;
+  } catch (const Error& error) {
+    if (error.sqlstate() != ERRCODE_LOCK_NOT_AVAILABLE) throw;
+    return false;
   }
 }
 

@@ -16,6 +16,11 @@ namespace alerting::pg {
 // looked at by itself.
 void NotifyAtCommit(const List* payloads);
 
+// Whether a commit that notifies would go through: one does at a time, on the whole server, and
+// while it waits for a synchronous standby, none. Waits for that as long as lock_timeout says. For
+// workers, whose commits must not fail for it again and again.
+bool MayNotify();
+
 }  // namespace alerting::pg
 
 #endif  // ALERTING_PG_NOTIFICATION_H_

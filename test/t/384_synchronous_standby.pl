@@ -34,6 +34,17 @@ sql($node, 'postgres', 'SELECT s(10, 1, 95)');
 flush($node, 'postgres', name => 'the host waits for no standby, nor do the workers');
 is(alerts($node, 'postgres'), 'cpu 10 FIRING 1>1', 'the alert is there');
 
+# One that has notified waits all the same, and lets no other commit that notifies.
+sql($node, 'postgres', "INSERT INTO containers VALUES (13, 1, 'c13')");
+$session = $node->background_psql('postgres', on_error_stop => 0);
+$session->query_until(qr/committing/, "\\echo committing\nSET synchronous_commit = on; BEGIN; CREATE TABLE notified (); NOTIFY something; COMMIT;\n");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 $host_waits"), 'a session that has notified waits');
+sql($node, 'postgres', 'SELECT s(13, 1, 95)');
+is(sql($node, 'postgres', "SELECT alerting.flush('20s')"), 't', 'a session that has notified waits: alerts are written');
+sql($node, 'postgres', "SELECT pg_cancel_backend(pid) $host_waits");
+$session->quit;
+is(sql($node, 'postgres', 'DELETE FROM alerting.alert WHERE container_id = 13 RETURNING status'), 'FIRING', 'a session that has notified waits: the alert is there');
+
 set('synchronous_commit = on');
 sql($node, 'postgres', 'SET synchronous_commit = local; SELECT s(11, 2, 95)');
 ok($node->poll_query_until('postgres', $waits), 'the host waits, so do the workers');

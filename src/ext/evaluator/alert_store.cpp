@@ -240,6 +240,7 @@ void AlertStore::EnqueueFiring(
 // As jsonb would put it.
 void AlertStore::Notify(std::span<OutgoingTransition* const> batch,
                         const std::vector<size_t>& indexes, const char* event) {
+  if (indexes.empty() || !pg::MayNotify()) return;
   List* payloads = NIL;
   for (const size_t i : indexes) {
     const std::string key = KeyText(binding_.key_kind, batch[i]->transition.container_key);

@@ -30,6 +30,7 @@ std::vector<Micros> ParseMicrosArray(std::string_view text) {
 }
 
 void Notify(const std::vector<std::string>& payloads) {
+  if (payloads.empty() || !pg::MayNotify()) return;
   pg::Call([&] {
     List* list = NIL;
     for (const std::string& payload : payloads) list = lappend(list, pstrdup(payload.c_str()));
