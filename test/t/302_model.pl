@@ -227,8 +227,6 @@ my $odd = q{
 	SELECT 'two open at once', rule_id, container_id::text FROM alerting.alert WHERE status = 'FIRING' GROUP BY rule_id, container_id HAVING count(*) > 1
 	UNION ALL SELECT 'times', rule_id, container_id::text FROM alerting.alert WHERE NOT (started_at <= fired_at AND fired_at <= coalesce(resolved_at, fired_at))
 	UNION ALL SELECT 'status', rule_id, container_id::text FROM alerting.alert WHERE (status = 'RESOLVED') <> (resolved_at IS NOT NULL) OR (status = 'RESOLVED') <> (resolve_reason IS NOT NULL)
-	UNION ALL SELECT 'overlap', a.rule_id, a.container_id::text FROM alerting.alert a JOIN alerting.alert b USING (rule_id, container_id)
-		WHERE a.id <> b.id AND a.resolve_reason IN ('RECOVERED', 'NO_DATA') AND a.fired_at < b.fired_at AND coalesce(a.resolved_at, 'infinity') > b.fired_at
 	UNION ALL SELECT 'delivered twice', webhook_id, event FROM alerting.delivery GROUP BY webhook_id, event, payload #>> '{data,alert,id}' HAVING count(*) > 1
 	UNION ALL SELECT 'an end without a beginning', r.webhook_id, r.event FROM alerting.delivery r WHERE event = 'alert.resolved' AND NOT EXISTS
 		(SELECT FROM alerting.delivery f WHERE f.webhook_id = r.webhook_id AND f.event = 'alert.firing' AND f.payload #> '{data,alert,id}' = r.payload #> '{data,alert,id}')
