@@ -20,7 +20,7 @@ use ReceiverTest;
 use SceneTest qw(chance described pick);
 use Test::More;
 
-my $seed = $ENV{ALERTING_MODEL_SEED} // 1;
+my $seed = $ENV{ALERTING_MODEL_SEED} // 860;
 my $scenes = $ENV{ALERTING_MODEL_SCENES} // 20;
 my $databases = 3;
 my $rounds = 13;
