@@ -102,8 +102,9 @@ std::vector<size_t> AlertRows::InsertByStatement(std::span<OutgoingTransition* c
   // The statement checks the container's key by a query over the host's table, as its owner: what
   // his code queued there for the end of our transaction would run as ourselves.
   std::optional<pg::UserScope> restricted;
-  if (!pg::Call([&] { return superuser_arg(binding_.containers_owner); })) {
-    restricted.emplace(binding_.owner, true);
+  const Oid host = binding_.containers_owner();
+  if (!pg::Call([&] { return superuser_arg(host); })) {
+    restricted.emplace(binding_.owner(), true);
   }
   const pg::Rows rows = insert_.RunLists(ids.size(), pg::Params()
                                                          .TextArray(ids)

@@ -60,7 +60,7 @@ void AlertStore::DeleteOrphans(const std::vector<std::string>& keys) {
   std::vector<std::string> texts;
   texts.reserve(keys.size());
   for (const std::string& key : keys) texts.push_back(KeyText(binding_.key_kind, key));
-  const pg::UserScope user(binding_.owner, false);
+  const pg::UserScope user(binding_.owner(), false);
   (void)delete_orphans_.Run(pg::Params().TextArray(texts));
 }
 
@@ -271,7 +271,7 @@ void AlertStore::WriteFires(std::span<OutgoingTransition* const> batch, std::vec
   if (fires.empty()) return;
   // As the containers table's owner; the rest as that of alerting's tables.
   fires = LockContainers(batch, std::move(fires), results);
-  const pg::UserScope user(binding_.owner, false);
+  const pg::UserScope user(binding_.owner(), false);
   fires = LockRules(batch, std::move(fires), results);
   if (fires.empty()) return;
   const std::vector<size_t> fresh = alert_rows_.Insert(batch, fires);

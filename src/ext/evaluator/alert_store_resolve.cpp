@@ -62,7 +62,7 @@ void AlertStore::Resolve(std::span<OutgoingTransition* const> batch,
 void AlertStore::WriteResolves(std::span<OutgoingTransition* const> batch,
                                std::vector<size_t> resolves, std::vector<WriteResult>* results) {
   if (resolves.empty()) return;
-  const pg::UserScope user(binding_.owner, false);
+  const pg::UserScope user(binding_.owner(), false);
   resolves = LockAlerts(batch, std::move(resolves), results);
   const std::span<const size_t> all(resolves);
   for (size_t first = 0; first < all.size(); first += kAlertsPerStatement) {

@@ -283,7 +283,7 @@ void Evaluator::RestoreAlerts(const std::unordered_set<std::string>& resolving) 
   };
   std::vector<FiringAlert> alerts;
   {
-    const pg::UserScope user(world_->binding.owner, false);
+    const pg::UserScope user(world_->binding.owner(), false);
     const std::string type = KeyTypeName(world_->binding.key_kind);
     const pg::Rows rows =
         pg::Execute("SELECT a.id, a.rule_id, a.container_id::" + type +

@@ -161,7 +161,7 @@ constexpr uint32_t ForgottenChunk(int32_t number) { return static_cast<uint32_t>
 }  // namespace
 
 std::vector<SavedContainer> LoadSavedContainers(const Binding& binding) {
-  const pg::UserScope user(binding.owner, false);
+  const pg::UserScope user(binding.owner(), false);
   std::vector<SavedContainer> containers;
   const pg::Rows rows =
       pg::Execute("SELECT chunk, state FROM alerting.series_state ORDER BY chunk");
@@ -182,7 +182,7 @@ std::optional<SavedContainer> LoadSavedContainer(const Binding& binding, const s
   // Chunks that hold the key as PutText writes it; the bytes may also stand for something else.
   std::string written;
   PutText(key, &written);
-  const pg::UserScope user(binding.owner, false);
+  const pg::UserScope user(binding.owner(), false);
   const pg::Rows rows = pg::Execute(
       "SELECT state FROM alerting.series_state WHERE pg_catalog.position(state, $1) > 0",
       pg::Params().Bytes(written));
@@ -285,7 +285,7 @@ size_t StateStore::SaveChunks(const std::vector<uint32_t>& chunks,
   }
   std::vector<int32_t> all(chunks.begin(), chunks.end());
   for (const uint32_t chunk : forgotten_.changed().Numbers()) all.push_back(ForgottenNumber(chunk));
-  const pg::UserScope user(binding_.owner, false);
+  const pg::UserScope user(binding_.owner(), false);
   size_t bytes = 0;
   auto next = all.begin();
   while (next != all.end()) {
@@ -323,7 +323,7 @@ size_t StateStore::SaveChanged(const std::vector<const OutgoingTransition*>& out
   DropForgotten();
   if (rewrite_all_) {
     MarkAllChanged();
-    const pg::UserScope user(binding_.owner, false);
+    const pg::UserScope user(binding_.owner(), false);
     (void)clear_.Run();
   }
   return SaveChunks(changed_.Numbers(), outgoing);

@@ -64,7 +64,7 @@ std::string ParseKey(const Binding& binding, const std::string& text) {
 
 std::optional<FiringAlert> FindAlert(const Binding& binding, const std::string& rule,
                                      const std::string& key) {
-  const pg::UserScope user(binding.owner, false);
+  const pg::UserScope user(binding.owner(), false);
   const pg::Rows rows = pg::Execute(
       "SELECT id, started_at, fired_at, coalesce(value, 'NaN') FROM alerting.alert"
       " WHERE status = 'FIRING' AND rule_id = $1 AND container_id " +

@@ -20,7 +20,7 @@ namespace {
 
 // Some of the containers, as text.
 std::vector<std::string> SomeContainers(const Binding& binding) {
-  const pg::UserScope user(binding.containers_owner, true);
+  const pg::UserScope user(binding.containers_owner(), true);
   const pg::MappingSettings settings("UTC");
   return pg::ReadOnly("SELECT c." + binding.container_key + "::pg_catalog.text FROM " +
                       binding.containers + " c LIMIT 20")
@@ -54,7 +54,7 @@ Datum NewestRowTime(FunctionCallInfo fcinfo) {
   const bool by_container = PG_GETARG_BOOL(1);
   std::vector<std::string> containers;
   if (by_container) containers = SomeContainers(binding);
-  const pg::UserScope user(source->owner, true);
+  const pg::UserScope user(source->owner(), true);
   const pg::MappingSettings settings(source->mapping.time_zone.c_str());
   const std::string time = TimeSql(source->mapping, source->name + " m");
   const pg::Rows rows =

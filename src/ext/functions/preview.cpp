@@ -185,7 +185,7 @@ void Preview::AddContainersOneByOne() {
 }
 
 void Preview::AddContainersOfQuery() {
-  const pg::UserScope user(binding_.containers_owner, true);
+  const pg::UserScope user(binding_.containers_owner(), true);
   const pg::MappingSettings settings("UTC");
   const std::string sql =
       "SELECT c." + binding_.container_key + "::" + KeyTypeName(binding_.key_kind) + " FROM " +

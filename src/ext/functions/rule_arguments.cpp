@@ -42,7 +42,7 @@ Rule RequireRule(const Binding& binding, const std::string& id) {
 }
 
 std::string RequireOrganization(const Binding& binding, const std::string& organization) {
-  const pg::UserScope user(binding.organizations_owner, true);
+  const pg::UserScope user(binding.organizations_owner(), true);
   const std::string key = "o." + binding.organization_key;
   const pg::Rows rows = pg::Execute(
       "SELECT " + key + "::pg_catalog.text FROM " + binding.organizations + " o WHERE " +

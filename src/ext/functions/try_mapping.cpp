@@ -54,7 +54,7 @@ std::string Query(const Source& source, bool newest, int most) {
 }
 
 void Evaluate(const Source& source, bool newest, int most, Trial* trial) {
-  const pg::UserScope user(source.owner, true);
+  const pg::UserScope user(source.owner(), true);
   const pg::MappingSettings settings(source.mapping.time_zone.c_str());
   const pg::Rows rows = pg::Execute(Query(source, newest, most));
   trial->rows = rows.BigInt(0, 0);

@@ -95,12 +95,22 @@ std::vector<Source> LoadSources(KeyKind key_kind, const HostKey& container_type)
   for (Source& source : sources) {
     source.name = pg::QualifiedName(source.relation);
     source.label = source.name.empty() ? std::to_string(source.relation) : source.name;
-    source.owner = OwnerOf(source.relation);
     source.place = PlaceOf(source.relation);
   }
   // A table that was dropped behind our back has no rows to read.
   std::erase_if(sources, [](const Source& source) { return source.name.empty(); });
   return sources;
+}
+
+Oid RequireOwner(Oid relation) {
+  const Oid owner = OwnerOf(relation);
+  if (!OidIsValid(owner)) {
+    pg::Throw([&] {
+      ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                      errmsg("relation with OID %u does not exist", relation)));
+    });
+  }
+  return owner;
 }
 
 }  // namespace
@@ -152,6 +162,14 @@ uint8_t Source::readings() const {
   add(mapping.restarts, kRestarts);
   return bits;
 }
+
+Oid Source::owner() const { return RequireOwner(relation); }
+
+Oid Binding::owner() const { return RequireOwner(OwnTable("alert")); }
+
+Oid Binding::containers_owner() const { return RequireOwner(containers_oid); }
+
+Oid Binding::organizations_owner() const { return RequireOwner(organizations_oid); }
 
 void Binding::SetSources(Engine* engine) const {
   SourceSettings gone;
@@ -209,9 +227,9 @@ bool IsAttached() {
 
 std::optional<Binding> LoadBinding() {
   Binding binding;
-  binding.owner = TablesOwner();
-  if (!OidIsValid(binding.owner) || !OidIsValid(OwnTable("host_binding"))) return std::nullopt;
-  const pg::UserScope user(binding.owner, false);
+  const Oid owner = TablesOwner();
+  if (!OidIsValid(owner) || !OidIsValid(OwnTable("host_binding"))) return std::nullopt;
+  const pg::UserScope user(owner, false);
   const pg::Rows rows = pg::Execute(
       "SELECT organizations::oid, containers::oid, organization, organization_is_column,"
       " container_key, container_key_kind, organization_key, coalesce(name, ''),"
@@ -236,8 +254,6 @@ std::optional<Binding> LoadBinding() {
   binding.state_table = OwnTable("series_state");
   binding.containers = pg::QualifiedName(containers);
   binding.organizations = pg::QualifiedName(organizations);
-  binding.containers_owner = OwnerOf(containers);
-  binding.organizations_owner = OwnerOf(organizations);
   if (binding.containers.empty() || binding.organizations.empty()) return std::nullopt;
   binding.sources = LoadSources(binding.key_kind, binding.container_type);
   return binding;

@@ -16,9 +16,8 @@ namespace alerting::ext {
 struct Source {
   SourceMapping mapping;
   Oid relation = InvalidOid;
-  Oid owner = InvalidOid;  // of the metrics table: expressions run as this role
-  std::string name;        // qualified, quoted
-  std::string label;       // for messages
+  std::string name;   // qualified, quoted
+  std::string label;  // for messages
   // Columns by which rows of one time are read in the order in which they were written; "" where
   // there are none.
   std::string place;
@@ -29,14 +28,12 @@ struct Source {
   HostKey container_type;  // of what `container` gives
 
   uint8_t readings() const;  // Reading bits of what is mapped
+  Oid owner() const;         // of the metrics table: expressions run as this role
 };
 
 struct Binding {
-  Oid owner = InvalidOid;  // of alerting's tables
   Oid containers_oid = InvalidOid;
   Oid organizations_oid = InvalidOid;
-  Oid containers_owner = InvalidOid;
-  Oid organizations_owner = InvalidOid;
   std::string containers;  // qualified, quoted; "" when the table is gone
   std::string organizations;
   std::string organization;  // SQL over alias c
@@ -53,6 +50,11 @@ struct Binding {
   bool is_copy = false;           // restored or copied: identity differs from the recorded one
   std::vector<Source> sources;
 
+  // Whose rights statements run with. Looked up at each use, as is a source's: a table that is
+  // given to another role has his code in it from then on. An error where it is gone.
+  Oid owner() const;  // of alerting's tables
+  Oid containers_owner() const;
+  Oid organizations_owner() const;
   const Source* FindSource(uint32_t id) const;
   // Makes the engine know the sources. What a table said that is attached no more is silent when
   // what the slowest of the others says would be: another may have taken its place.

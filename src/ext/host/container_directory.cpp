@@ -147,7 +147,7 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::RunWithoutOrg
   try {
     pg::Subtransaction savepoint;
     {
-      const pg::UserScope user(binding_.containers_owner, true);
+      const pg::UserScope user(binding_.containers_owner(), true);
       const pg::Rows rows =
           pg::Execute(FindSql(binding_, "NULL", name_, lock, true), pg::Params().Text(text));
       if (rows.size() > 0) {
@@ -190,7 +190,7 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::RunOnAll(
     for (auto& statement : find_) statement.reset();
     MakeLookup();
   }
-  const pg::UserScope user(binding_.containers_owner, true);
+  const pg::UserScope user(binding_.containers_owner(), true);
   if (keys.size() == 1 && LookUp(lock, keys[0], &found)) return found;
   const pg::MappingSettings settings("UTC");
   const bool one = keys.size() == 1;
@@ -220,7 +220,7 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::FindAndLock(
 }
 
 std::vector<std::string> ContainerDirectory::AllKeyTexts() const {
-  const pg::UserScope user(binding_.containers_owner, true);
+  const pg::UserScope user(binding_.containers_owner(), true);
   const pg::Rows rows = pg::Execute("SELECT c." + binding_.container_key +
                                     "::pg_catalog.text FROM " + binding_.containers + " c");
   std::vector<std::string> texts;
@@ -230,7 +230,7 @@ std::vector<std::string> ContainerDirectory::AllKeyTexts() const {
 }
 
 std::vector<std::string> ContainerDirectory::Keys(uint64_t most) const {
-  const pg::UserScope user(binding_.containers_owner, true);
+  const pg::UserScope user(binding_.containers_owner(), true);
   const pg::Rows rows =
       pg::Execute("SELECT c." + binding_.container_key + "::" + KeyTypeName(binding_.key_kind) +
                       " FROM " + binding_.containers + " c LIMIT $1",
@@ -255,7 +255,7 @@ std::unordered_map<std::string, std::string> ContainerDirectory::OrganizationNam
     organization_names_.reset();
     return names;
   }
-  const pg::UserScope user(binding_.organizations_owner, true);
+  const pg::UserScope user(binding_.organizations_owner(), true);
   if (organizations.size() == 1) {
     const auto found = organization_lookup_->Find(binding_.organizations_oid, organizations[0]);
     if (found && std::all_of(found->begin(), found->end(),

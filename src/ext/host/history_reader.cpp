@@ -67,7 +67,7 @@ void SourceHistory::Open() {
   pg::Subtransaction savepoint;
   {
     const Source& source = *input_.source;
-    const pg::UserScope user(source.owner, true);
+    const pg::UserScope user(source.owner(), true);
     const pg::MappingSettings settings(source.mapping.time_zone.c_str());
     const std::string list = SelectList(source.mapping, source.name + " m");
     const std::string sql = RangeQuery(source, input_.range, list) + RangeOrder(source);
@@ -89,7 +89,7 @@ void SourceHistory::Fetch() {
     if (portal_ == nullptr) Open();
     pg::Subtransaction savepoint;
     {
-      const pg::UserScope user(input_.source->owner, true);
+      const pg::UserScope user(input_.source->owner(), true);
       const pg::MappingSettings settings(input_.source->mapping.time_zone.c_str());
       pg::Call([&] {
         CHECK_FOR_INTERRUPTS();

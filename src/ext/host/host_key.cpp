@@ -130,7 +130,7 @@ std::unordered_map<std::string, std::string> HostSpelling(
   const HostKey& key = binding.organization_type;
   if (!key.varies || organizations.empty()) return spelling;
   const std::string column = "o." + binding.organization_key;
-  const pg::UserScope user(binding.organizations_owner, true);
+  const pg::UserScope user(binding.organizations_owner(), true);
   const pg::MappingSettings settings("UTC");
   const pg::Rows rows = pg::Execute(
       "SELECT k.alerting_ordinal::pg_catalog.int4, " + column +

@@ -61,7 +61,7 @@ void ForEachBatch(const std::string& sql, const pg::Params& params, const F& tak
 
 void ReadByCursor(const Source& source, const ReadRange& range, const SampleSink& sink,
                   bool* sink_failed) {
-  const pg::UserScope user(source.owner, true);
+  const pg::UserScope user(source.owner(), true);
   const pg::MappingSettings settings(source.mapping.time_zone.c_str());
   const std::string list = SelectList(source.mapping, source.name + " m");
   const std::string sql = RangeQuery(source, range, list) + RangeOrder(source);
@@ -157,7 +157,7 @@ uint64_t ReadRowByRow(const Source& source, const ReadRange& range, const Sample
   pg::Subtransaction savepoint;
   uint64_t failed = 0;
   {
-    const pg::UserScope user(source.owner, true);
+    const pg::UserScope user(source.owner(), true);
     const pg::MappingSettings settings(source.mapping.time_zone.c_str());
     RowReader reader(source, range);
     ReadRange narrowed = HasPlainTime(source) ? range : ReadRange{};
