@@ -1,6 +1,8 @@
 // Implements pg/notification.h.
 #include "pg/notification.h"
 
+#include <chrono>
+
 #include "pg/transaction.h"
 
 namespace alerting::pg {
@@ -8,6 +10,8 @@ namespace alerting::pg {
 namespace {
 
 constexpr char kChannel[] = "alerting";
+// After a wait in vain none for so long: transactions would hold what others want to lock.
+constexpr std::chrono::seconds kImpatience(1);
 
 // How many pages of the server's queue these may take: an entry has a head and does not go on on
 // the next page, so that at most half of a page is lost by those that fill less than half of one.
@@ -49,7 +53,10 @@ void NotifyAtCommit(const List* payloads) {
 }
 
 bool MayNotify() {
+  using Clock = std::chrono::steady_clock;
+  static constinit Clock::time_point impatient_until;
   if (Call([] { return IsLockFree(false); })) return true;
+  if (Clock::now() < impatient_until) return false;
   try {
     Subtransaction savepoint;
     const bool is_free = Call([] { return IsLockFree(true); });
@@ -57,6 +64,7 @@ bool MayNotify() {
     return is_free;
   } catch (const Error& error) {
     if (error.sqlstate() != ERRCODE_LOCK_NOT_AVAILABLE) throw;
+    impatient_until = Clock::now() + kImpatience;
     return false;
   }
 }

@@ -17,8 +17,9 @@ namespace alerting::pg {
 void NotifyAtCommit(const List* payloads);
 
 // Whether a commit that notifies would go through: one does at a time, on the whole server, and
-// while it waits for a synchronous standby, none. Waits for that as long as lock_timeout says. For
-// workers, whose commits must not fail for it again and again.
+// while it waits for a synchronous standby, none. Waits for that as long as lock_timeout says, but
+// not at once again where that was in vain. For workers, whose commits must not fail for it again
+// and again.
 bool MayNotify();
 
 }  // namespace alerting::pg

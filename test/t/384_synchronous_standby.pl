@@ -41,9 +41,14 @@ $session->query_until(qr/committing/, "\\echo committing\nSET synchronous_commit
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 $host_waits"), 'a session that has notified waits');
 sql($node, 'postgres', 'SELECT s(13, 1, 95)');
 is(sql($node, 'postgres', "SELECT alerting.flush('20s')"), 't', 'a session that has notified waits: alerts are written');
+# Nor does each transaction of a storm wait to find that out.
+sql($node, 'postgres', 'INSERT INTO containers SELECT n, 1 FROM generate_series(1000, 1999) n; SELECT count(s(n, 1, 95)) FROM generate_series(1000, 1999) n');
+flush($node, 'postgres', name => 'a session that has notified waits: a storm');
+cmp_ok(sql($node, 'postgres', 'SELECT count(DISTINCT xmin::text) FROM alerting.alert WHERE container_id >= 1000'), '<', 20, 'its transactions are as large as ever');
 sql($node, 'postgres', "SELECT pg_cancel_backend(pid) $host_waits");
 $session->quit;
 is(sql($node, 'postgres', 'DELETE FROM alerting.alert WHERE container_id = 13 RETURNING status'), 'FIRING', 'a session that has notified waits: the alert is there');
+sql($node, 'postgres', 'DELETE FROM containers WHERE id >= 1000');
 
 set('synchronous_commit = on');
 sql($node, 'postgres', 'SET synchronous_commit = local; SELECT s(11, 2, 95)');
