@@ -23,6 +23,8 @@ constexpr size_t kTransitionsPerTransaction = 20'000;
 // Longer ones become smaller: for so long a user may have to wait who wants to lock one of the
 // containers or rules, or to delete it.
 constexpr std::chrono::milliseconds kLongestTransaction(200);
+// But of a storm no more than so many: each looks through all that waits.
+constexpr size_t kMostTransactions = 1'000;
 // Alerts of one rule and container in a transaction, each a round of statements.
 constexpr size_t kRoundsPerTransaction = 100;
 constexpr size_t kOutboxLimit = 200'000;  // with more, the queue waits
@@ -176,15 +178,20 @@ void Evaluator::WriteOutbox(Micros now) {
   std::unordered_set<std::string> waiting;
   std::unordered_map<std::string, size_t> fired;  // kFires in the batch, by pair
   Batch batch;
+  const size_t least =
+      std::clamp(outbox_.size() / kMostTransactions, kFirstTransaction, kTransitionsPerTransaction);
   size_t limit = kFirstTransaction;
   const auto write = [&] {
     const auto begin = std::chrono::steady_clock::now();
-    if (!batch.empty()) WriteBatch(std::move(batch));
+    if (!batch.empty()) WriteBatch(batch);
+    for (const OutgoingTransition* outgoing : batch) {
+      if (!outgoing->settled) waiting.insert(PairOf(outgoing->transition));
+    }
     batch.clear();
     fired.clear();
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     const double growth = std::min(kLongestTransaction / took, 4.0);
-    limit = std::clamp(static_cast<size_t>(static_cast<double>(limit) * growth), kFirstTransaction,
+    limit = std::clamp(static_cast<size_t>(static_cast<double>(limit) * growth), least,
                        kTransitionsPerTransaction);
   };
   for (OutgoingTransition& outgoing : outbox_) {
@@ -197,13 +204,7 @@ void Evaluator::WriteOutbox(Micros now) {
     const bool fires = outgoing.transition.kind == Transition::Kind::kFire;
     if (batch.size() >= limit || (fires && fired[pair] >= kRoundsPerTransaction)) {
       write();
-      // The batch may have found this pair's earlier transition locked.
-      for (const OutgoingTransition& earlier : outbox_) {
-        if (earlier.retry_at != kNoTime && earlier.retry_at > now) {
-          waiting.insert(PairOf(earlier.transition));
-        }
-      }
-      if (waiting.contains(pair)) continue;
+      if (waiting.contains(pair)) continue;  // behind what the batch has found locked
     }
     if (fires) ++fired[pair];
     batch.push_back(&outgoing);
