@@ -156,9 +156,10 @@ sub random_row
 		$at = $dice < 0.9 ? $last : $dice < 0.97 ? $last - $day * pick(1, 2, 5) : $today + $day * pick(1, 5, 20, 30);
 	}
 	return if $in_order && !$self->is_next($key, $at);
+	my $is_former = $at <= ($self->{former}{$key} // $at - 1);
+	return if $source =~ /^s/ && ($self->{times}{$key}{$at} || $at > $today || $is_former);
 	# What is put while a row is ahead would be of the same time, or late.
-	return if $source =~ /^s/ && ($self->{times}{$key}{$at} || $at > $today);
-	return if $in_order && ($self->{closed}{$key} || $at <= ($self->{former}{$key} // $at - 1));
+	return if $in_order && ($self->{closed}{$key} || $is_former);
 	$self->{closed}{$key} = 1 if $in_order && $is_ahead;
 	$self->{times}{$key}{$at}++;
 	$self->{put}{$key} = max($at, $self->{put}{$key} // $at);

@@ -9,7 +9,7 @@ package SceneTest;
 use strict;
 use warnings FATAL => 'all';
 use Exporter 'import';
-use List::Util qw(max);
+use List::Util qw(max min);
 use SceneMetrics qw(chance pick);
 use parent -norequire, 'SceneMetrics';
 
@@ -142,7 +142,8 @@ sub change
 		my $key = pick(@keys);
 		delete $self->{home}{$key};
 		@{ $self->{table}{rows} } = grep { $_->{key} != $key } @{ $self->{table}{rows} } if $self->{table};
-		$self->{former}{$key} = max(keys %{ $self->{times}{$key} }) if $self->{rows_stay};
+		# Read from a table, rows up to there are the former one's, also where they went with it.
+		$self->{former}{$key} = max($self->{former}{$key} // (), map { min($_, $self->{hour}) } keys %{ $self->{times}{$key} });
 		$self->happens("DELETE FROM containers WHERE id = " . $self->named($key) . ";", [ remove => $key ]);
 		$self->add_container($key) if !$is_lost && chance(0.3);
 	}
