@@ -52,6 +52,10 @@ flush($node, $database);
 behind_its_back('replaying', [ "SELECT rule('memory', 1, 'MEMORY_USAGE', 80)", 'SELECT s(12, 5, 5, 95)', 'SELECT s(12, 6)' ]);
 is(alerts($node, $database, "rule_id = 'memory'"), 'memory 12 RESOLVED 5>5>6 RECOVERED', 'replaying: a breach that is over raised its alert');
 
+# What is corrected before anything is read is read as it is then: what it said before does not come after that, by the queue.
+behind_its_back('loaded', [ 'SELECT s(11, 10, 95)', 'UPDATE container_metrics SET cpu_percent = 5 WHERE container_id = 11 AND at = at(10)' ]);
+is(alerts($node, $database, "rule_id = 'cpu' AND container_id = 11 AND fired_at >= at(10)"), '', 'loaded: a row that was corrected raises nothing');
+
 # The transaction that attaches a partition is committed, and has left its mark, but has not ended.
 sql($node, $database, <<'SQL');
 CREATE TABLE shards (container_id int, at timestamptz, cpu_percent float8) PARTITION BY LIST (container_id);

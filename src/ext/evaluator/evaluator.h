@@ -78,6 +78,7 @@ class Evaluator final : public pg::WorkerTask {
   std::vector<ContainerRef> FindContainers(std::string_view chunks);
   void JudgeChunks();
   bool LeaveToReplay(const Sample& sample);
+  bool IsReadBack(const Sample& sample) const;
   void LeaveOutDeleted(const std::unordered_map<std::string_view, size_t>& deleted,
                        std::vector<Sample>* samples) const;
   std::string_view KnownKey(std::string_view key) const;
@@ -107,6 +108,7 @@ class Evaluator final : public pg::WorkerTask {
   // evaluator_replay.cpp
   void Replay(Micros now);
   void ReplaySources(Micros now, const Source** failed, bool* is_held_up);
+  size_t DrainBeforeReading(Micros now);
   void HoldUp(const Source& source, const pg::Error& error);
   ReadRange RangeToReplay(const Source& source, Micros from, Micros now) const;
   void WarnOfSource(const Source& source, const pg::Error& error);
@@ -181,6 +183,8 @@ class Evaluator final : public pg::WorkerTask {
   EngineCounters published_;
   std::string drained_;      // chunks taken from the queue
   size_t judged_bytes_ = 0;  // of them
+  // Sources, and up to where drained_ has rows of them that were read from their tables since.
+  std::unordered_map<uint32_t, size_t> read_back_;
 };
 
 }  // namespace alerting::ext

@@ -37,6 +37,7 @@ bool Evaluator::TakeInput(Micros now) {
     if (!reload_) JudgeChunks();
     if (reload_) return false;  // the rest is looked through by Load()
     drained_.clear();
+    read_back_.clear();
     judged_bytes_ = 0;
     return false;
   }
@@ -99,7 +100,7 @@ void Evaluator::JudgeChunks() {
       switch (message.kind) {
         case MessageKind::kSample: {
           const ContainerRef container = *next_container++;
-          if (LeaveToReplay(message.sample)) break;
+          if (LeaveToReplay(message.sample) || IsReadBack(message.sample)) break;
           samples.push_back(message.sample);
           containers.push_back(container);
           break;
@@ -172,6 +173,13 @@ bool Evaluator::LeaveToReplay(const Sample& sample) {
   if (source == to_replay_.end()) return false;
   source->second = std::min(source->second, sample.at);
   return true;
+}
+
+// The table may have had a newer form of it.
+bool Evaluator::IsReadBack(const Sample& sample) const {
+  if (read_back_.empty()) return false;
+  const auto source = read_back_.find(sample.source);
+  return source != read_back_.end() && judged_bytes_ < source->second;
 }
 
 void Evaluator::LookUpUnknown(const std::vector<std::string_view>& keys) {

@@ -3,6 +3,8 @@
 //
 // Invariant: rows of all sources are judged as one stream in order of time, so that what several
 // sources say of one container is judged as when it was written; rows judged before change nothing.
+#include "core/chunk.h"
+#include "core/message.h"
 #include "ext/evaluator/evaluator.h"
 #include "ext/host/history_reader.h"
 #include "pg/freeze_point.h"
@@ -85,6 +87,7 @@ void Evaluator::ReplaySources(Micros now, const Source** failed, bool* is_held_u
     replay_at_ = next;
     return;
   }
+  const size_t read_back = DrainBeforeReading(now);
   // With the locks that keep tables from being rewritten.
   transaction.TakeSnapshot();
   HistoryReader reader(std::move(inputs), world_->engine,
@@ -116,8 +119,34 @@ void Evaluator::ReplaySources(Micros now, const Source** failed, bool* is_held_u
     pg_atomic_fetch_add_u64(&slot_->replays_done, 1);
     to_replay_.erase(history.source().mapping.id);
     held_up_.erase(history.source().mapping.id);
+    if (read_back > 0) read_back_[history.source().mapping.id] = read_back;
   }
   replay_at_ = next;
+}
+
+// While all is loaded: what has come since Load() emptied the queue is in the tables, too, which
+// are read next, in its last form. Gives up to where drained_ has such rows.
+size_t Evaluator::DrainBeforeReading(Micros now) {
+  if (!reload_) return 0;
+  ring_->Drain(&drained_);
+  SettlePrepared(now);
+  std::string_view rest = drained_;
+  ChunkHeader header;
+  std::string_view messages;
+  size_t read_back = 0;
+  while (NextChunk(&rest, &header, &messages)) {
+    MessageReader reader(messages);
+    Message message;
+    while (reader.Next(&message)) {
+      // What follows are rows of another container, perhaps, whose key the read ones had.
+      if (message.kind == MessageKind::kContainerDeleted ||
+          message.kind == MessageKind::kContainersTruncated) {
+        return read_back;
+      }
+    }
+    read_back = drained_.size() - rest.size();
+  }
+  return read_back;
 }
 
 ReadRange Evaluator::RangeToReplay(const Source& source, Micros from, Micros now) const {

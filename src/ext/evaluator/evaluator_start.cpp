@@ -20,6 +20,7 @@ void Evaluator::Load() {
   // deleted is said here alone.
   drained_.erase(0, judged_bytes_);
   judged_bytes_ = 0;
+  read_back_.clear();
   NoteForgotten(drained_);
   if (!keeps_queue) drained_.clear();
   marks_.clear();
