@@ -2,10 +2,11 @@
 """What clients lose that insert a row each at the same time, where they alone keep all cores busy: here
 counts all that a row costs, in the sessions and in the evaluator, which takes its CPU from them.
 
-Usage: clients.py [turns=5] [clients=16] [seconds=3]
+Usage: clients.py [turns=8] [clients=16] [seconds=2]
 
-pgbench with prepared statements into tables with a primary key, in turns: without a trigger, with alerting,
-with an evaluator in plpgsql (the careful one of schema.sql). Printed are medians of what each reached beside
+pgbench with prepared statements into tables with a primary key, in turns: without a trigger, with the async
+floor (floor.c: a C trigger that copies the rows and hands them to nobody), with alerting, with an evaluator in
+plpgsql (the careful one of schema.sql). Printed are medians of what each reached beside
 the bare table in the same turn.
 """
 import os
@@ -17,12 +18,14 @@ import fleet
 import result
 from pgtemp import Cluster, stat
 
-TURNS, CLIENTS, SECONDS = (int(sys.argv[i]) if len(sys.argv) > i else default for i, default in ((1, 5), (2, 16), (3, 3)))
+TURNS, CLIENTS, SECONDS = (int(sys.argv[i]) if len(sys.argv) > i else default for i, default in ((1, 8), (2, 16), (3, 2)))
 FLEET = 10_000
 HERE = os.path.dirname(os.path.abspath(__file__))
-BARE, OURS, PEER = "bare", "container_metrics", "container_metric"
-NAMES = {BARE: "no trigger", OURS: "alerting", PEER: "careful plpgsql evaluator"}
-METRICS = f"create table container_metrics({{}}, primary key(container_id, at)); create table {BARE} (like container_metrics including all)"
+BARE, FLOOR, OURS, PEER = "bare", "floored", "container_metrics", "container_metric"
+NAMES = {BARE: "no trigger", FLOOR: "async floor", OURS: "alerting", PEER: "careful plpgsql evaluator"}
+METRICS = "create table container_metrics({}, primary key(container_id, at))" + "".join(
+    f"; create table {table} (like container_metrics including all)" for table in (BARE, FLOOR))
+TRIGGER = "create trigger t after insert on {} referencing new table as {} for each statement execute function {}()"
 
 
 class Clients:
@@ -61,7 +64,7 @@ class Clients:
             print(f"| {name} | {stat(self.reached[table])[1]:,.0f} | {median:.2f} | {least:.2f} to {most:.2f} |")
         print(f"\nThe evaluator's part: {stat(self.evaluator_cpu)[1]:.1f} µs of CPU a row, and {stat(self.turns)[1]:.2f} turns on a CPU.\n")
         result.figure(f"throughput, {CLIENTS} clients, a row each", f"{stat(self.reached[OURS])[1]:,.0f} rows/s", stat(shares[OURS])[1],
-                      f"bare table {stat(self.reached[BARE])[1]:,.0f}/s; careful plpgsql evaluator {stat(shares[PEER])[1]:.2f}")
+                      f"bare table {stat(self.reached[BARE])[1]:,.0f}/s; async floor {stat(shares[FLOOR])[1]:.2f}, careful plpgsql evaluator {stat(shares[PEER])[1]:.2f}")
 
 
 def main():
@@ -69,7 +72,9 @@ def main():
     try:
         fleet.create(cluster, FLEET, metrics=METRICS)
         cluster.file(HERE + "/schema.sql")
-        cluster.sql(f"create trigger t after insert on {PEER} referencing new table as new_rows for each statement execute function pl_stmt()")
+        cluster.sql(TRIGGER.format(PEER, "new_rows", "pl_stmt"))
+        cluster.sql(f"create function fl_async() returns trigger as '{cluster.library('floor')}' language c")
+        cluster.sql(TRIGGER.format(FLOOR, "alerting_new", "fl_async"))
         clients = Clients(cluster)
         tables = list(NAMES)
         for turn in range(TURNS):

@@ -21,12 +21,10 @@ peers                evaluators in plpgsql (schema.sql), and the empty plpgsql r
 """
 import os
 import re
-import subprocess
 import sys
-import tempfile
 
 import result
-from pgtemp import Cluster, INC, stat
+from pgtemp import Cluster, stat
 
 REPETITIONS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
 PARTS = ("one", "mid", "big", "copy", "storm", "row", "expr", "update", "pk", "peers")
@@ -199,11 +197,8 @@ def judge(samples, workload):
 
 def main():
     cluster = Cluster(["fsync=off"])
-    files = tempfile.mkdtemp(prefix="alerting-bench.")
-    os.chmod(files, 0o755)
     try:
-        library = files + "/floor.so"
-        subprocess.run(["cc", "-O2", "-fPIC", "-shared", "-I" + INC, "-o", library, HERE + "/floor.c"], check=True)
+        library = cluster.library("floor")
         expressions = ", ".join(f"({expression})::float8" for expression in EXPRESSIONS)
         assignments = " ".join(f"figure := {re.sub(ROW_COLUMNS, 'new.', expression)};" for expression in EXPRESSIONS)
         cluster.sql(SETUP.format(types=TYPES, columns=COLUMNS, folder=cluster.dir, library=library, expressions=expressions, assignments=assignments))
@@ -218,7 +213,6 @@ def main():
             judge(samples, workload)
     finally:
         cluster.stop()
-        subprocess.run(["rm", "-rf", files])
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ class Cluster:
         r = subprocess.run([BIN + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-f", path], env=self.env, text=True, capture_output=True)
         if r.returncode: raise RuntimeError(r.stderr)
         return r.stdout.strip()
+    def library(self, name):
+        """Compiles name.c of this folder for the server; its path."""
+        path = f"{self.dir}/{name}.so"
+        subprocess.run(["cc", "-O2", "-fPIC", "-shared", "-I" + INC, "-o", path, f"{os.path.dirname(os.path.abspath(__file__))}/{name}.c"], check=True)
+        return path
     def stop(self):
         self.p.send_signal(signal.SIGINT); self.p.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
