@@ -99,13 +99,13 @@ class Loop {
         if (!loaded) task_->Load();
         loaded = true;
         const Micros next = task_->Step();
-        errors_ = suspicions_ = 0;
+        errors_ = locked_ = suspicions_ = 0;
         SetProblem(slot_, kind_, task_->Problem());
         Wait(next);
       } catch (const Error& error) {
         LWLockReleaseAll();  // an error outside of a transaction leaves them, such as clog's
         const bool is_locked = error.sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE;
-        if (!is_locked || errors_ == 0) Report(error);
+        if (!is_locked || locked_ == 0) Report(error);
         SetProblem(slot_, kind_, error.what());
         // What does not fit the database any more (a column renamed, a right withdrawn) is asked of
         // it anew.
@@ -147,12 +147,12 @@ class Loop {
   // is wrong; not after those that say nothing of it: what waits in the queue would have to be read
   // from the tables, where rows that are updated in place have their last form only.
   void AfterError(const Error& error, bool* loaded) {
-    ++errors_;
     const bool is_passing = error.IsPassing() && error.sqlstate() != ERRCODE_OUT_OF_MEMORY;
     if (!is_passing && ++suspicions_ % kErrorsBeforeReload == 0) *loaded = false;
     const bool is_locked = error.sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE;
+    const int in_a_row = ++(is_locked ? locked_ : errors_);
     const long pause =
-        std::min(is_locked ? kMaxLockedPauseMs : kMaxPauseMs, 250L << std::min(errors_, 10));
+        std::min(is_locked ? kMaxLockedPauseMs : kMaxPauseMs, 250L << std::min(in_a_row, 10));
     if (paces_itself_) {
       Wait(GetCurrentTimestamp() + pause * kMillisecond);
     } else {
@@ -231,8 +231,10 @@ class Loop {
   std::chrono::steady_clock::time_point woken_at_;
   int woken_soon_ = 0;  // so many times in a row
   int gatherings_left_ = 0;
-  int errors_ = 0;      // in a row
-  int suspicions_ = 0;  // of them, that the memory is wrong
+  // Steps in a row that failed: for a lock, for anything else, for what may be the memory's fault.
+  int locked_ = 0;
+  int errors_ = 0;
+  int suspicions_ = 0;
 };
 
 struct Extension {
