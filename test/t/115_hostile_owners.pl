@@ -29,6 +29,15 @@ my $traps = q{
 	END $$;
 	RESET ROLE;
 };
+# The tenant's tables, as he makes them.
+my $host = q{
+	SET ROLE tenant;
+	CREATE TABLE organizations (id int PRIMARY KEY, name text);
+	CREATE TABLE containers (id int PRIMARY KEY, organization_id int REFERENCES organizations, name text);
+	CREATE TABLE container_metrics (container_id int, at timestamptz, cpu_percent float8);
+	INSERT INTO organizations VALUES (1, 'Initech');
+	INSERT INTO containers VALUES (1, 1, 'web');
+};
 # Reads the log from there on for what has run as somebody else.
 my $from = 0;
 sub begin { $from = -s $node->logfile }
@@ -46,14 +55,8 @@ sub new_database
 }
 
 # A mapping holds a constant of a type whose reading checks a domain, and a function of each row.
-new_database('domains', q{
-	SET ROLE tenant;
+new_database('domains', $host . q{
 	CREATE DOMAIN trap.share AS float8;
-	CREATE TABLE organizations (id int PRIMARY KEY, name text);
-	CREATE TABLE containers (id int PRIMARY KEY, organization_id int REFERENCES organizations, name text);
-	CREATE TABLE container_metrics (container_id int, at timestamptz, cpu_percent float8);
-	INSERT INTO organizations VALUES (1, 'Initech');
-	INSERT INTO containers VALUES (1, 1, 'web');
 	RESET ROLE;
 	CREATE EXTENSION alerting;
 	GRANT USAGE ON SCHEMA alerting TO operator;
@@ -197,13 +200,7 @@ is(alerts($node, 'deferred'), 'cpu 10.0.0.1/32 FIRING 10:00:00 10:00:00', 'an al
 nobody_sprung("and nothing of the tenant's runs at the end of its transaction");
 
 # Alerting's tables are given to the tenant, too, who puts triggers on them, while the workers are at work.
-new_database('owned', q{
-	SET ROLE tenant;
-	CREATE TABLE organizations (id int PRIMARY KEY, name text);
-	CREATE TABLE containers (id int PRIMARY KEY, organization_id int REFERENCES organizations, name text);
-	CREATE TABLE container_metrics (container_id int, at timestamptz, cpu_percent float8);
-	INSERT INTO organizations VALUES (1, 'Initech');
-	INSERT INTO containers VALUES (1, 1, 'web');
+new_database('owned', $host . q{
 	RESET ROLE;
 	CREATE EXTENSION alerting;
 	SELECT alerting.attach_metrics('container_metrics', max_age => NULL);
@@ -241,13 +238,7 @@ nobody_sprung('by nobody else');
 
 # A mapping's function inserts into the very table whose rows are captured, after it has made all that is known of
 # that table stale: what is in use meanwhile must stay.
-new_database('recursion', q{
-	SET ROLE tenant;
-	CREATE TABLE organizations (id int PRIMARY KEY, name text);
-	CREATE TABLE containers (id int PRIMARY KEY, organization_id int REFERENCES organizations, name text);
-	CREATE TABLE container_metrics (container_id int, at timestamptz, cpu_percent float8);
-	INSERT INTO organizations VALUES (1, 'Initech');
-	INSERT INTO containers VALUES (1, 1, 'web');
+new_database('recursion', $host . q{
 	CREATE FUNCTION trap.insert(cpu float8) RETURNS float8 LANGUAGE plpgsql VOLATILE AS $$
 	BEGIN
 		FOR i IN 1 .. CASE WHEN cpu > 100 THEN 20 ELSE 0 END LOOP
