@@ -18,6 +18,25 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    ORDER BY array_position($2, alerting.plain_name(a.attname)), a.attnum LIMIT 1;
 $function$;
 
+-- Whether a column of this type holds keys of `key_type`.
+CREATE OR REPLACE FUNCTION alerting.fits_key(type regtype, key_type regtype) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT coalesce(CASE WHEN k.wanted IS NOT NULL THEN k.kind = k.wanted OR (k.kind IS NOT NULL AND k.wanted = 'text')
+                       WHEN alerting.base_type($1) = alerting.base_type($2) THEN true
+                       ELSE k.kind IS NOT NULL END, false)
+    FROM (SELECT alerting.usual_key_kind($1) AS kind, alerting.usual_key_kind($2) AS wanted) k;
+$function$;
+
+-- As guess_column(), of those that hold the key of `target`.
+CREATE OR REPLACE FUNCTION alerting.guess_key(rel regclass, names text[], target regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT quote_ident(a.attname)
+    FROM pg_attribute a JOIN pg_attribute key ON key.attrelid = $3 AND key.attnum = alerting.key_column($3)
+   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+     AND alerting.plain_name(a.attname) = ANY ($2) AND alerting.fits_key(a.atttypid, key.atttypid)
+   ORDER BY array_position($2, alerting.plain_name(a.attname)), a.attnum LIMIT 1;
+$function$;
+
 -- The number of the column that key_of() takes for the key of `rel`; NULL when there is none.
 CREATE OR REPLACE FUNCTION alerting.key_column(rel regclass) RETURNS int2
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -57,7 +76,7 @@ $function$;
 -- What a row of `rel` is called in columns that refer to it or describe it: "pods" gives "pod".
 CREATE OR REPLACE FUNCTION alerting.row_name(rel regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
-  SELECT CASE WHEN n.name ~ 'ies$' THEN regexp_replace(n.name, 'ies$', 'y') ELSE regexp_replace(n.name, '([^s])s$', '\1') END
+  SELECT CASE WHEN n.name ~ 'ies$' THEN regexp_replace(n.name, 'ies$', 'y') WHEN n.name ~ '(x|ch|sh|ss)es$' THEN regexp_replace(n.name, 'es$', '') ELSE regexp_replace(n.name, '([^s])s$', '\1') END
     FROM (SELECT alerting.plain_name(c.relname) AS name FROM pg_class c WHERE c.oid = $1) n;
 $function$;
 
@@ -70,81 +89,10 @@ BEGIN
   RETURN CASE WHEN cardinality(referring) = 1 THEN referring[1]
               WHEN alerting.referring_expression(containers, 'c', organizations) IS NOT NULL
               THEN alerting.referring_expression(containers, 'c', organizations)
-              ELSE alerting.guess_column(containers, ARRAY['organizationid', 'organisationid', 'orgid', 'organization', 'organisation',
-                     alerting.row_name(organizations) || 'id', 'organizationuuid', alerting.row_name(organizations) || 'uuid', alerting.row_name(organizations)]) END;
+              ELSE alerting.guess_key(containers, ARRAY['organizationid', 'organisationid', 'orgid', 'organization', 'organisation',
+                     alerting.row_name(organizations) || 'id', 'organizationuuid', alerting.row_name(organizations) || 'uuid', alerting.row_name(organizations)],
+                     organizations) END;
 END
-$function$;
-
--- The columns beside `rel` that refer to other tables: by foreign keys of one column, or else, `named`, by what they are
--- called (host_id, beside a table hosts).
-CREATE OR REPLACE FUNCTION alerting.references_beside(rel regclass)
-RETURNS TABLE (own oid, referred oid, own_column name, referred_column name, named boolean, optional boolean)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  WITH keyed AS (
-    SELECT c.conrelid, c.confrelid, c.conkey, c.confkey FROM pg_constraint c
-     WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND c.conparentid = 0 AND 'alerting'::regnamespace NOT IN (
-           SELECT t.relnamespace FROM pg_class t WHERE t.oid = c.conrelid)),
-  beside AS (
-    SELECT t.oid FROM pg_class t
-     WHERE t.relnamespace = (SELECT r.relnamespace FROM pg_class r WHERE r.oid = $1) AND t.relkind IN ('r', 'p') AND NOT t.relispartition),
-  called AS MATERIALIZED (SELECT b.oid, alerting.row_name(b.oid) || 'id' AS name FROM beside b)
-  SELECT k.conrelid, k.confrelid, a.attname, b.attname, false, NOT a.attnotnull
-    FROM keyed k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
-    JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
-  UNION ALL
-  -- Of all columns there are: what plain_name() and key_column() say, without a call for each.
-  SELECT a.attrelid, c.oid, a.attname, key.attname, true, NOT a.attnotnull
-    FROM beside b JOIN pg_attribute a ON a.attrelid = b.oid AND a.attnum > 0 AND NOT a.attisdropped
-    JOIN called c ON c.name = lower(translate(a.attname, '_- ', '')) AND c.oid <> a.attrelid
-    JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1
-    JOIN pg_attribute key ON key.attrelid = c.oid AND key.attnum = i.indkey[0]
-    JOIN pg_type own ON own.oid = a.atttypid JOIN pg_type its ON its.oid = key.atttypid AND its.typcategory = own.typcategory
-   WHERE NOT EXISTS (SELECT FROM keyed k WHERE k.conrelid = a.attrelid AND k.conkey[1] = a.attnum);
-$function$;
-
--- A way from a row of `rel`, called `alias`, to the one row of `target` that it belongs to, as an expression: over a table
--- that it refers to, else over one that refers to both, else over two. Of several that of columns which are NOT NULL; NULL
--- unless foreign keys, or else names, show exactly one.
-CREATE OR REPLACE FUNCTION alerting.suggest_way(rel regclass, alias text, target regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  WITH reference AS MATERIALIZED (SELECT * FROM alerting.references_beside($1)),
-  way AS (
-    SELECT 1 AS rank, down.named OR up.named AS named, down.optional OR up.optional AS optional,
-           format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I)', up.own_column, up.own::regclass, down.referred_column, $2, down.own_column) AS expression
-      FROM reference down JOIN reference up ON up.own = down.referred
-     WHERE down.own = $1 AND up.referred = $3 AND down.referred <> $3
-    UNION ALL
-    SELECT 2, down.named OR up.named, down.optional OR up.optional,
-           format('(SELECT h.%I FROM %s h WHERE h.%I = %s.%I ORDER BY 1 LIMIT 1)', up.own_column, up.own::regclass, down.own_column, $2, down.referred_column)
-      FROM reference down JOIN reference up ON up.own = down.own
-     WHERE down.referred = $1 AND up.referred = $3 AND down.own NOT IN ($1, $3)
-    UNION ALL
-    SELECT 3, down.named OR between.named OR up.named, down.optional OR between.optional OR up.optional,
-           format('(SELECT i.%I FROM %s h JOIN %s i ON i.%I = h.%I WHERE h.%I = %s.%I)', up.own_column, between.own::regclass, up.own::regclass,
-                  between.referred_column, between.own_column, down.referred_column, $2, down.own_column)
-      FROM reference down JOIN reference between ON between.own = down.referred JOIN reference up ON up.own = between.referred
-     WHERE down.own = $1 AND up.referred = $3 AND between.own NOT IN ($1, $3) AND up.own NOT IN ($1, $3, between.own))
-  SELECT CASE WHEN count(*) = 1 THEN min(w.expression) END
-    FROM way w WHERE (w.named, w.rank, w.optional) = (SELECT v.named, v.rank, v.optional FROM way v ORDER BY v.named, v.rank, v.optional LIMIT 1);
-$function$;
-
--- The row of `target` that a row of `rel`, called `alias`, means by a unique column of the same name (docker_id, say), to
--- which no foreign key refers. NULL unless there is exactly one.
-CREATE OR REPLACE FUNCTION alerting.suggest_lookup(rel regclass, alias text, target regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT CASE WHEN count(*) = 1 THEN min(format('(SELECT k.%I FROM %s k WHERE k.%I = %s.%I)', key.attname, $3, there.attname, $2, here.attname)) END
-    FROM pg_attribute there
-    JOIN pg_attribute here ON here.attrelid = $1 AND here.attnum > 0 AND NOT here.attisdropped AND alerting.plain_name(here.attname) = alerting.plain_name(there.attname)
-    JOIN pg_type own ON own.oid = here.atttypid
-    JOIN pg_type its ON its.oid = there.atttypid AND (its.oid = own.oid OR own.typcategory = its.typcategory AND own.typcategory IN ('N', 'S'))
-    JOIN pg_attribute key ON key.attrelid = $3 AND key.attnum = alerting.key_column($3)
-   WHERE there.attrelid = $3 AND there.attnum > 0 AND NOT there.attisdropped AND there.attnum <> key.attnum AND alerting.plain_name(there.attname) <> 'id'
-     AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $3 AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] = there.attnum AND i.indpred IS NULL);
-$function$;
-
-CREATE OR REPLACE FUNCTION alerting.suggest_organization(organizations regclass, containers regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT alerting.suggest_way($2, 'c', $1);
 $function$;
 
 -- How a column's name ends that says its unit: s, ms, us or ns.
@@ -180,8 +128,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
                  'reportedat', 'scrapedat', 'readat', 'sampletime', 'collectiontime', 'measurementtime', 'eventtime', 'lastseen', 'lastseenat', 'tstamp', 'clock']
            || CASE WHEN k.in_place
                    THEN ARRAY['updatedat', 'updatedon', 'lastupdate', 'lastupdated', 'lastupdatedat', 'lastheartbeat', 'lastheartbeatat', 'heartbeatat',
-                              'lastping', 'lastpingat', 'pingat', 'lastchecked', 'lastcheckedat', 'checkedat', 'polledat', 'lastpolledat']
-                   ELSE ARRAY['createdat', 'createdon', 'insertedat', 'updatedat', 'updatedon', 'checkedat', 'polledat', 'heartbeatat', 'pingat'] END
+                              'lastping', 'lastpingat', 'pingat', 'lastchecked', 'lastcheckedat', 'checkedat', 'polledat', 'lastpolledat',
+                              'updated', 'updatetime', 'updatedtime', 'updateddate', 'dateupdated', 'modified', 'modifiedat', 'modifiedon', 'datemodified',
+                              'lastmodified', 'lastmodifiedat', 'lastmodifiedon', 'lastmodifieddate', 'modificationtime']
+                   ELSE ARRAY['createdat', 'createdon', 'insertedat', 'created', 'createtime', 'createdtime', 'createddate', 'datecreated', 'creationtime',
+                              'updatedat', 'updatedon', 'checkedat', 'polledat', 'heartbeatat', 'pingat'] END
       FROM kind k),
   suffixed(list) AS (
     SELECT array_agg(n.name || s.suffix ORDER BY n.position, s.position)
@@ -199,23 +150,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
                                 AND alerting.base_type(a.atttypid) IN ('timestamptz'::regtype, 'timestamp'::regtype)
                                 AND $1 <> (SELECT b.containers::oid FROM alerting.host_binding b))) END
     FROM utc, suffixed;
-$function$;
-
--- For hints: the columns that are times; NULL for none.
-CREATE OR REPLACE FUNCTION alerting.time_columns(rel regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
-    FROM pg_attribute a
-   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND alerting.base_type(a.atttypid) IN ('timestamptz'::regtype, 'timestamp'::regtype);
-$function$;
-
--- For hints: a column whose name says that it counts nanoseconds since 1970.
-CREATE OR REPLACE FUNCTION alerting.guess_nanoseconds(metrics regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT quote_ident(a.attname) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory = 'N'
-     AND alerting.is_time_in(alerting.plain_name(a.attname), 'ns')
-   ORDER BY a.attnum LIMIT 1;
 $function$;
 
 -- The unit of a numeric time column, where its name says it: ts_ms, timestampMillis, epoch_seconds.

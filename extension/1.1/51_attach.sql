@@ -7,22 +7,15 @@ CREATE OR REPLACE FUNCTION alerting.key_mapping(rel regclass, alias text, what t
   OUT sql text, OUT is_column boolean)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-  wanted text := alerting.usual_key_kind(key_type);
   described record;
-  kind text;
-  fits boolean;
 BEGIN
   SELECT * INTO described FROM alerting.describe_mapping(rel, alias, what, expression, NULL, path);
-  kind := alerting.usual_key_kind(described.type);
-  fits := CASE WHEN wanted IS NOT NULL THEN kind = wanted OR (kind IS NOT NULL AND wanted = 'text')
-               WHEN alerting.base_type(described.type) = alerting.base_type(key_type) THEN true
-               ELSE kind IS NOT NULL END;
-  IF fits IS NOT TRUE THEN
+  IF NOT alerting.fits_key(described.type, key_type) THEN
     RAISE EXCEPTION 'mapping "%" of table % has type %, but the key has type %', what, rel, described.type, key_type
       USING ERRCODE = 'datatype_mismatch', DETAIL = format('The mapping is: %s', expression),
             HINT = format('Name the column or expression that holds the key, or cast it: (...)::%s', key_type);
   END IF;
-  IF wanted IS NULL AND alerting.base_type(described.type) <> alerting.base_type(key_type) THEN
+  IF alerting.usual_key_kind(key_type) IS NULL AND alerting.base_type(described.type) <> alerting.base_type(key_type) THEN
     SELECT * INTO described FROM alerting.describe_mapping(rel, alias, what, format('(%s)::%s', expression, alerting.base_type(key_type)), NULL, path);
   END IF;
   sql := described.sql;
@@ -103,7 +96,9 @@ BEGIN
     IF guessed IS NULL THEN
       RAISE EXCEPTION 'cannot tell which organization a row of table % belongs to', host_containers
         USING ERRCODE = 'invalid_parameter_value',
-              DETAIL = format('It has no foreign key to %s and no column with a usual name, such as organization_id.', host_organizations),
+              DETAIL = coalesce((SELECT format('Its column %s has type %s, but the key of %s has type %s.', f.column_name, f.type, host_organizations, f.key_type)
+                                   FROM alerting.misfit(host_containers, 'c', host_organizations) f WHERE f.column_name IS NOT NULL),
+                                format('It has no foreign key to %s and no column with a usual name, such as organization_id.', host_organizations)),
               HINT = CASE WHEN cardinality(alerting.referring_columns(host_organizations, host_containers)) > 0
                           THEN format('Are they the other way round? SELECT alerting.attach(organizations => %L, containers => %L);', host_containers, host_organizations)
                           ELSE format('Say it: SELECT alerting.attach(%L, %L, organization => %L);', host_organizations, host_containers,
@@ -114,7 +109,8 @@ BEGIN
   mapping := alerting.key_mapping(host_containers, 'c', 'organization', coalesce(organization_mapping, guessed), organization_key.type, path);
 
   IF name_mapping IS NULL THEN
-    name_column := alerting.guess_column(host_containers, ARRAY['name', 'containername', 'displayname', alerting.row_name(host_containers) || 'name', 'title', 'hostname', 'fqdn', 'label', 'slug']);
+    name_column := alerting.guess_column(host_containers, ARRAY['name', 'containername', 'displayname', alerting.row_name(host_containers) || 'name', 'appname', 'servicename', 'instancename',
+                                                                'title', 'hostname', 'fqdn', 'label', 'slug']);
   ELSE
     name_column := (SELECT d.sql FROM alerting.describe_mapping(host_containers, 'c', 'name', name_mapping, NULL, path) d WHERE d.is_column);
     IF name_column IS NULL THEN

@@ -73,11 +73,12 @@ BEGIN
     result := jsonb_build_object('container', CASE WHEN cardinality(referring) = 1 THEN referring[1]
                 WHEN alerting.referring_expression(metrics, 'm', host.containers) IS NOT NULL
                 THEN alerting.referring_expression(metrics, 'm', host.containers)
-                ELSE alerting.guess_column(metrics,
+                ELSE alerting.guess_key(metrics,
                        -- A key that is no mere id is what the rows tell: container_name where that is containers.name.
                        CASE WHEN key <> 'id' THEN ARRAY[host.name || key, 'container' || key] ELSE '{}' END
                        || CASE WHEN key NOT IN ('id', 'name', 'key', 'code') THEN ARRAY[key] ELSE '{}' END
-                       || ARRAY['containerid', host.name || 'id', 'containeruuid', host.name || 'uuid', 'dockercontainerid', 'container', host.name]) END);
+                       || ARRAY['containerid', host.name || 'id', 'containeruuid', host.name || 'uuid', 'dockercontainerid', 'container', host.name],
+                       host.containers) END);
   END IF;
   IF given ->> 'at' IS NULL THEN
     result := result || jsonb_build_object('at', alerting.guess_at(metrics, coalesce(given ->> 'container', result ->> 'container'), at_unit IS NOT NULL));

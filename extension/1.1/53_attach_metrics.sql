@@ -21,14 +21,21 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     FROM alerting.metric_source s WHERE s.id = source;
 $function$;
 
--- The call that attaches a source as it is attached, to be said again or changed; for the table called `metrics`.
+-- The call that attaches a source as it is attached, to be said again or changed; for the table called `metrics`. In the
+-- place of a column that is lost it has what is guessed now.
 CREATE OR REPLACE FUNCTION alerting.attach_call(source int, metrics text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT format('SELECT alerting.attach_metrics(%L, %s);', $2, string_agg(format('%s => %s', g.name, g.value), ', ' ORDER BY g.position))
     FROM alerting.metric_source s
-    CROSS JOIN LATERAL alerting.guess_readings(s.metrics, jsonb_strip_nulls(to_jsonb(s))) AS guess
+    CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(to_jsonb(s))) AS said(mapping)
+    CROSS JOIN LATERAL (SELECT said.mapping - ARRAY(SELECT e.key FROM jsonb_each_text(said.mapping) e
+                                                     WHERE e.key IN ('container', 'at', 'cpu', 'memory', 'memory_used', 'memory_limit', 'running', 'restarts')
+                                                       AND alerting.is_lost_column(s.metrics, e.value))) AS held(mapping)
+    CROSS JOIN LATERAL (SELECT alerting.guess_row(s.metrics, held.mapping, s.at_unit) || alerting.guess_readings(s.metrics, held.mapping)) AS guess(mapping)
     CROSS JOIN LATERAL (
-      SELECT m.position, m.name, coalesce(quote_literal(to_jsonb(s) ->> m.name), CASE WHEN guess ? m.name THEN '''' END)
+      SELECT m.position, m.name, CASE WHEN held.mapping ? m.name THEN quote_literal(held.mapping ->> m.name)
+                                      WHEN said.mapping ? m.name THEN quote_literal(coalesce(guess.mapping ->> m.name, '...'))
+                                      WHEN guess.mapping ? m.name THEN quote_literal('') END
         FROM unnest(ARRAY['container', 'at', 'at_unit', 'cpu', 'memory', 'memory_used', 'memory_limit', 'running', 'restarts'])
              WITH ORDINALITY AS m(name, position)
       UNION ALL
@@ -70,8 +77,10 @@ BEGIN
   IF mapping ->> 'container' IS NULL THEN
     RAISE EXCEPTION 'cannot tell which container a row of table % is about', metrics_table
       USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = format('It has not exactly one foreign key to %s, and no column with a usual name, such as container_id.',
-                            (SELECT b.containers FROM alerting.host_binding b)),
+            DETAIL = (SELECT coalesce((SELECT format('Its column %s has type %s, but the key of %s has type %s.', f.column_name, f.type, b.containers, f.key_type)
+                                         FROM alerting.misfit(metrics_table, 'm', b.containers) f WHERE f.column_name IS NOT NULL),
+                                      format('It has not exactly one foreign key to %s, and no column with a usual name, such as container_id.', b.containers))
+                        FROM alerting.host_binding b),
             HINT = format('Say it: container => %s.', coalesce(
               quote_literal((SELECT coalesce(alerting.suggest_way(metrics_table, 'm', b.containers), alerting.suggest_lookup(metrics_table, 'm', b.containers))
                                FROM alerting.host_binding b)),
@@ -85,8 +94,8 @@ BEGIN
             HINT = coalesce('If it is column ' || alerting.guess_at(metrics_table, mapping ->> 'container', true) || ', say what that counts since 1970: at_unit => ''s'', ''ms'' or ''us''.',
                             (SELECT format('If it is column %s, which counts nanoseconds: at => %L, at_unit => ''s''.', n.name, n.name || ' / 1e9')
                                FROM alerting.guess_nanoseconds(metrics_table) AS n(name) WHERE n.name IS NOT NULL),
-                            'If it is column ' || alerting.guess_column(metrics_table, ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat',
-                              'collectedat', 'measuredat', 'createdat', 'date'], 'S') || ', cast it: at => ''(...)::timestamptz''.',
+                            (SELECT format('If it is column %s, cast it: at => %L.', c.name, c.name || '::timestamptz')
+                               FROM alerting.guess_text_time(metrics_table) AS c(name) WHERE c.name IS NOT NULL),
                             format('Say it: at => a column''s name%s, or an SQL expression over m, the metric''s row (numbers need at_unit, too).',
                                    ' (one of ' || alerting.time_columns(metrics_table) || '?)'));
   END IF;

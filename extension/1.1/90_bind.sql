@@ -107,10 +107,11 @@ BEGIN
     END IF;
     problem := 'found no metrics table';
   EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
+    GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
     problem := format('did not attach metrics %s: %s', metrics, problem);
   END;
-  PERFORM alerting.tell(problem, format('Attach yours: SELECT alerting.attach_metrics(%s);', coalesce(quote_literal(metrics), '''...''')));
+  PERFORM alerting.tell(problem, CASE WHEN metrics IS NULL THEN 'Attach yours: SELECT alerting.attach_metrics(''...'');'
+                                      ELSE format('Attach it: SELECT alerting.attach_metrics(%L, ...); %s', metrics, advice) END);
 EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
   RAISE WARNING 'alerting: installed, but its tables are not ready: %', problem
