@@ -48,6 +48,8 @@ COMMIT;
 --@ app
 INSERT INTO "container_metric" ("id", "cpuPercent", "memoryUsage", "memoryLimit", "status", "createdAt", "containerId") VALUES
   (DEFAULT, 90, 8100000000, 10000000000, 'running', '2026-03-08 03:00:00', '00000000-0000-4000-8000-000000000001'), (DEFAULT, 5, 1, 10, 'paused', '2026-03-08 03:00:00', '00000000-0000-4000-8000-000000000002') RETURNING "id", "createdAt";
+--@ app
+-- Once that it is down has been judged: a row of a container that has left is nobody's.
 UPDATE "container" SET "deletedAt" = now() WHERE "id" = '00000000-0000-4000-8000-000000000002';
 INSERT INTO "container_metric" ("id", "cpuPercent", "memoryUsage", "memoryLimit", "status", "createdAt", "containerId") VALUES
   (DEFAULT, 9, 1, 10000000000, 'exited', '2026-03-08 03:01:00', '00000000-0000-4000-8000-000000000001') RETURNING "id", "createdAt";
