@@ -40,7 +40,7 @@ SET search_path = pg_catalog, pg_temp;
 CREATE OR REPLACE FUNCTION alerting.exclude_workers() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'alerting_exclude_workers';
 
--- NOTIFY alerting, when this transaction commits. One that is prepared instead notifies nobody.
+-- NOTIFY alerting, once this transaction has committed, by the evaluator. One that is prepared instead notifies nobody.
 CREATE OR REPLACE FUNCTION alerting.notify_at_commit(payload text) RETURNS void
 LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'alerting_notify_at_commit';
 

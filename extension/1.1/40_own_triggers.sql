@@ -149,15 +149,15 @@ BEGIN
 END
 $function$;
 
--- NOTIFY alerting, for live dashboards. A transaction that notified cannot be prepared (two-phase
--- commit), and the host's transaction must not fail because of us: hence at its commit.
+-- NOTIFY alerting, for live dashboards. A transaction that notifies cannot be prepared (two-phase
+-- commit) and waits for others that do; the host's must not because of us: the evaluator notifies.
 CREATE OR REPLACE FUNCTION alerting.notify_transition(event text, alert text, rule text, container text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   message text := jsonb_build_object('event', event, 'alertId', alert, 'ruleId', rule, 'containerId', container);
 BEGIN
-  -- 8000 bytes is NOTIFY's limit; ids are short unless a client is strange.
-  PERFORM alerting.notify_at_commit(CASE WHEN octet_length(message) < 7900 THEN message
+  -- What a message to the evaluator holds; ids are short unless a client is strange.
+  PERFORM alerting.notify_at_commit(CASE WHEN octet_length(message) <= 1024 THEN message
                                          ELSE jsonb_build_object('event', event)::text END);
 END
 $function$;

@@ -23,7 +23,7 @@ constexpr Figure kFigureList[] = {{kCpu, &Sample::cpu},
 
 bool HasKey(MessageKind kind) {
   return kind == MessageKind::kSample || kind == MessageKind::kContainerChanged ||
-         kind == MessageKind::kContainerDeleted;
+         kind == MessageKind::kContainerDeleted || kind == MessageKind::kNotice;
 }
 
 // A key that no container can have is written as the empty one, which none has either.
@@ -87,7 +87,7 @@ bool MessageReader::Next(Message* message) noexcept {
   get(&header);
   const unsigned kind_number = header.kind & kKindBits;
   if (kind_number < static_cast<unsigned>(MessageKind::kSample) ||
-      kind_number > static_cast<unsigned>(MessageKind::kContainersTruncated)) {
+      kind_number > static_cast<unsigned>(MessageKind::kNotice)) {
     return false;
   }
   const auto kind = static_cast<MessageKind>(kind_number);

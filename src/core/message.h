@@ -22,14 +22,17 @@ enum class MessageKind : uint8_t {
   kBindingChanged = 4,       // reload binding and sources, and start over
   kContainerDeleted = 5,     // forget this container; one of the same key is another
   kContainersTruncated = 6,  // forget all of them
+  kNotice = 7,               // notify with this text
 };
 
 struct Message {
   MessageKind kind = MessageKind::kSample;
-  Sample sample;  // kSample: all; kContainerChanged, kContainerDeleted: container
+  Sample
+      sample;  // kSample: all; kContainerChanged, kContainerDeleted: container; kNotice: the text
 };
 
-// Longest container key that fits a message; capture treats a longer one as an unknown container.
+// Longest container key, or text, that fits a message; capture treats a longer key as an unknown
+// container.
 inline constexpr size_t kMaxKeyBytes = 1024;
 
 // What every message begins with. Small, since each row of an insert pays for its bytes several

@@ -243,8 +243,9 @@ $listener->query('SELECT 1');
 sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 70; SAVEPOINT a; DELETE FROM containers WHERE id = 71; ROLLBACK TO a; COMMIT");
 sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 71; ROLLBACK");
 sql($node, 'postgres', "BEGIN; DELETE FROM containers WHERE id = 72; PREPARE TRANSACTION 'a'; COMMIT PREPARED 'a'");
+flush($node, 'postgres');
 my $told = $listener->query('SELECT 1');
-is(join(' ', sort $told =~ /"event": "(alert\.\w+)".*?"containerId": "(\d+)"/g), '70 alert.resolved', 'a deletion is notified at its commit');
+is(join(' ', sort $told =~ /"event": "(alert\.\w+)".*?"containerId": "(\d+)"/g), '70 alert.resolved', 'a deletion is notified once it has committed');
 # Deletions in levels of savepoints: those which are notified, in their order.
 for my $case (
 	[ 'D80; SAVEPOINT a; D81; SAVEPOINT b; D82; RELEASE b; D83; SAVEPOINT c; D84; ROLLBACK TO c; D85; RELEASE a; D86; COMMIT', '80 81 82 83 85 86' ],
@@ -255,6 +256,7 @@ for my $case (
 	my ($transaction, $expected) = @$case;
 	(my $statements = $transaction) =~ s/D(\d+)/DELETE FROM containers WHERE id = $1/g;
 	sql($node, 'postgres', "BEGIN; $statements");
+	flush($node, 'postgres');
 	is(join(' ', $listener->query('SELECT 1') =~ /"containerId": "(\d+)"/g), $expected, "notified: $transaction");
 }
 is(alerts($node, 'postgres', 'container_id BETWEEN 70 AND 72'), 'cpu 71 FIRING 1>1', 'a transaction that deletes can be prepared');

@@ -45,8 +45,22 @@ is(sql($node, 'postgres', "SELECT alerting.flush('20s')"), 't', 'a session that 
 sql($node, 'postgres', 'INSERT INTO containers SELECT n, 1 FROM generate_series(1000, 1999) n; SELECT count(s(n, 1, 95)) FROM generate_series(1000, 1999) n');
 flush($node, 'postgres', name => 'a session that has notified waits: a storm');
 cmp_ok(sql($node, 'postgres', 'SELECT count(DISTINCT xmin::text) FROM alerting.alert WHERE container_id >= 1000'), '<', 20, 'its transactions are as large as ever');
+# Nor do users whose deletions are to be notified.
+my $listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN alerting');
+sql($node, 'postgres', 'INSERT INTO containers VALUES (14, 1); SELECT s(14, 1, 95)');
+flush($node, 'postgres');
+sql($node, 'postgres', "SET lock_timeout = '20s'; DELETE FROM containers WHERE id = 14");
+is(alerts($node, 'postgres', 'container_id = 14'), '', 'a session that has notified waits: a container is deleted');
+flush($node, 'postgres');
 sql($node, 'postgres', "SELECT pg_cancel_backend(pid) $host_waits");
 $session->quit;
+sql($node, 'postgres', 'INSERT INTO containers VALUES (15, 1); SELECT s(15, 1, 95)');
+flush($node, 'postgres');
+sql($node, 'postgres', 'DELETE FROM containers WHERE id = 15');
+flush($node, 'postgres');
+like($listener->query('SELECT 1'), qr/"alert\.resolved".*"containerId": "15"/, 'nobody waits any more: a deletion is notified');
+$listener->quit;
 is(sql($node, 'postgres', 'DELETE FROM alerting.alert WHERE container_id = 13 RETURNING status'), 'FIRING', 'a session that has notified waits: the alert is there');
 sql($node, 'postgres', 'DELETE FROM containers WHERE id >= 1000');
 

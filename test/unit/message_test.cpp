@@ -133,10 +133,11 @@ TEST(Message, RepeatedTimeAndSourceTakeNoRoom) {
 TEST(Message, OtherKindsComeBack) {
   for (const MessageKind kind :
        {MessageKind::kRulesChanged, MessageKind::kContainerChanged, MessageKind::kBindingChanged,
-        MessageKind::kContainerDeleted, MessageKind::kContainersTruncated}) {
+        MessageKind::kContainerDeleted, MessageKind::kContainersTruncated, MessageKind::kNotice}) {
     Message message;
     message.kind = kind;
-    if (kind == MessageKind::kContainerChanged || kind == MessageKind::kContainerDeleted) {
+    if (kind == MessageKind::kContainerChanged || kind == MessageKind::kContainerDeleted ||
+        kind == MessageKind::kNotice) {
       message.sample.container = "web-1";
     }
     const std::string bytes = Write(message);

@@ -1,10 +1,12 @@
-// NOTIFY for deletions of the host, which must stay free to prepare its transaction: one that has
-// notified cannot be prepared. The messages wait in the backend's memory and become notifications
-// when the transaction is about to commit; one that is prepared tells nobody. Any backend.
+// NOTIFY for deletions of the host. Its own transaction does not notify: that would wait for
+// whoever has notified and not yet committed, which takes as long as a synchronous standby is away,
+// would let others wait, and could not be prepared. The texts wait in the backend's memory and go
+// to the evaluator after COMMIT, which notifies; a transaction that is prepared tells nobody. Any
+// backend.
 #include "ext/capture/commit_notices.h"
 
+#include "ext/capture/transaction_buffer.h"
 #include "pg/guard.h"
-#include "pg/notification.h"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(alerting_notify_at_commit);
@@ -28,6 +30,7 @@ constinit List* levels = NIL;
 
 // PostgreSQL code.
 void AddNotice(const text* payload) {
+  if (VARSIZE_ANY_EXHDR(payload) > kMaxKeyBytes) return;
   MemoryContext outer = MemoryContextSwitchTo(TopTransactionContext);
   const int nest_level = GetCurrentTransactionNestLevel();
   if (levels == NIL || static_cast<Level*>(llast(levels))->nest_level < nest_level) {
@@ -39,10 +42,32 @@ void AddNotice(const text* payload) {
   MemoryContextSwitchTo(outer);
 }
 
-// Plain PostgreSQL code without C++ objects: errors pass through as they come.
+Message NoticeOf(const ListCell* cell) {
+  Message message;
+  message.kind = MessageKind::kNotice;
+  message.sample.container = static_cast<const char*>(lfirst(cell));
+  return message;
+}
+
+// As messages, all of them or, without memory, none. PostgreSQL code that raises no error.
+void HandToEvaluator() {
+  size_t size = 0;
+  ListCell* cell;
+  foreach (cell, notices) size += MessageSize(NoticeOf(cell));
+  constexpr int kFlags = MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM;
+  char* bytes = static_cast<char*>(MemoryContextAllocExtended(TopTransactionContext, size, kFlags));
+  if (bytes == nullptr) return;
+  size_t used = 0;
+  SampleContext context;
+  foreach (cell, notices) {
+    used += WriteMessage(NoticeOf(cell), &context, bytes + used);
+  }
+  TellNoticesAtCommit({bytes, used});
+}
+
 extern "C" void OnTransaction(XactEvent event, void* /*argument*/) {
   if (event == XACT_EVENT_PRE_COMMIT) {
-    pg::NotifyAtCommit(notices);
+    if (notices != NIL) HandToEvaluator();
   } else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
              event == XACT_EVENT_PREPARE) {
     notices = levels = NIL;
@@ -79,6 +104,7 @@ void RegisterNoticeCallbacks() {
 
 Datum alerting_notify_at_commit(PG_FUNCTION_ARGS) {
   return alerting::pg::Entry([&] {
+    if (!alerting::ext::OpenTransactionBuffer()) return Datum{0};
     alerting::pg::Call([&] { alerting::ext::AddNotice(PG_GETARG_TEXT_PP(0)); });
     return Datum{0};
   });

@@ -49,6 +49,7 @@ struct Buffer {
   int level_count;
   pg::ReplayMark marks[pg::kMaxReplays];  // rows that were not kept
   int mark_count;
+  std::string_view notices;
   bool has_uncaptured;  // see NoteUncapturedRows
   bool tells_deletions;
   bool start_workers;
@@ -81,6 +82,7 @@ void Reset() noexcept {
   buffer.context = {};
   buffer.level_count = 0;
   buffer.mark_count = 0;
+  buffer.notices = {};
   buffer.has_uncaptured = buffer.tells_deletions = false;
   buffer.start_workers = buffer.forget_stop = false;
   buffer.sender_wakes = buffer.covered_wakes = 0;
@@ -170,6 +172,9 @@ void HandOverMessages(DatabaseSlot* slot) noexcept {
     LeaveMarks(slot, buffer.data, buffer.used);
     are_left = true;
   }
+  if (!buffer.notices.empty() && !are_left) {
+    (void)AppendToQueue(slot, {buffer.notices, false}, InvalidTransactionId);
+  }
   if (!are_left) return;
   pg_atomic_fetch_add_u32(&slot->marking, 1);
   counted_in = slot;
@@ -194,7 +199,7 @@ void HandOver() noexcept {
   DatabaseSlot* slot = SlotAtEnd();
   if (slot == nullptr) return;
   ALERTING_FREEZE_POINT("committed");
-  if (buffer.used > 0 || buffer.mark_count > 0) {
+  if (buffer.used > 0 || buffer.mark_count > 0 || !buffer.notices.empty()) {
     LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
     if (slot->database == MyDatabaseId) HandOverMessages(slot);
     LWLockRelease(&slot->lock);
@@ -370,6 +375,8 @@ void AddMessage(const Message& message) noexcept {
   }
   buffer.used += WriteMessage(message, &buffer.context, buffer.data + buffer.used);
 }
+
+void TellNoticesAtCommit(std::string_view messages) noexcept { buffer.notices = messages; }
 
 void OpenSampleSpace(SampleSpace* space) noexcept {
   space->context = &buffer.context;

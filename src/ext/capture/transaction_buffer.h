@@ -31,6 +31,9 @@ inline uint64_t KeyHash(std::string_view key) noexcept {
   return std::hash<std::string_view>{}(key);
 }
 
+// Notices as messages, told after COMMIT where the queue has room; they last until then.
+void TellNoticesAtCommit(std::string_view messages) noexcept;
+
 // Room to write samples of the current (sub)transaction without further checks: at least
 // kMaxSampleBytes from `next` to `end`, or none (next is nullptr) when rows can only be marked,
 // which AddMessage does. What has been written counts once CloseSampleSpace() is told its end.

@@ -8,6 +8,7 @@
 #include "ext/version.h"
 #include "pg/freeze_point.h"
 #include "pg/guc.h"
+#include "pg/notification.h"
 
 extern "C" {
 PGDLLEXPORT void alerting_evaluator_main(Datum database);
@@ -126,6 +127,7 @@ Micros Evaluator::Step() {
   Micros next = NextLookAtPrepared(now);
   if (takes_input) next = std::min(next, world_->engine.NextDeadline());
   SaveState(now, false);
+  Notify();
   PublishCounters();
   for (const OutgoingTransition& outgoing : outbox_) {
     next = std::min(next, outgoing.retry_at == kNoTime ? now : outgoing.retry_at);
@@ -398,6 +400,24 @@ void Evaluator::SaveState(Micros now, bool force) {
   // A large fleet's state is written less often, so that it costs a bounded rate of WAL.
   save_interval_ =
       std::max<Micros>(kSaveInterval, static_cast<Micros>(bytes / kSaveBytesPerSecond) * kSecond);
+}
+
+// What users' transactions would have to wait for.
+void Evaluator::Notify() {
+  if (notices_.empty()) return;
+  const std::vector<std::string> notices = std::exchange(notices_, {});
+  ExtensionTransaction transaction(slot_, "notifying");
+  if (pg::MayNotify()) {
+    pg::Call([&] {
+      List* payloads = NIL;
+      for (const std::string& notice : notices) {
+        payloads = lappend(payloads, pstrdup(notice.c_str()));
+      }
+      pg::NotifyAtCommit(payloads);
+      list_free_deep(payloads);
+    });
+  }
+  transaction.Commit();
 }
 
 void Evaluator::AnswerFlush(uint64_t ticket) {

@@ -68,6 +68,7 @@ class Evaluator final : public pg::WorkerTask {
               const std::vector<WriteResult>& results);
   void ApplyCorrections();
   void SaveState(Micros now, bool force);
+  void Notify();
   void AnswerFlush(uint64_t ticket);
   void PublishCounters();
   std::vector<const OutgoingTransition*> Outgoing(
@@ -134,6 +135,7 @@ class Evaluator final : public pg::WorkerTask {
   HandoverWriter handover_;
   std::deque<OutgoingTransition> outbox_;
   std::vector<ContainerCorrection> corrections_;
+  std::vector<std::string> notices_;  // of users' transactions; what is here twice is notified once
   bool reload_ = false;
   bool only_sources_ = false;  // with reload_: for metric_source has changed, perhaps nothing else
   Versions versions_;          // of what world_ was made of

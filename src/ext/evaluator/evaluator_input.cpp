@@ -122,6 +122,9 @@ void Evaluator::JudgeChunks() {
         case MessageKind::kContainersTruncated:
           binding_changed = forget_all_ = true;
           break;
+        case MessageKind::kNotice:
+          notices_.emplace_back(message.sample.container);
+          break;
       }
     }
     // What follows may be of tables that this binding does not know, or has not read yet: judged

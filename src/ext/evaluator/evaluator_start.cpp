@@ -150,7 +150,7 @@ void Evaluator::JudgeQueue(const std::vector<uint32_t>& to_read) {
   });
 }
 
-// Which containers the messages tell to have been deleted.
+// Which containers the messages tell to have been deleted, and what is to be notified.
 void Evaluator::NoteForgotten(std::string_view chunks) {
   ChunkHeader header;
   std::string_view messages;
@@ -159,6 +159,7 @@ void Evaluator::NoteForgotten(std::string_view chunks) {
     Message message;
     while (reader.Next(&message)) {
       if (message.kind == MessageKind::kContainersTruncated) forget_all_ = true;
+      if (message.kind == MessageKind::kNotice) notices_.emplace_back(message.sample.container);
       // It names a container whose key has changed.
       if (message.kind == MessageKind::kBindingChanged && !message.sample.container.empty()) {
         only_sources_ = false;
