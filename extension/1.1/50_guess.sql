@@ -233,6 +233,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conformin
                   (SELECT NOT bool_or(s.says COLLATE "C" ~* $$[{,"']running[,"'}]$$) FROM seen s), $3);
 $function$;
 
+-- Whether the statistics of a text column know of values that begin with 'running' and say more (running:healthy).
+CREATE OR REPLACE FUNCTION alerting.runs_and_more(rel regclass, quoted_column text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
+  SELECT EXISTS (
+    SELECT FROM pg_stats s JOIN pg_class c ON c.relname = s.tablename JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
+     WHERE c.oid = $1 AND quote_ident(s.attname) = $2
+       AND concat_ws(' ', s.most_common_vals::text, s.histogram_bounds::text) COLLATE "C" ~* $$[{,"']running[^a-z0-9,"'}]$$);
+$function$;
+
 CREATE OR REPLACE FUNCTION alerting.state_names() RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT ARRAY['state', 'status', 'containerstate', 'containerstatus', 'phase'];
@@ -266,7 +275,7 @@ BEGIN
     INTO state
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
    WHERE a.attrelid = metrics AND a.attnum > 0 AND quote_ident(a.attname) = found_column;
-  RETURN CASE WHEN state.typtype <> 'e' AND alerting.never_running(metrics, found_column) THEN NULL
+  RETURN CASE WHEN state.typtype <> 'e' AND (alerting.never_running(metrics, found_column) OR alerting.runs_and_more(metrics, found_column)) THEN NULL
               WHEN state.typtype <> 'e' THEN alerting.says_running(found_column)
               WHEN state.label IS NOT NULL THEN format('m.%s = %L', found_column, state.label) END;
 END

@@ -202,6 +202,9 @@ CREATE OR REPLACE FUNCTION alerting.suggested_index(metrics regclass, container 
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
   SELECT CASE WHEN c.columns = '{}' AND at ~ '\mSELECT\M'
               THEN 'No index serves a time that is looked up elsewhere: consider a column that says it, or the time at which the row was written.'
+              -- Every cast to that type depends on the session's time zone.
+              WHEN c.columns = '{}' AND at ~ '::timestamp with time zone'
+              THEN 'No index holds a time that is cast: consider a column of that type, which a trigger may set.'
               WHEN c.columns = '{}'
               THEN format('Consider an index on that expression, if it is immutable: CREATE INDEX %sON %s ((%s));',
                           CASE WHEN r.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, metrics, regexp_replace(at, '\mm\.', '', 'g'))

@@ -256,6 +256,10 @@ BEGIN
         RETURN QUERY SELECT 'metrics', object, 'warning', format('No value of %s that is known says ''running'': its containers count as down.', state),
                             format('Say when they run, for example running => $$%s = ''up''$$, instead of what is said in: %s', state, alerting.attach_call(m.id, object))
                        FROM alerting.describe_mapping(m.metrics, 'm', 'running', alerting.says_running(state), NULL, 'pg_catalog') d WHERE d.sql = m.running;
+      ELSIF state IS NOT NULL AND alerting.runs_and_more(m.metrics, state) THEN
+        RETURN QUERY SELECT 'metrics', object, 'warning', format('Some values of %s begin with ''running'' and say more: their containers count as down.', state),
+                            format('If they run, running => $$lower(%s) LIKE ''running%%''$$, instead of what is said in: %s', state, alerting.attach_call(m.id, object))
+                       FROM alerting.describe_mapping(m.metrics, 'm', 'running', alerting.says_running(state), NULL, 'pg_catalog') d WHERE d.sql = m.running;
       END IF;
       RETURN QUERY SELECT * FROM alerting.doctor_time(m.id, m.metrics, m.max_age);
     END IF;

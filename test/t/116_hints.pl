@@ -136,6 +136,34 @@ is($node->safe_psql('in_place', 'SELECT r.name, a.status FROM alerting.alert a J
 $node->safe_psql('in_place', 'ALTER TABLE figures RENAME cpu_percent TO load');
 like($node->safe_psql('in_place', q{SELECT hint FROM alerting.doctor() WHERE topic = 'metrics' AND status = 'error'}), qr/, cpu => '\.\.\.', /, 'a new name that nobody could guess is asked for');
 
+# A state that says more than "running": what is known of it speaks against the guess, also beside others that say no more.
+sub state_of { return $node->safe_psql('in_place', q{SELECT status, detail, hint FROM alerting.doctor() WHERE topic = 'metrics' AND object = 'public.states' AND status <> 'ok' AND detail LIKE '%running%'}) }
+$node->safe_psql('in_place', q{
+	SET client_min_messages = error;
+	CREATE TABLE states (container_id int, at timestamptz, cpu_percent float8, "Status" text, PRIMARY KEY (container_id, at)) WITH (autovacuum_enabled = off);
+	SELECT alerting.attach_metrics('states');
+	INSERT INTO states SELECT 1, now() - n * interval '1 s', 5, CASE WHEN n % 2 = 0 THEN 'Running' ELSE 'exited' END FROM generate_series(1, 100) n;
+	ANALYZE states});
+is(state_of(), '', 'a state that says no more');
+$node->safe_psql('in_place', q{
+	INSERT INTO states SELECT 1, now() + n * interval '1 us', 5, 'Running (healthy)' FROM generate_series(1, 100) n;
+	ANALYZE states});
+like(state_of(), qr/^warning\|Some values of "Status" begin with 'running' and say more: .*running => \$\$lower\("Status"\) LIKE 'running%'\$\$.*SELECT alerting\.attach_metrics\('public\.states', /, 'and one that does');
+my (undef, undef, $unmapped) = $node->psql('in_place', q{
+	BEGIN;
+	SELECT alerting.detach_metrics('states');
+	SELECT alerting.attach_metrics('states');
+	ROLLBACK}, on_error_stop => 1);
+like($unmapped, qr/NOTICE:  columns of public\.states that look like metrics, but are not mapped: "Status"/, 'is not guessed');
+
+# No index is asked for that PostgreSQL refuses.
+(undef, undef, my $unindexed) = $node->psql('in_place', q{
+	BEGIN;
+	CREATE TABLE texts (doc jsonb);
+	SELECT alerting.attach_metrics('texts', container => $$(doc ->> 'id')::int$$, at => $$(doc ->> 'at')::timestamptz$$, cpu => $$(doc ->> 'cpu')::float8$$);
+	ROLLBACK}, on_error_stop => 1);
+like($unindexed, qr/WARNING:  table public\.texts has no index .*\nDETAIL:.*\nHINT:  No index holds a time that is cast: /, 'a time that is cast');
+
 # What CREATE EXTENSION could not attach it does not ask for in words that fail again.
 $node->safe_psql('postgres', 'CREATE DATABASE at_once');
 my (undef, undef, $told) = $node->psql('at_once', q{
