@@ -124,6 +124,16 @@ is($node->safe_psql('postgres', q{SELECT next_attempt_at > now() + interval '10 
 	't', 'Retry-After shortens no pause');
 $node->safe_psql('postgres', q{DELETE FROM alerting.webhook WHERE id = 'after-nothing'});
 
+# As many attempts as the column holds, by somebody's hand.
+webhook($node, 'often', $receiver->url('/ok'));
+webhook($node, 'often-failing', $receiver->url('/status/500/often'));
+$node->safe_psql('postgres', q{INSERT INTO alerting.delivery (webhook_id, event, payload, attempts)
+	SELECT w, 'alert.firing', '{}', 2147483647 FROM unnest(ARRAY['often', 'often-failing']) w});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM alerting.delivery WHERE webhook_id LIKE 'often%' AND status = 'PENDING'}), 'no attempts are left to count');
+is($node->safe_psql('postgres', q{SELECT string_agg(status || ' ' || attempts, ', ' ORDER BY webhook_id) FROM alerting.delivery WHERE webhook_id LIKE 'often%'}),
+	'DELIVERED 2147483647, FAILED 2147483647', 'which keeps nothing from its end');
+$node->safe_psql('postgres', q{DELETE FROM alerting.webhook WHERE id LIKE 'often%'});
+
 # --- order: RESOLVED never overtakes its FIRING ---------------------------------------------------------
 webhook($node, 'order', $receiver->url('/status/500,500,200'), retry_schedule => "'{300 milliseconds,300 milliseconds}'");
 deliver($node, 'order', alert => 'a1');

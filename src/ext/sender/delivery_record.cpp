@@ -1,5 +1,7 @@
 // Recording what came of requests. See ext/sender/delivery_store.h.
+#include <algorithm>
 #include <array>
+#include <climits>
 #include <string_view>
 #include <unordered_set>
 
@@ -47,7 +49,8 @@ std::unordered_set<const Outcome*> SetOf(const std::vector<const Outcome*>& outc
 // sets: without hash and merge joins that would take time by the square. No WITH: PostgreSQL takes
 // none where a user's rule makes several queries of this.
 const char DeliveryStore::kUpdateAnySql[] =
-    "UPDATE alerting.delivery d SET attempts = d.attempts + o.counted,"
+    "UPDATE alerting.delivery d SET"
+    "   attempts = least(d.attempts, 2147483647 - o.counted) + o.counted,"
     "   status = CASE WHEN o.status = 'DELIVERED' OR d.status = 'PENDING'"
     "     AND d.next_attempt_at = coalesce(o.due, '-infinity') THEN o.status ELSE d.status END,"
     "   next_attempt_at = CASE WHEN d.next_attempt_at = coalesce(o.due, '-infinity')"
@@ -119,7 +122,7 @@ std::vector<const Outcome*> DeliveryStore::UpdateDelivered(
     const int attempts = DatumGetInt32(updater.Value("attempts", INT4OID, &is_null));
     if (is_null) continue;
     const std::array<pg::ColumnValue, kDeliveredColumns.size()> values = {
-        {{.datum = Int32GetDatum(attempts + 1)},
+        {{.datum = Int32GetDatum(std::min(attempts, INT_MAX - 1) + 1)},
          {.text = StatusName(DeliveryStatus::kDelivered)},
          {.datum = TimestampTzGetDatum(GetCurrentTimestamp())},
          {.datum = Int32GetDatum(outcome->status_code)},

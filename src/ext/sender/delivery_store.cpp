@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <climits>
 #include <limits>
 #include <unordered_set>
 
@@ -105,7 +106,7 @@ const char DeliveryStore::kParkOverdueSql[] =
     "    AND o.id NOT IN (SELECT unnest($3::text[])) AND o.next_attempt_at <= $4 ORDER BY "
     "o.next_attempt_at, o.seq LIMIT $6),"
     " overdue AS MATERIALIZED (SELECT d.id FROM oldest o JOIN alerting.delivery d ON d.id = o.id"
-    "   WHERE o.next_attempt_at + ($2::int8[])[least(o.attempts + 1, cardinality($2))]"
+    "   WHERE o.next_attempt_at + ($2::int8[])[least(o.attempts, cardinality($2) - 1) + 1]"
     "         * interval '1 microsecond' <= $4 FOR NO KEY UPDATE OF d SKIP LOCKED),"
     " parked AS (UPDATE alerting.delivery d SET status = 'FAILED', last_error = $5"
     "   FROM overdue o WHERE d.id = o.id RETURNING 1)"
@@ -183,7 +184,8 @@ std::vector<PendingDelivery> DeliveryStore::Fetch(const std::vector<FetchRequest
       delivery.unsendable = !body.has_value();
       delivery.body = std::move(body).value_or(std::string());
     }
-    delivery.attempts = rows.Int(row, 3);
+    // A user may have set it; there is one to be added.
+    delivery.attempts = std::min(rows.Int(row, 3), INT_MAX - 1);
     delivery.due = rows.Timestamp(row, 4);
     delivery.waits_until = rows.Timestamp(row, 5);
     delivery.sequence = rows.BigInt(row, 6);
