@@ -223,10 +223,10 @@ Datum OnDropExtension(FunctionCallInfo fcinfo) {
   return PointerGetDatum(nullptr);
 }
 
-bool AttachesPartition(const AlterTableStmt* statement) {
+bool Does(const AlterTableStmt* statement, AlterTableType type) {
   ListCell* cell;
   foreach (cell, statement->cmds) {
-    if (static_cast<AlterTableCmd*>(lfirst(cell))->subtype == AT_AttachPartition) return true;
+    if (static_cast<AlterTableCmd*>(lfirst(cell))->subtype == type) return true;
   }
   return false;
 }
@@ -255,15 +255,20 @@ AttachedSources SourcesOf(const RangeVar* name) {
 }
 
 // The rows that a partition brings with it were inserted into another table, and no trigger of ours
-// saw them.
+// saw them. A new owner has to be let make partitions, which the evaluator does when it loads all.
 Datum OnAlterTable(FunctionCallInfo fcinfo) {
   const auto* data = RequireEventTrigger(fcinfo, "on_alter_table");
   if (!IsA(data->parsetree, AlterTableStmt)) return PointerGetDatum(nullptr);
   const auto* statement = reinterpret_cast<AlterTableStmt*>(data->parsetree);
-  if (!AttachesPartition(statement)) return PointerGetDatum(nullptr);
+  const bool changes_owner = Does(statement, AT_ChangeOwner);
+  if (!changes_owner && !Does(statement, AT_AttachPartition)) return PointerGetDatum(nullptr);
   const AttachedSources sources = pg::Call([&] { return SourcesOf(statement->relation); });
   if (sources.count == 0 || !OpenTransactionBuffer()) return PointerGetDatum(nullptr);
-  for (int i = 0; i < sources.count; ++i) MarkSource(sources.ids[i]);
+  if (changes_owner) {
+    Tell(MessageKind::kBindingChanged);
+  } else {
+    for (int i = 0; i < sources.count; ++i) MarkSource(sources.ids[i]);
+  }
   return PointerGetDatum(nullptr);
 }
 
