@@ -105,7 +105,7 @@ $function$;
 -- Whether a column's name, as plain_name() gives it, is that of a time in this unit.
 CREATE OR REPLACE FUNCTION alerting.is_time_in(name text, unit text) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
-  SELECT $1 ~ ('(at|on|time|timestamp|ts|tstamp|epoch|unix|utc|clock|seen|ping|heartbeat|checked|updated?)(' || alerting.unit_names($2) || ')$');
+  SELECT $1 ~ ('(at|on|time|timestamp|ts|tstamp|epoch|unix|utc|clock|seen|ping|heartbeat|checked|updated?)(' || alerting.unit_names($2) || ')$') AND $1 !~ 'status$';
 $function$;
 
 -- Whether a table has one row for each container, which is updated in place.

@@ -254,8 +254,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conformin
           OR t.typcategory IN ('N', 'B') AND n.name ~ '^(is)?(running|up|alive|online|healthy)$' AND NOT $2 ? 'running');
 $function$;
 
--- What newcomers would else miss in silence: columns that look like a metric which is not mapped, half of a reading, silence
--- that means nothing, what never runs, and shares of 1. Of what was said not to be wanted ('' in `mapping`) nothing is told.
+-- What newcomers would else miss in silence: columns that look like a metric which is not mapped, half of a reading, a time
+-- that no column says, silence that means nothing, what never runs, and shares of 1. Of what was said not to be wanted ('' in `mapping`) nothing is told.
 CREATE OR REPLACE FUNCTION alerting.notices_of(source int, mapping jsonb, tried record) RETURNS TABLE (line text, hint text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
@@ -277,6 +277,11 @@ BEGIN
      AND NOT mapping ? other_half THEN
     line := format('memory of %s gives no reading: %s is mapped by no table', s.metrics, other_half);
     hint := 'Map memory_used and memory_limit, in one unit, or memory, a percentage.';
+    RETURN NEXT;
+  END IF;
+  IF (SELECT d.columns = '{}' FROM alerting.describe_mapping(s.metrics, 'm', 'at', s.at, NULL, 'pg_catalog') d) THEN
+    line := format('the time of a row of table %s is that at which it is read: %s names none of its columns', s.metrics, s.at);
+    hint := 'After a restart its rows are read again, and count as new. Give a column that says when a row was written, such as one of DEFAULT now().';
     RETURN NEXT;
   END IF;
   IF s.running IS NOT NULL AND num_nonnulls(s.cpu, s.memory, s.memory_used, s.memory_limit, s.restarts) = 0

@@ -174,6 +174,11 @@ is(join('; ', $warned =~ /WARNING:  (.*)/g), q{table public.beats has no index t
 (undef, $asked) = named(q{CREATE TABLE counts (container_name text, clock int, cpu_percent real); SELECT alerting.attach_metrics('counts')});
 like($asked, qr/HINT:  If it is column clock, say what that counts since 1970: at_unit => /, 'a time that is a number');
 
+(undef, $asked) = named(q{CREATE TABLE entries (container_name text, status int, cpu_percent real); SELECT alerting.attach_metrics('entries', at => 'status')});
+like($asked, qr/ERROR:  mapping "at" of table public\.entries has type integer: a number of what\?/, 'a status counts no microseconds');
+(undef, $asked) = named(q{CREATE TABLE passages (container_name text, cpu_percent real); SELECT alerting.attach_metrics('passages', at => 'now()')});
+like($asked, qr/NOTICE:  the time of a row of table public\.passages is that at which it is read: .*\nHINT:  After a restart/, 'a time that no column says');
+
 (undef, $asked) = named(q{CREATE TABLE nanos (container_name text, "tsNs" bigint, cpu_percent real); SELECT alerting.attach_metrics('nanos')});
 like($asked, qr{HINT:  If it is column "tsNs", which counts nanoseconds: (at => '"tsNs" / 1e9', at_unit => 's')}, 'one of nanoseconds');
 (undef, $asked) = named(q{SELECT alerting.attach_metrics('nanos', at => '"tsNs"', at_unit => 'ns')});
@@ -384,6 +389,6 @@ like($sessions[1]->query_safe('SELECT count(*) FROM alerting.metric_source WHERE
 	'the second one changes nothing');
 $_->quit for @sessions;
 
-clean_log_ok($node, qr/value too long|at_unit must be|that alerting did not make|cannot tell which organization|name must be a column|cannot tell (?:the time|which container) |no metric of table/);
+clean_log_ok($node, qr/value too long|at_unit must be|that alerting did not make|cannot tell which organization|name must be a column|cannot tell (?:the time|which container) |no metric of table|a number of what/);
 $node->stop;
 done_testing();
