@@ -132,6 +132,10 @@ SET statement_timeout = '200ms';
 SELECT * FROM alerting.preview(2, 'CPU_USAGE', 80, 0, '2020-01-01');
 RESET statement_timeout;
 
+-- The host has changed the table since.
+ALTER TABLE usage RENAME cpu TO cpu_percent;
+SELECT * FROM alerting.preview(2, 'CPU_USAGE', 80, 0, '2020-01-01');
+
 DROP VIEW previewed, raised;
 DROP EXTENSION alerting CASCADE;
 DROP SCHEMA alerting CASCADE;

@@ -205,6 +205,19 @@ void Preview::AddContainersOfQuery() {
   }
 }
 
+// What PostgreSQL says is about a query that nobody has written.
+[[noreturn]] void ThrowBroken(const Source& source, const pg::Error& error) {
+  const std::string problem = error.what();
+  const int state = error.sqlstate();
+  pg::Throw([&] {
+    ereport(ERROR, (errcode(state),
+                    errmsg("table %s cannot be read as it is attached: %s", source.label.c_str(),
+                           problem.c_str()),
+                    errhint("Attach it again with alerting.attach_metrics(); alerting.doctor() "
+                            "says how.")));
+  });
+}
+
 void Preview::Run() {
   if (sources_.empty()) return WarnOfMissingMetric();
   AddContainers();
@@ -230,9 +243,16 @@ void Preview::Run() {
                        binding_.container_type.varies ? Adopt(respell) : Adopt());
   std::vector<Sample> samples;
   std::vector<ContainerRef> containers;
-  while (reader.Next(&samples, &containers)) {
-    engine_.Judge(samples, containers, kNoTime);
-    TakeTransitions();
+  try {
+    while (reader.Next(&samples, &containers)) {
+      engine_.Judge(samples, containers, kNoTime);
+      TakeTransitions();
+    }
+  } catch (const pg::Error& error) {
+    for (const SourceHistory& history : reader.sources()) {
+      if (history.is_broken()) ThrowBroken(history.source(), error);
+    }
+    throw;
   }
   engine_.Advance(std::min<Micros>(range_.until, GetCurrentTimestamp()));
   TakeTransitions();
