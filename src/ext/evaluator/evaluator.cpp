@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/batch_limit.h"
 #include "ext/cuid.h"
 #include "ext/version.h"
 #include "pg/freeze_point.h"
@@ -18,7 +19,6 @@ namespace alerting::ext {
 
 namespace {
 
-// The first transaction of a storm is small, so that its webhooks leave at once; the others grow.
 constexpr size_t kFirstTransaction = 25;
 constexpr size_t kTransitionsPerTransaction = 20'000;
 // Longer ones become smaller: for so long a user may have to wait who wants to lock one of the
@@ -182,19 +182,16 @@ void Evaluator::WriteOutbox(Micros now) {
   Batch batch;
   const size_t least =
       std::clamp(outbox_.size() / kMostTransactions, kFirstTransaction, kTransitionsPerTransaction);
-  size_t limit = kFirstTransaction;
+  BatchLimit limit(kFirstTransaction, least, kTransitionsPerTransaction, kLongestTransaction);
   const auto write = [&] {
     const auto begin = std::chrono::steady_clock::now();
     if (!batch.empty()) WriteBatch(batch);
     for (const OutgoingTransition* outgoing : batch) {
       if (!outgoing->settled) waiting.insert(PairOf(outgoing->transition));
     }
+    limit.Took(batch.size(), std::chrono::steady_clock::now() - begin);
     batch.clear();
     fired.clear();
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-    const double growth = std::min(kLongestTransaction / took, 4.0);
-    limit = std::clamp(static_cast<size_t>(static_cast<double>(limit) * growth), least,
-                       kTransitionsPerTransaction);
   };
   for (OutgoingTransition& outgoing : outbox_) {
     std::string pair = PairOf(outgoing.transition);
@@ -204,7 +201,7 @@ void Evaluator::WriteOutbox(Micros now) {
       continue;
     }
     const bool fires = outgoing.transition.kind == Transition::Kind::kFire;
-    if (batch.size() >= limit || (fires && fired[pair] >= kRoundsPerTransaction)) {
+    if (batch.size() >= limit.get() || (fires && fired[pair] >= kRoundsPerTransaction)) {
       write();
       if (waiting.contains(pair)) continue;  // behind what the batch has found locked
     }
