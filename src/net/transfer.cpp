@@ -104,12 +104,14 @@ bool ResponseHead::Add(std::string_view line) {
     status_ = StatusOf(line);
     retry_after_.clear();
   } else if (Trim(line).empty()) {
+    constexpr int kSwitchingProtocols = 101;
     complete_ = status_ >= 200;
+    switched_ = status_ == kSwitchingProtocols;
   } else if (StartsWithIgnoringCase(line, "retry-after:")) {
     constexpr size_t kLongest = 64;
     retry_after_ = Trim(line.substr(line.find(':') + 1)).substr(0, kLongest);
   }
-  return true;
+  return !switched_;
 }
 
 // libcurl reads the list and its texts where they lie, so that a request costs no copies.
@@ -191,6 +193,7 @@ std::string WebhookClient::Transfer::DescribeHttp2() const {
 
 std::string WebhookClient::Transfer::DescribeFailure(CURLcode code) const {
   if (head.too_large()) return kHeadTooLarge;
+  if (head.switched()) return "endpoint switched to another protocol (101)";
   if (given_up) return "endpoint refused the request each time (HTTP/2)";
   if (flooded) return "endpoint sent more than 8 MB";
   if (stale) return "endpoint answered before it was asked";

@@ -19,14 +19,16 @@
 
 namespace alerting::net {
 
-// Reads a response's head line by line as libcurl hands it over. Interim (1xx) heads are skipped.
+// Reads a response's head line by line as libcurl hands it over. Interim (1xx) heads are skipped;
+// behind 101, which nobody asked for, no other one comes.
 class ResponseHead {
  public:
-  // False: the head is too large.
+  // False: the head is too large, or the last one and no answer.
   bool Add(std::string_view line);
   // Of the final head, once complete; else 0.
   int status() const { return complete_ ? status_ : 0; }
   bool started() const { return bytes_ > 0; }
+  bool switched() const { return switched_; }  // to another protocol
   bool too_large() const { return bytes_ > kMaxHeadBytes; }
   const std::string& retry_after() const { return retry_after_; }
 
@@ -34,6 +36,7 @@ class ResponseHead {
   size_t bytes_ = 0;
   int status_ = 0;
   bool complete_ = false;
+  bool switched_ = false;
   std::string retry_after_;
 };
 

@@ -145,6 +145,7 @@ TEST_F(WebhookClientTest, NamesTheCauseOfEachFailure) {
            Case{receiver_->Url("/garbage"), "response is not HTTP"},
            Case{receiver_->Url("/endless-headers"), "response head is larger than 32 kB"},
            Case{receiver_->Url("/long-header"), "response head is larger than 32 kB"},
+           Case{receiver_->Url("/switch"), "endpoint switched to another protocol (101)"},
            Case{receiver_->Url("/continue"), "timeout after "},
            Case{receiver_->Url("/drip"), "timeout after "},
            Case{receiver_->Url("/hang"), "timeout after "},

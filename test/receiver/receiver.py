@@ -21,6 +21,7 @@ The first line of standard output says "ready PORT". Behaviours, by the path's f
   /last                      200 with Connection: close, and closes it
   /twice                     200, and soon another one that nobody asked for; 500 from then on
   /behind                    200, and behind it in the same TLS record a 201; 500 from then on
+  /switch                    101, to a protocol of which it sends nothing
   /gzipbomb                  a small body that would be 200 MB when decompressed
   /garbage                   no HTTP at all; /binary: a body of bytes that are no UTF-8, with NUL
   /body/N                    200 with N bytes of body
@@ -208,6 +209,11 @@ class Receiver:
         # The first record ends within the body: what is read then is no more than the rest of it.
         writer.write(b"HTTP/1.1 200 Answer\r\nContent-Length: 2\r\n\r\n{")
         writer.write(b"}HTTP/1.1 201 Answer\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        return True
+
+    async def do_switch(self, writer, _arguments, _count, _query):
+        writer.write(b"HTTP/1.1 101 Answer\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         await writer.drain()
         return True
 

@@ -50,6 +50,7 @@ my %expected = (
 	'/drip' => qr/^FAILED 1 timeout after \d+ ms while reading the response$/,
 	'/endless-headers' => qr/^FAILED 1 response head is larger than 32 kB$/,
 	'/continue' => qr/^FAILED 1 (timeout after \d+ ms|response head is larger)/,
+	'/switch' => qr/^FAILED 1 endpoint switched to another protocol \(101\)$/,
 	'/hang' => qr/^FAILED 1 timeout after \d+ ms waiting for a response$/);
 my $before = resident_kb(sender_pid());
 for my $path (sort keys %expected)
