@@ -23,7 +23,7 @@ previous=${previous#alerting--} previous=${previous%.sql}
 [ -e "extension/updates/$previous--$version.sql" ] || complain "extension/updates/$previous--$version.sql: no such file"
 [ ! -e "extension/released/alerting--$version.sql" ] || complain "extension/released: $version is this version"
 grep -q "\.version = \"$version\.0\"" src/pg/compat.h || complain "src/pg/compat.h: the library's version is not $version.0"
-grep -q "\"alerting/$version\"" src/net/webhook_client.cpp || complain "src/net/webhook_client.cpp: the user agent is not alerting/$version"
+grep -q "\"alerting/$version\"" src/net/transfer_options.cpp || complain "src/net/transfer_options.cpp: the user agent is not alerting/$version"
 grep -q "kServedVersion\[\] = \"$version\"" src/ext/version.h || complain "src/ext/version.h: kServedVersion is not $version"
 
 python3 - "$version" <<'EOF_PYTHON' || status=1

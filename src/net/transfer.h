@@ -46,40 +46,62 @@ struct Waited {
   long milliseconds = 0;
 };
 
-struct WebhookClient::Transfer {
-  // Over a kept connection and a new one: libcurl would make five new ones, each for a stream that
-  // is refused.
-  static constexpr int kMostTries = 2;
-
-  WebhookClient* client = nullptr;
-  Pool* pool = nullptr;  // that it was last in
-  EasyHandle easy;
-  TlsFiles files;   // that the handle was made with
-  std::string url;  // that the handle was given last
-  Request request;
-  std::vector<curl_slist> headers;  // whose texts are the request's
-  bool https = false;
-  ResponseHead head;
-  size_t body_bytes = 0;
-  std::chrono::steady_clock::time_point started, deadline;
-  bool again = false;    // see StartFrom
-  int source_port = 0;   // of the connection that it is sent over; 0: none yet
-  size_t tls_bytes = 0;  // received before that
-  bool flooded = false;  // its connection was shut for all that came over it
-  bool silent = false;   // its connection was shut since nothing came over it
-  bool received = true;  // something came over TLS since it was sent
-  bool stale = false;    // nothing did, and yet there was an answer
-  std::string body;
-  std::string refusal;              // why an address was refused, the first one
+// What has come of a request so far. A handle is used for many requests: each begins with a new
+// one of these, so that nothing of the last request is taken for its own.
+struct Progress {
+  // The connection that it is sent over.
+  int source_port = 0;              // 0: none yet
   bool attempted = false;           // some address was allowed
   bool connected = false;           // a new connection was made
+  std::string refusal;              // why an address was refused, the first one
   int socket_error = 0;             // errno of the last socket that could not be had
   sockaddr_storage last_address{};  // that a socket was made for
   socklen_t last_address_length = 0;
   int tries = 0;  // libcurl goes on by itself where a kept connection breaks or a stream is refused
   bool given_up = false;  // after so many
+
+  // What came back.
+  ResponseHead head;
+  size_t body_bytes = 0;
+  size_t tls_bytes = 0;  // received before source_port was known; then the client counts
+  bool received = true;  // something came over TLS since it was sent
+  bool stale = false;    // nothing did, and yet there was an answer
+  bool flooded = false;  // its connection was shut for all that came over it
+  bool silent = false;   // its connection was shut since nothing came over it
+};
+
+// A handle of libcurl's, and the request that it is used for at the moment. The client keeps those
+// that are idle.
+struct WebhookClient::Transfer : Progress {
+  // Over a kept connection and a new one: libcurl would make five new ones, each for a stream that
+  // is refused.
+  static constexpr int kMostTries = 2;
+
+  // The handle, as MakeTransfer has made it.
+  WebhookClient* client = nullptr;
+  EasyHandle easy;
+  bool https = false;
+  TlsFiles files;
+  std::string url;  // that the handle was given last
+
+  // The request.
+  Request request;
+  std::vector<curl_slist> headers;  // whose texts are the request's
+  bool again = false;               // see StartFrom
+  std::chrono::steady_clock::time_point started, deadline;
+  Pool* pool = nullptr;  // that it was last in
+
+  // Buffers, whose room is kept from one request to the next.
+  std::string body;  // the first kKeptBodyBytes of the answer's
   char error_buffer[CURL_ERROR_SIZE] = {};
 
+  // For a handle just made. False: libcurl refused an option.
+  bool SetProtocol();
+  bool SetTls();
+  bool SetCallbacks();
+  // Makes the handle this request's; `again` is set before, times and pool after. False: its URL or
+  // a header of it cannot be sent, or libcurl refused an option.
+  bool Prepare(Request next);
   // False when a header would end its line and begin another.
   bool LinkHeaders();
   // Why this address must not be reached over this scheme; empty: it may be.

@@ -5,11 +5,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 
-#include "core/url.h"
 #include "net/socket_peer.h"
 #include "net/transfer.h"
 
@@ -73,118 +70,6 @@ WebhookClient::~WebhookClient() {
   pools_.clear();
 }
 
-std::unique_ptr<WebhookClient::Transfer> WebhookClient::MakeTransfer(bool https) {
-  auto transfer = std::make_unique<Transfer>();
-  transfer->client = this;
-  transfer->https = https;
-  transfer->easy.reset(curl_easy_init());
-  CURL* easy = transfer->easy.get();
-  if (easy == nullptr) return nullptr;
-  transfer->body.reserve(kKeptBodyBytes);
-  void* self = transfer.get();
-  bool ok = true;
-  const auto set = [&](CURLoption option, auto value) {
-    ok = ok && curl_easy_setopt(easy, option, value) == CURLE_OK;
-  };
-  set(CURLOPT_NOSIGNAL, 1L);
-  // Without it, giving up a request would wait for the thread that still resolves its host name.
-  set(CURLOPT_QUICK_EXIT, 1L);
-  set(CURLOPT_PROTOCOLS_STR, "http,https");
-  set(CURLOPT_FOLLOWLOCATION, 0L);
-  set(CURLOPT_PROXY, "");
-  set(CURLOPT_NOPROXY, "*");
-  set(CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
-  set(CURLOPT_SSL_VERIFYPEER, 1L);
-  set(CURLOPT_SSL_VERIFYHOST, 2L);
-  set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  set(CURLOPT_SSL_SESSIONID_CACHE, 0L);  // one that is resumed shows no certificate to verify
-  // Only a new handle can go back to the system's authorities: see TakeIdle.
-  const TlsFiles& tls = transfer->files = options_.tls;
-  if (!tls.authorities.empty()) {
-    set(CURLOPT_CAINFO, tls.authorities.c_str());
-    // Else a folder of the system's that libcurl knows would be trusted, too. Without one it would
-    // keep for a day what it has read of the file.
-    (void)curl_easy_setopt(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
-    (void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
-  }
-  if (!tls.certificate.empty()) {
-    set(CURLOPT_SSLCERT, tls.certificate.c_str());
-    set(CURLOPT_SSLKEY, (tls.key.empty() ? tls.certificate : tls.key).c_str());
-    // Without one, OpenSSL would ask at a terminal for the passphrase of an encrypted key.
-    set(CURLOPT_KEYPASSWD, "");
-  }
-  if (!resolve_.empty()) set(CURLOPT_RESOLVE, resolve_.back().get());
-  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-  set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
-  set(CURLOPT_USERAGENT, "alerting/1.1");
-  set(CURLOPT_TCP_KEEPALIVE, 1L);
-  set(CURLOPT_VERBOSE, https ? 1L : 0L);  // for OnReceived
-  // Taken and given back with most requests. 16 kB are too large for malloc's caches, but of a
-  // frame of HTTP/2 that is larger than the buffer some versions of libcurl read the rest only
-  // when more comes, if another request waits at the same connection.
-  set(CURLOPT_BUFFERSIZE, https ? 16384L : 1024L);
-  set(CURLOPT_POST, 1L);
-  set(CURLOPT_PRIVATE, self);
-  set(CURLOPT_ERRORBUFFER, transfer->error_buffer);
-  set(CURLOPT_OPENSOCKETFUNCTION, &WebhookClient::OnOpenSocket);
-  set(CURLOPT_OPENSOCKETDATA, self);
-  set(CURLOPT_CLOSESOCKETFUNCTION, &WebhookClient::OnCloseSocket);
-  set(CURLOPT_CLOSESOCKETDATA, this);  // the connection outlives the handle
-  set(CURLOPT_PREREQFUNCTION, &WebhookClient::OnBeforeRequest);
-  set(CURLOPT_PREREQDATA, self);
-  set(CURLOPT_HEADERFUNCTION, &WebhookClient::OnHeader);
-  set(CURLOPT_HEADERDATA, self);
-  set(CURLOPT_DEBUGFUNCTION, &WebhookClient::OnReceived);
-  set(CURLOPT_DEBUGDATA, this);
-  set(CURLOPT_WRITEFUNCTION, &WebhookClient::OnBody);
-  set(CURLOPT_WRITEDATA, self);
-  return ok ? std::move(transfer) : nullptr;
-}
-
-bool WebhookClient::PrepareTransfer(Transfer* transfer, Request request) {
-  transfer->request = std::move(request);
-  const Request& r = transfer->request;
-  const bool same_url = transfer->url == r.url;
-  if (!same_url) {
-    std::string ignored;
-    const std::optional<Url> url = ParseUrl(r.url, &ignored);
-    if (!url || url->https != transfer->https) return false;
-  }
-  transfer->head = ResponseHead();
-  transfer->body_bytes = 0;
-  transfer->source_port = 0;
-  transfer->tls_bytes = 0;
-  transfer->flooded = false;
-  transfer->silent = false;
-  transfer->received = true;
-  transfer->stale = false;
-  transfer->body.clear();
-  transfer->refusal.clear();
-  transfer->attempted = false;
-  transfer->connected = false;
-  transfer->socket_error = 0;
-  transfer->last_address_length = 0;
-  transfer->tries = 0;
-  transfer->given_up = false;
-  transfer->error_buffer[0] = '\0';
-  CURL* easy = transfer->easy.get();
-  bool ok = transfer->LinkHeaders();
-  const auto set = [&](CURLoption option, auto value) {
-    ok = ok && curl_easy_setopt(easy, option, value) == CURLE_OK;
-  };
-  if (!same_url) {
-    set(CURLOPT_URL, r.url.c_str());
-    transfer->url = ok ? r.url : std::string();
-  }
-  // Where one kept connection has ended, the others may have, too.
-  set(CURLOPT_FRESH_CONNECT, transfer->again ? 1L : 0L);
-  set(CURLOPT_HTTPHEADER, transfer->headers.data());
-  set(CURLOPT_POSTFIELDS, r.body.c_str());
-  set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(r.body.size()));
-  set(CURLOPT_CONNECTTIMEOUT_MS, r.connect_timeout_ms);
-  return ok;
-}
-
 std::unique_ptr<WebhookClient::Transfer> WebhookClient::TakeIdle(bool https) {
   auto& idle = idle_[https];
   while (!idle.empty()) {
@@ -211,7 +96,7 @@ void WebhookClient::StartFrom(Request request, Clock::time_point started, bool a
     return;
   }
   transfer->again = again;
-  if (!PrepareTransfer(transfer.get(), std::move(request))) {
+  if (!transfer->Prepare(std::move(request))) {
     FinishUnsent(tag, "request could not be prepared", /*failed_here=*/false);
     return;
   }

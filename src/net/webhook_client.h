@@ -132,8 +132,8 @@ class WebhookClient {
   // `again`: it was sent before, and not looked at.
   void StartFrom(Request request, Clock::time_point started, bool again);
   std::unique_ptr<Transfer> TakeIdle(bool https);
+  // With a handle for http or https. nullptr: out of memory.
   std::unique_ptr<Transfer> MakeTransfer(bool https);
-  bool PrepareTransfer(Transfer* transfer, Request request);
   void FinishUnsent(uint64_t tag, std::string_view why, bool failed_here);
   // False: out of memory.
   bool BeginPool(Clock::time_point now);
