@@ -6,6 +6,7 @@
 
 #include "core/batch_limit.h"
 #include "ext/cuid.h"
+#include "ext/evaluator/retry_pause.h"
 #include "ext/version.h"
 #include "pg/freeze_point.h"
 #include "pg/guc.h"
@@ -29,9 +30,7 @@ constexpr size_t kMostTransactions = 1'000;
 // Alerts of one rule and container in a transaction, each a round of statements.
 constexpr size_t kRoundsPerTransaction = 100;
 constexpr size_t kOutboxLimit = 200'000;  // with more, the queue waits
-constexpr Micros kLockedPause = kSecond / 2;
 constexpr int kMostLockWaits = 20;  // in a pass: to find one among so many as a transaction holds
-constexpr Micros kLongestPause = kMinute;
 constexpr Micros kSaveInterval = 5 * kSecond;
 constexpr size_t kSaveBytesPerSecond = 1 << 20;
 constexpr Micros kRefreshInterval = 2 * kMinute;
@@ -260,12 +259,7 @@ void Evaluator::PutOff(const Batch& batch, const pg::Error& error) {
   const bool is_new = batch[0]->failures < 2;
   const Micros now = GetCurrentTimestamp();
   for (OutgoingTransition* outgoing : batch) {
-    // To wait for a lock in vain takes as long as half a pause.
-    const Micros pause = locked
-                             ? kLockedPause << std::min(outgoing->failures, 3)
-                             : std::min(kLongestPause, kSecond << std::min(outgoing->failures, 6));
-    ++outgoing->failures;
-    outgoing->retry_at = now + pause;
+    outgoing->retry_at = now + PauseAfterFailure(locked, outgoing->failures++);
   }
   const std::string problem = error.what();
   if (locked || !is_new || problem == told_) return;

@@ -6,6 +6,7 @@
 #include "core/chunk.h"
 #include "core/message.h"
 #include "ext/evaluator/evaluator.h"
+#include "ext/evaluator/retry_pause.h"
 #include "ext/host/history_reader.h"
 #include "pg/freeze_point.h"
 
@@ -13,9 +14,7 @@ namespace alerting::ext {
 
 namespace {
 
-constexpr Micros kLockedPause = kSecond / 2;
 constexpr Micros kMarkingPause = kSecond / 1000;
-constexpr Micros kLongestPause = kMinute;
 
 }  // namespace
 
@@ -50,10 +49,7 @@ void Evaluator::Replay(Micros now) {
 void Evaluator::HoldUp(const Source& source, const pg::Error& error) {
   HeldUp* held_up = &held_up_.try_emplace(source.mapping.id, HeldUp{kNoTime, 0}).first->second;
   const bool locked = error.sqlstate() == ERRCODE_LOCK_NOT_AVAILABLE;
-  // To wait for a lock in vain takes as long as half a pause.
-  const Micros pause = locked ? kLockedPause << std::min(held_up->times, 3)
-                              : std::min(kLongestPause, kSecond << std::min(held_up->times, 6));
-  held_up->until = GetCurrentTimestamp() + pause;
+  held_up->until = GetCurrentTimestamp() + PauseAfterFailure(locked, held_up->times);
   problem_ = error.what();
   if (held_up->times++ > 0 || locked) return;
   const std::string problem = problem_;
