@@ -130,49 +130,38 @@ class Evaluator final : public pg::WorkerTask {
   void RestoreAlerts(const std::unordered_set<std::string>& resolving);
 
   pg::DatabaseSlot* const slot_;
-  ByteRing* ring_ = nullptr;
-  std::unique_ptr<World> world_;
-  HandoverWriter handover_;
-  std::deque<OutgoingTransition> outbox_;
-  std::vector<ContainerCorrection> corrections_;
-  std::vector<std::string> notices_;  // of users' transactions; what is here twice is notified once
-  bool reload_ = false;
-  bool only_sources_ = false;  // with reload_: for metric_source has changed, perhaps nothing else
-  Versions versions_;          // of what world_ was made of
-  std::string problem_;  // why alerts could not be written or rows not be read, "" when they were
-  std::string told_;     // of those, what this pass over the outbox has logged
-  std::string reloaded_for_;  // the problem that has led to the last reload
-  int lock_waits_ = 0;        // in vain, in this pass over the outbox
-  bool forget_all_ = false;   // with reload_: the containers in memory are gone, their state counts
-                              // for nothing
+  ClockSteps clock_;
 
+  // --- what is loaded: made whole, by Load() alone
+  std::unique_ptr<World> world_;
+  Versions versions_;  // of what world_ was made of
+  // It is to be loaded anew, until that has succeeded: TakeInput() judges nothing meanwhile. What
+  // stands below says what of the past then counts.
+  bool reload_ = false;
+  bool only_sources_ = false;  // metric_source has changed, perhaps nothing else
+  bool forget_all_ = false;    // the containers are gone, their saved state counts for nothing
+  std::string reloaded_for_;   // the problem that has led to the last reload
   // Hashes of the keys of containers that were deleted while nobody looked. One that is there again
   // is another container: it has no saved state.
   std::unordered_set<uint64_t> forgotten_;
 
-  ClockSteps clock_;
+  // --- input: the queue
+  ByteRing* ring_ = nullptr;
+  std::string drained_;      // chunks taken from the queue
+  size_t judged_bytes_ = 0;  // of them; the rest is judged before anything newer
+  // Sources, and up to where drained_ has rows of them that were read from their tables since.
+  std::unordered_map<uint32_t, size_t> read_back_;
   // By the wall clock: all that was committed until then has been judged, and deadlines may pass.
   // It stands at the last commit taken from the queue as long as more waits there, so that nobody
   // is taken for silent whose next sample has come.
   Micros judged_until_ = kNoTime;
-  Micros state_saved_at_ = kNoTime;
-  Micros save_interval_ = 0;
-  Micros refreshed_at_ = kNoTime;
+  std::unordered_set<uint32_t> warned_of_backfill_;
+  EngineCounters published_;
+  Micros refreshed_at_ = kNoTime;  // the containers' organizations, where an expression gives them
   bool samples_since_refresh_ = false;
-  // What is known to have been missed, until it has been made up for.
-  bool rules_stale_ = false;
-  bool containers_stale_ = false;
-  std::vector<pg::ReplayMark> marks_;
-  std::unordered_map<uint32_t, Micros> to_replay_;  // sources, and from which time on
-  Micros replay_at_ = kNoTime;                      // not before
-  // Sources that cannot be read at the moment: until when, and how often that has been so.
-  struct HeldUp {
-    Micros until;
-    int times;
-  };
-  std::unordered_map<uint32_t, HeldUp> held_up_;
 
-  // What prepared transactions gave to the queue, until they are decided.
+  // --- input: prepared transactions
+  // What they gave to the queue, until they are decided.
   struct HeldChunk {
     TransactionId xid;
     Micros prepared_at;
@@ -181,12 +170,35 @@ class Evaluator final : public pg::WorkerTask {
   std::vector<HeldChunk> held_;
   bool has_unlisted_ = false;           // others were prepared that watched_ does not have yet
   std::vector<TransactionId> watched_;  // prepared: to be found in the tables once they commit
-  std::unordered_set<uint32_t> warned_of_backfill_;
-  EngineCounters published_;
-  std::string drained_;      // chunks taken from the queue
-  size_t judged_bytes_ = 0;  // of them
-  // Sources, and up to where drained_ has rows of them that were read from their tables since.
-  std::unordered_map<uint32_t, size_t> read_back_;
+
+  // --- input: what is known to have been missed, until CatchUp() has made up for it
+  bool rules_stale_ = false;
+  bool containers_stale_ = false;
+  std::vector<pg::ReplayMark> marks_;               // on their way to to_replay_
+  std::unordered_map<uint32_t, Micros> to_replay_;  // sources, and from which time on
+  Micros replay_at_ = kNoTime;                      // not before
+  // Of these, sources that cannot be read at the moment: until when, and how often that has been
+  // so.
+  struct HeldUp {
+    Micros until;
+    int times;
+  };
+  std::unordered_map<uint32_t, HeldUp> held_up_;
+
+  // --- output: alerts
+  std::deque<OutgoingTransition> outbox_;  // in the order of the engine's
+  HandoverWriter handover_;
+  // What the writing has found to be otherwise in the host's tables, for ApplyCorrections().
+  std::vector<ContainerCorrection> corrections_;
+  std::string problem_;  // why alerts could not be written or rows not be read, "" when they were
+  // Of the pass over the outbox that is under way:
+  std::string told_;    // the problem that it has logged
+  int lock_waits_ = 0;  // in vain
+
+  // --- output: state, and what users notify through us
+  Micros state_saved_at_ = kNoTime;
+  Micros save_interval_ = 0;
+  std::vector<std::string> notices_;  // what is here twice is notified once
 };
 
 }  // namespace alerting::ext
