@@ -74,8 +74,8 @@ extern "C" void EndClientThread(int, Datum) {
 
 Sender::Sender(pg::DatabaseSlot* slot)
     : slot_(slot),
-      networks_(SettingText(pg::guc_allowed_networks)),
-      random_(static_cast<unsigned>(GetCurrentTimestamp()) ^ static_cast<unsigned>(MyProcPid)) {
+      random_(static_cast<unsigned>(GetCurrentTimestamp()) ^ static_cast<unsigned>(MyProcPid)),
+      networks_(SettingText(pg::guc_allowed_networks)) {
   KeepFreedMemory();
   net::ClientOptions options;
   options.policy = AllowedNetworks();

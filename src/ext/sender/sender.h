@@ -159,51 +159,61 @@ class Sender final : public pg::WorkerTask {
 
   pg::DatabaseSlot* const slot_;
   DeliveryStore store_;
-  std::unique_ptr<net::ThreadedClient> client_;
-  net::TlsFiles tls_;      // as last applied, as the following
-  std::string networks_;   // alerting.allowed_networks as last applied
-  int most_requests_ = 0;  // alerting.max_concurrent_deliveries as last applied
+  ClockSteps clock_;
+  std::minstd_rand random_;
 
+  // --- settings as last applied
+  net::TlsFiles tls_;
+  std::string networks_;   // alerting.allowed_networks
+  int most_requests_ = 0;  // alerting.max_concurrent_deliveries
+
+  // --- webhooks: one is in queues_ or in idle_
   using Queues = std::unordered_map<std::string, std::unique_ptr<WebhookQueue>>;
   Queues queues_;
-  Queues idle_;                   // have nothing to do, but are known when something is handed over
+  Queues idle_;  // have nothing to do, but are known when something is handed over
+  FairTurns<WebhookQueue*> turns_;  // of queues_, those with something ready
+
+  // --- what the evaluator hands over
   ByteRing* handover_ = nullptr;  // nullptr: there is none
   HandoverInbox inbox_;
-  FairTurns<WebhookQueue*> turns_;  // queues with something ready
-  std::unordered_map<uint64_t, Attempt> in_flight_;
+
+  // --- requests: a delivery is in one queue's `ready`, then in in_flight_, then its outcome is in
+  // outcomes_ or stuck_ until it is recorded; all that time it is claimed (sender_claims.cpp)
+  std::unique_ptr<net::ThreadedClient> client_;
+  uint64_t next_tag_ = 1;
+  std::unordered_map<uint64_t, Attempt> in_flight_;  // by tag
   std::vector<net::Request> made_;      // in flight, but for being handed to the client
   std::vector<net::Request> answered_;  // some, whose memory is used again
-  uint64_t next_tag_ = 1;
-
-  std::deque<Outcome> outcomes_;  // to be recorded
+  std::deque<Outcome> outcomes_;        // to be recorded
   Micros oldest_outcome_at_ = kNoTime;
-  std::vector<StuckOutcome> stuck_;                                 // could not be recorded
+  std::vector<StuckOutcome> stuck_;  // could not be recorded
+  std::string failure_here_;  // why requests did not come out of this machine, "" when they do
+
+  // --- what is to be written of webhooks, for what their answers said
+  // One kind of it that is refused holds up none of the others.
+  enum : size_t { kWriteGone, kWriteFailing, kWriteOverdue, kWriteBreakers, kWebhookWrites };
+  std::array<WebhookWrite, kWebhookWrites> webhook_writes_;
   std::vector<std::pair<std::string, std::string>> probes_failed_;  // webhook id, error
   std::vector<std::pair<std::string, std::string>> gone_;           // webhook id, url
   std::unordered_set<std::string> parked_;  // webhooks that parked a delivery since the last check
-  // One that is refused holds up none of the others.
-  enum : size_t { kWriteGone, kWriteFailing, kWriteOverdue, kWriteBreakers, kWebhookWrites };
-  std::array<WebhookWrite, kWebhookWrites> webhook_writes_;
-  std::string failure_here_;  // why requests did not come out of this machine, "" when they do
   std::unordered_map<std::string, Micros> next_failing_check_;  // by webhook
+
+  // --- when to run a transaction, and what it does
+  Micros not_before_ = kNoTime;         // after an error: none before
+  int errors_ = 0;                      // in a row
+  size_t record_most_ = kMostRecorded;  // outcomes; fewer after an error, to find the one at fault
+  bool look_ = true;                    // look at all webhooks in the next one
+  Micros next_look_ = kNoTime;          // or at this time without being told to
+  Micros look_not_before_ = kNoTime;    // for what the last look has cost
+  uint64_t wakes_seen_ = 0;             // slot_->sender_wakes as of the last look
+  uint64_t fetches_ = 0;                // so many have been run, for WebhookQueue::fetched
+  bool held_ = false;                   // as slot_->held: a restored copy, which sends nothing
   std::deque<FlushRequest> flushes_;
-  uint64_t flush_seen_ = 0;
+  uint64_t flush_seen_ = 0;  // the last request that is in flushes_, or was
   Micros next_flush_check_ = kNoTime;
   bool flush_check_due_ = false;  // one was put off to that time
-
-  ClockSteps clock_;
-  uint64_t wakes_seen_ = 0;
-  uint64_t fetches_ = 0;
-  bool look_ = true;  // look at all webhooks in the next transaction
-  Micros look_not_before_ = kNoTime;
-  bool held_ = false;
-  Micros next_look_ = kNoTime;
   Micros next_cleanup_ = kNoTime;
-  uint32_t cleanup_block_ = 0;   // where the next one begins
-  Micros not_before_ = kNoTime;  // after an error: no transaction before
-  int errors_ = 0;
-  size_t record_most_ = kMostRecorded;
-  std::minstd_rand random_;
+  uint32_t cleanup_block_ = 0;  // where the next one begins
 };
 
 }  // namespace alerting::ext
