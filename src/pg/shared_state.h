@@ -3,8 +3,10 @@
 // shared_preload_libraries). Written by any process.
 //
 // Locks: `root->lock` guards the launcher's fields, which slot belongs to which database, and what
-// is to run there (wish, locked_out, asked, workers); `slot->lock` guards the queue and the replay
-// marks. Nothing that may ereport runs under either.
+// is to run there (wish, locked_out, asked, workers); `slot->lock` guards the queue, what had no
+// room in it, the handles and the problem. The rest is atomic, or a flag that workers write. Who
+// only looks whether there is something to do may read without the lock, and takes it to act.
+// Nothing that may ereport runs under either.
 #ifndef ALERTING_PG_SHARED_STATE_H_
 #define ALERTING_PG_SHARED_STATE_H_
 
@@ -58,11 +60,12 @@ struct DatabaseSlot {
   ReplayMark replays[kMaxReplays];
   bool replay_all;  // more sources than marks: read all of them
   Micros replay_all_from;
-  bool prepared;             // of a prepared transaction, what had no room in the queue
+  bool prepared;             // what a prepared transaction wrote had no room in the queue
   dsm_handle handover;       // see pg/handover_ring.h; DSM_HANDLE_INVALID: none yet
   pg_atomic_uint32 marking;  // transactions that have left marks and have not ended yet
-  bool rules_changed;        // messages that had no room in the queue
-  bool binding_changed;
+  // What messages without room in the queue would have told (core/message.h).
+  bool rules_changed;
+  bool binding_changed;  // or containers were deleted: all is to be loaded anew
   bool containers_changed;
   bool containers_truncated;
   uint64 forgotten[kMaxForgotten];  // hashes of the keys of containers that were deleted
@@ -80,7 +83,7 @@ struct DatabaseSlot {
   char problem[kProblemBytes];  // why a worker's last step failed, "" when it did not
   WorkerKind problem_of;
 
-  bool held;                 // a restored copy: deliveries wait for alerting.resume()
+  bool held;  // a restored copy: deliveries wait for alerting.resume(); the workers say so
   pg_atomic_uint64 samples;  // judged or recognised as repeated
   pg_atomic_uint64 late;
   pg_atomic_uint64 backfill;
