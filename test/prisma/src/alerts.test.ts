@@ -1,5 +1,6 @@
 // A small monitoring API on alerting, through the generated client only.
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { prisma, settled } from './client.ts'
 import { Receiver } from './receiver.ts'
@@ -176,11 +177,25 @@ test('what an endpoint refuses can be read and sent again', async () => {
   )
 
   receiver.status = 200
-  await prisma.$queryRaw`SELECT alerting.redeliver(${failed.id})::text`
+  await prisma.$executeRaw`SELECT alerting.redeliver(${failed.id})`
   assert.ok(await settled())
   const again = await prisma.delivery.findUniqueOrThrow({ where: { id: failed.id } })
   assert.equal(again.status, 'DELIVERED')
   assert.equal(receiver.received.filter(({ id }) => id === failed.id).length, 2, 'the same id both times')
+})
+
+test('a webhook with a new secret is tested', async () => {
+  const secret = `whsec_${randomBytes(32).toString('base64')}`
+  const webhook = await prisma.webhook.update({ where: { id: acme.webhook }, data: { secret } })
+  type Answer = { delivered: boolean; status_code: number | null; error: string | null }
+  const [answer] = await prisma.$queryRaw<Answer[]>`SELECT * FROM alerting.test_webhook(${webhook.id})`
+  assert.deepEqual([answer?.delivered, answer?.status_code, answer?.error], [true, 200, null])
+  assert.equal(receiver.received.at(-1)?.type, 'ping')
+})
+
+test('the state is read without intervals', async () => {
+  const [status] = await prisma.$queryRaw<{ state: string; lag: string }[]>`SELECT state, lag::text FROM alerting.status()`
+  assert.equal(status?.state, 'running')
 })
 
 test('an organization goes with all that is its own', async () => {
