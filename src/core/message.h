@@ -27,8 +27,9 @@ enum class MessageKind : uint8_t {
 
 struct Message {
   MessageKind kind = MessageKind::kSample;
-  Sample
-      sample;  // kSample: all; kContainerChanged, kContainerDeleted: container; kNotice: the text
+  // kSample: all of it. kContainerChanged, kContainerDeleted: `container`; kNotice: in that, the
+  // text.
+  Sample sample;
 };
 
 // Longest container key, or text, that fits a message; capture treats a longer key as an unknown

@@ -223,7 +223,7 @@ Datum OnDropExtension(FunctionCallInfo fcinfo) {
   return PointerGetDatum(nullptr);
 }
 
-bool Does(const AlterTableStmt* statement, AlterTableType type) {
+bool HasCommand(const AlterTableStmt* statement, AlterTableType type) {
   ListCell* cell;
   foreach (cell, statement->cmds) {
     if (static_cast<AlterTableCmd*>(lfirst(cell))->subtype == type) return true;
@@ -260,8 +260,8 @@ Datum OnAlterTable(FunctionCallInfo fcinfo) {
   const auto* data = RequireEventTrigger(fcinfo, "on_alter_table");
   if (!IsA(data->parsetree, AlterTableStmt)) return PointerGetDatum(nullptr);
   const auto* statement = reinterpret_cast<AlterTableStmt*>(data->parsetree);
-  const bool changes_owner = Does(statement, AT_ChangeOwner);
-  if (!changes_owner && !Does(statement, AT_AttachPartition)) return PointerGetDatum(nullptr);
+  const bool changes_owner = HasCommand(statement, AT_ChangeOwner);
+  if (!changes_owner && !HasCommand(statement, AT_AttachPartition)) return PointerGetDatum(nullptr);
   const AttachedSources sources = pg::Call([&] { return SourcesOf(statement->relation); });
   if (sources.count == 0 || !OpenTransactionBuffer()) return PointerGetDatum(nullptr);
   if (changes_owner) {
