@@ -11,9 +11,9 @@ my $node = new_node('roles');
 my $receiver = start_receiver('roles');
 fixture($node, 'host');
 my @blocks = slurp_file('docs/roles.md') =~ /^```sql\n(.*?)^```/msg;
-is(scalar @blocks, 7, 'the page has seven recipes');
-my $tenants = splice @blocks, 4, 1;
-like($tenants, qr/ROW LEVEL SECURITY/, 'one of them is row security');
+is(scalar @blocks, 8, 'the page has eight recipes');
+my ($tenants) = grep { /ROW LEVEL SECURITY/ } @blocks;
+@blocks = grep { $_ ne $tenants } @blocks;
 $node->safe_psql('host', $_) for @blocks;
 $node->safe_psql('host', 'CREATE ROLE agent LOGIN; GRANT INSERT ON container_metrics TO agent');
 my $url = $receiver->url('/ok/roles');
@@ -44,6 +44,7 @@ for my $make (q{create_rule(1, 'made', 'MEMORY_USAGE', 0.9)}, q{create_webhook(1
 	like(as('alerting_application', 'SELECT alerting.' . $make =~ s/1/99/r), qr/^insert or update .* violates foreign key/, 'and is told what is wrong');
 }
 is(as('alerting_application', q{SELECT id FROM alerting.webhook_public}), 'hook', 'shows it without its secrets');
+is(as('alerting_application', "SELECT count(*) FROM alerting.preview($_, 'CPU_USAGE', 90, 0, '-infinity')"), 0, "previews for $_ what is no rule yet") for q{1}, q{'1'};
 is(as('alerting_application', q{SELECT delivered FROM alerting.test_webhook('hook')}), 't', 'tests a webhook');
 
 # An agent only inserts.
@@ -59,12 +60,13 @@ is(as('alerting_reader', q{SELECT event, status FROM alerting.delivery WHERE eve
 is(as('alerting_reader', 'SELECT e.state FROM alerting.alert_rule r, alerting.explain(r.id, 10) e'), 'FIRING', 'explain');
 is(as('alerting_reader', q{SELECT count(*) FROM alerting.alert_rule r, alerting.preview(r.id, '2026-03-02 09:00Z', '2026-03-02 11:00Z')}), 1, 'preview');
 refused('alerting_reader', 'see secrets and URLs', 'SELECT secret FROM alerting.webhook', 'SELECT url FROM alerting.webhook', 'SELECT * FROM alerting.webhook_public');
+refused('alerting_reader', 'preview for whom it likes', "SELECT * FROM alerting.preview(1, 'CPU_USAGE', 90, 0, '-infinity')");
 refused('alerting_reader', 'write', 'DELETE FROM alerting.alert_rule', 'UPDATE alerting.webhook SET is_active = false', "SELECT alerting.create_rule(1, 'x', 'CPU_USAGE', 1)");
 refused('alerting_reader', 'operate', 'SELECT alerting.stop()', 'SELECT * FROM alerting.doctor()', q{SELECT alerting.redeliver('x')}, q{SELECT * FROM alerting.test_webhook('hook')});
 
 refused('alerting_application', 'write alerts and deliveries', 'DELETE FROM alerting.alert', 'UPDATE alerting.delivery SET attempts = 0',
 	q{INSERT INTO alerting.delivery (webhook_id, event, payload) VALUES ('hook', 'ping', '{}')}, 'DELETE FROM alerting.series_state');
-refused('alerting_application', 'operate', 'SELECT alerting.stop()', 'SELECT alerting.resume()', q{SELECT alerting.attach('organizations', 'containers')});
+refused('alerting_application', 'operate', 'SELECT alerting.stop()', 'SELECT alerting.resume()', 'SELECT alerting.flush()', 'SELECT * FROM alerting.doctor()', q{SELECT alerting.attach('organizations', 'containers')});
 is(as('alerting_application', q{SELECT alerting.redeliver(id) FROM alerting.delivery WHERE event = 'alert.firing'}), '', 'the application sends a delivery again');
 flush_ok($node, 'host', 1);
 is(scalar(grep { $_->{json}{type} eq 'alert.firing' } $receiver->requests), 2, 'and it came again');
@@ -103,6 +105,14 @@ refused('agent', 'empty tables', 'TRUNCATE container_metrics', 'TRUNCATE alertin
 is(as('migrations', 'TRUNCATE containers CASCADE; SELECT count(*) FROM containers'), 0, 'TRUNCATE of containers');
 is(as('migrations', 'TRUNCATE organizations CASCADE; SELECT count(*) FROM organizations'), 0, 'and of organizations');
 is($node->safe_psql('host', 'SELECT (SELECT count(*) FROM alerting.alert) + (SELECT count(*) FROM alerting.alert_rule) + (SELECT count(*) FROM alerting.webhook)'), 0, 'empties what belongs to them');
+
+# Of each function that the reference names the page says who may call it.
+my ($functions) = slurp_file('docs/sql-reference.md') =~ /(.*?)^## Triggers/ms;
+my $roles = slurp_file('docs/roles.md');
+for my $function ($functions =~ /^### (\w+)/mg)
+{
+	like($roles, qr/alerting\.$function\b|`$function(?:\(\))?`/, "docs/roles.md names $function");
+}
 
 $node->stop;
 done_testing();
