@@ -188,6 +188,7 @@ DECLARE
   m record;
   state text;
   waiting text;
+  advice text;
   tried record;
 BEGIN
   IF NOT EXISTS (SELECT FROM alerting.metric_source) THEN
@@ -214,7 +215,10 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
       status := 'error';
       detail := format('Its mapping does not fit any more: %s', SQLERRM);
-      hint := format('With the columns as they are now: %s', alerting.attach_call(m.id, m.metrics::text));
+      GET STACKED DIAGNOSTICS advice = PG_EXCEPTION_HINT;
+      hint := CASE WHEN SQLSTATE = '42804'  -- its container is no key: the same call would fail
+                   THEN format('%s: %s', advice, replace(alerting.attach_call(m.id, m.metrics::text), format('container => %L', m.container), 'container => ''...'''))
+                   ELSE format('With the columns as they are now: %s', alerting.attach_call(m.id, m.metrics::text)) END;
     END;
     RETURN NEXT;
 

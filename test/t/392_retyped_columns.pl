@@ -68,6 +68,51 @@ for my $case ([ 'uuid', "'7b6e1dd5-6a5b-4c80-ab6b-9bfe4e1f3b6f'", 'bigint' ], [ 
 	is(sql($node, $name, 'SELECT count(*) FROM containers'), 0, "containers with keys of type $to that was $from: changed and deleted");
 }
 
+# What asks for a container meanwhile says what is wrong, and not what PostgreSQL makes of a query that nobody has written.
+sub told
+{
+	my ($name, $sql) = @_;
+	my $error = '';
+	$node->psql($name, "\\set SHOW_CONTEXT never\n$sql", stderr => \$error);
+	return $error;
+}
+
+sql($node, 'postgres', 'CREATE DATABASE asked');
+sql($node, 'asked', "SET client_min_messages = error;
+	CREATE TABLE organizations (id int PRIMARY KEY, name text);
+	CREATE TABLE containers (id bigint PRIMARY KEY, organization_id int REFERENCES organizations, name text);
+	CREATE TABLE metrics (container_id bigint, at timestamptz, cpu float8);
+	INSERT INTO organizations VALUES (1, 'Initech');
+	INSERT INTO containers VALUES (7, 1, 'web');
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach('organizations', 'containers');
+	SELECT alerting.attach_metrics('metrics');
+	INSERT INTO alerting.alert_rule (id, organization_id, name, condition, threshold) VALUES ('rule', 1, 'cpu', 'CPU_USAGE', 80);
+	SELECT alerting.stop()");
+my $call = qr/^HINT:  \QAttach it again: SELECT alerting.attach('public.organizations', 'public.containers', organization => '\E/m;
+for my $case (
+	[ 'its organization is gone', 'ALTER TABLE containers DROP organization_id CASCADE', qr/^table public\.containers has no column organization_id any more/ ],
+	[ 'its key is renamed', 'ALTER TABLE containers RENAME id TO key', qr/^table public\.containers has no column id any more/ ],
+	[ q{its organization's expression fails}, q{UPDATE alerting.host_binding SET organization = 'organization_id + c.lost', organization_is_column = false},
+		qr/^table public\.containers cannot be read as it is attached: column c\.lost does not exist/ ],
+	[ 'its key has another type', "ALTER TABLE containers DROP CONSTRAINT containers_pkey CASCADE, ALTER id TYPE uuid USING '7b6e1dd5-6a5b-4c80-ab6b-9bfe4e1f3b6f'",
+		qr/^keys of table public\.containers have another type than when it was attached/ ])
+{
+	my ($what, $change, $problem) = @$case;
+	for my $asked (q{explain('rule', 7)}, q{preview('rule', '-infinity')}, q{preview(1, 'CPU_USAGE', 80, 0, '-infinity')})
+	{
+		my $error = told('asked', "SET client_min_messages = error; BEGIN; $change; SELECT * FROM alerting.$asked; ROLLBACK");
+		like($error =~ s/^psql:<stdin>:\d+: ERROR:  //r, $problem, "$what: $asked");
+		like($error, $call, 'and what to do');
+	}
+}
+like(told('asked', q{BEGIN; ALTER TABLE organizations RENAME id TO key; SELECT * FROM alerting.preview(1, 'CPU_USAGE', 80, 0, '-infinity')}),
+	qr/table public\.organizations cannot be read as it is attached: column o\.id does not exist/, 'so does the key of organizations');
+my $advice = sql($node, 'asked', "SET client_min_messages = error; BEGIN; ALTER TABLE containers DROP CONSTRAINT containers_pkey CASCADE;
+	ALTER TABLE containers ALTER id TYPE uuid USING '7b6e1dd5-6a5b-4c80-ab6b-9bfe4e1f3b6f', ADD PRIMARY KEY (id);
+	SELECT hint FROM alerting.doctor() WHERE topic = 'metrics' AND status = 'error'");
+like($advice, qr/::uuid.*attach_metrics\('public\.metrics', container => '\.\.\.', at => 'at', cpu => 'cpu'\)/, 'doctor() does not suggest the container that does not fit');
+
 unlike(slurp_file($node->logfile), qr/terminated by signal/, 'no process has crashed');
 $node->stop;
 done_testing();

@@ -62,6 +62,15 @@ std::string ParseKey(const Binding& binding, const std::string& text) {
   ThrowNoContainer(binding, text);
 }
 
+std::unordered_map<std::string, ContainerInfo> Find(const Binding& binding,
+                                                    const std::string& key) {
+  try {
+    return ContainerDirectory(binding).Find({key});
+  } catch (const pg::Error& error) {
+    ThrowUnfit(binding, binding.containers, error);
+  }
+}
+
 std::optional<FiringAlert> FindAlert(const Binding& binding, const std::string& rule,
                                      const std::string& key) {
   const pg::UserScope user(binding.owner(), false);
@@ -397,9 +406,9 @@ Datum Explain(FunctionCallInfo fcinfo) {
   Answer answer;
   {
     const pg::SpiConnection connection;
-    const Binding binding = RequireBinding();
+    const Binding binding = RequireFittingBinding();
     const Rule rule = RequireRule(binding, rule_id);
-    const auto found = ContainerDirectory(binding).Find({ParseKey(binding, container)});
+    const auto found = Find(binding, ParseKey(binding, container));
     if (found.empty()) ThrowNoContainer(binding, container);
     const std::string& key = found.begin()->second.key;
     const Micros now = GetCurrentTimestamp();

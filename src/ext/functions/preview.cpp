@@ -220,7 +220,11 @@ void Preview::AddContainersOfQuery() {
 
 void Preview::Run() {
   if (sources_.empty()) return WarnOfMissingMetric();
-  AddContainers();
+  try {
+    AddContainers();
+  } catch (const pg::Error& error) {
+    ThrowUnfit(binding_, binding_.containers, error);
+  }
   if (engine_.container_count() == 0) return;
   ReadRange range;
   range.after = range_.since == kNoTime ? kNoTime : range_.since - 1;
@@ -332,7 +336,7 @@ Datum PreviewStored(FunctionCallInfo fcinfo) {
   const pg::SpiConnection connection;
   const std::string id = TextArgument(fcinfo, 0, "rule_id");
   const Range range = TimeArguments(fcinfo, 1);
-  const Binding binding = RequireBinding();
+  const Binding binding = RequireFittingBinding();
   return RunPreview(fcinfo, binding, RequireRule(binding, id), range);
 }
 
@@ -341,7 +345,7 @@ Datum PreviewSupposed(FunctionCallInfo fcinfo) {
   const std::string organization = TextArgument(fcinfo, 0, "organization");
   Rule rule = RuleArguments(fcinfo, 1);
   const Range range = TimeArguments(fcinfo, 4);
-  const Binding binding = RequireBinding();
+  const Binding binding = RequireFittingBinding();
   rule.id = "preview";
   rule.organization = RequireOrganization(binding, organization);
   return RunPreview(fcinfo, binding, rule, range);

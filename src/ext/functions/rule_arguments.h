@@ -13,6 +13,13 @@ namespace alerting::ext {
 // Argument number `index` (from 0) as text, whatever its declared type. An error when it is NULL.
 std::string TextArgument(FunctionCallInfo fcinfo, int index, const char* name);
 
+// The binding; an error when the columns of containers are not those that it was attached with.
+Binding RequireFittingBinding();
+// For an error of reading a table that is bound, while it is handled: where PostgreSQL tells of a
+// query that nobody has written, says which table does not fit any more.
+[[noreturn]] void ThrowUnfit(const Binding& binding, const std::string& table,
+                             const pg::Error& error);
+
 Rule RequireRule(const Binding& binding, const std::string& id);
 // The key as the organizations table has it, an error when there is none.
 std::string RequireOrganization(const Binding& binding, const std::string& organization);
