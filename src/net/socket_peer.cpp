@@ -21,6 +21,14 @@ int PortOf(const sockaddr_storage& address) {
   return ntohs(in.sin_port);
 }
 
+// All zero where it is unknown, as is what an older kernel does not know.
+tcp_info InfoOf(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
+  return info;
+}
+
 }  // namespace
 
 std::optional<IpAddress> AddressOf(const sockaddr* address, size_t size) {
@@ -66,18 +74,10 @@ bool HasSpareDescriptors() {
   return spares[3].get() >= 0;
 }
 
-uint64_t ReceivedBytes(int fd) {
-  tcp_info info{};
-  socklen_t size = sizeof(info);
-  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
-  return info.tcpi_bytes_received;
-}
+uint64_t ReceivedBytes(int fd) { return InfoOf(fd).tcpi_bytes_received; }
 
-long SilentMs(int fd) {
-  tcp_info info{};
-  socklen_t size = sizeof(info);
-  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
-  return static_cast<long>(info.tcpi_last_data_recv);
-}
+uint64_t SentBytes(int fd) { return InfoOf(fd).tcpi_bytes_sent; }
+
+long SilentMs(int fd) { return static_cast<long>(InfoOf(fd).tcpi_last_data_recv); }
 
 }  // namespace alerting::net

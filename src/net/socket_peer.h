@@ -38,6 +38,9 @@ bool HasSpareDescriptors();
 // How many bytes have come so far; 0: unknown.
 uint64_t ReceivedBytes(int fd);
 
+// How many bytes were handed to the network so far, again ones too; 0: unknown.
+uint64_t SentBytes(int fd);
+
 // Since when nothing has come, in milliseconds; 0: unknown.
 long SilentMs(int fd);
 

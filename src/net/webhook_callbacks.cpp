@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "net/socket_peer.h"
 #include "net/transfer.h"
@@ -45,7 +46,8 @@ int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* 
       kept->reads = 0;
       // Where the answer came at once, libcurl was still waiting to write, too.
       constexpr uint32_t kRead = EPOLLIN;
-      if (kept->events != kRead) kept->events = self->Watch(socket, kRead) ? kRead : 0;
+      const bool in_vain = std::exchange(kept->in_vain, false);
+      if (kept->events != kRead || in_vain) kept->events = self->Watch(socket, kRead) ? kRead : 0;
       long version = CURL_HTTP_VERSION_NONE;
       curl_easy_getinfo(handle, CURLINFO_HTTP_VERSION, &version);
       kept->http1 = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
@@ -58,7 +60,8 @@ int WebhookClient::OnSocket(CURL* handle, curl_socket_t socket, int what, void* 
                           ((what & CURL_POLL_OUT) ? uint32_t{EPOLLOUT} : 0);
   if (kept == nullptr) return self->Watch(socket, events) ? 0 : -1;
   kept->idle = false;
-  if (kept->events == events) return 0;
+  const bool in_vain = std::exchange(kept->in_vain, false);
+  if (kept->events == events && !in_vain) return 0;
   kept->events = self->Watch(socket, events) ? events : 0;
   return kept->events == events ? 0 : -1;
 }

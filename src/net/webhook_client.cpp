@@ -156,18 +156,22 @@ bool WebhookClient::Drive() {
       epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), /*timeout=*/0);
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<size_t>(i)];
-    if (const auto found = sockets_.find(event.data.fd);
-        found != sockets_.end() && found->second.idle) {
-      // Closed by the peer, most likely, which libcurl finds out when it needs the connection. But
-      // some of its versions take what came unasked for the answer to the next request.
-      if (found->second.http1) shutdown(found->first, SHUT_RDWR);
-      Unwatch(found->first);
-      found->second.events = 0;
-      continue;
-    }
-    if (const auto found = sockets_.find(event.data.fd);
-        found != sockets_.end() && found->second.plain) {
-      CountRead(found->first, &found->second);
+    const auto found = sockets_.find(event.data.fd);
+    if (found != sockets_.end()) {
+      auto& [fd, socket] = *found;
+      if (socket.idle) {
+        // Closed by the peer, most likely, which libcurl finds out when it needs the connection.
+        // But some of its versions take what came unasked for the answer to the next request.
+        if (socket.http1) shutdown(fd, SHUT_RDWR);
+        Unwatch(fd);
+        socket.events = 0;
+        continue;
+      }
+      if (socket.plain) {
+        CountRead(fd, &socket);
+      } else {
+        CountWrite(fd, event.events, &socket);
+      }
     }
     int what = 0;
     if (event.events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP)) what |= CURL_CSELECT_IN;

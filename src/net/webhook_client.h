@@ -155,6 +155,7 @@ class WebhookClient {
   void ShutSilent(const Transfer& transfer);
   void ShutFlooded(Transfer* transfer);
   void CountRead(int fd, Socket* socket);
+  void CountWrite(int fd, uint32_t events, Socket* socket);
   std::vector<Transfer*> TransfersOver(const SocketEnds& ends) const;
 
   static int OnSocket(CURL* handle, curl_socket_t socket, int what, void* client, void*) noexcept;
@@ -174,12 +175,15 @@ class WebhookClient {
   // The sockets of connections that are open. Between two requests a socket stays in epoll, since
   // most are used again for just the same: that spares two system calls a request.
   struct Socket {
-    uint32_t events = 0;  // that epoll waits for; 0: it does not know the socket
-    bool idle = true;     // libcurl does not wait for it
-    bool http1 = false;   // its last answer was of HTTP/1: nothing may come unasked
-    bool plain = false;   // without TLS: one request at a time
-    int reads = 0;        // since it was idle, where it is plain
-    uint64_t from = 0;    // bytes that had come at the first look at them, then
+    uint32_t events = 0;   // that epoll waits for; 0: it does not know the socket
+    bool idle = true;      // libcurl does not wait for it
+    bool http1 = false;    // its last answer was of HTTP/1: nothing may come unasked
+    bool plain = false;    // without TLS: one request at a time
+    int reads = 0;         // since it was idle, where it is plain
+    uint64_t from = 0;     // bytes that had come at the first look at them, then
+    int writes = 0;        // how often it could be written to
+    uint64_t sent = 0;     // bytes that had been sent at the last look at them
+    bool in_vain = false;  // libcurl waits to write, but sends nothing
   };
   std::unordered_map<curl_socket_t, Socket> sockets_;
   std::vector<CURL*> answering_;     // handles whose answer has begun, over TLS

@@ -1,4 +1,5 @@
 // Which connections requests go over, and which are given up. See net/webhook_client.h.
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -113,6 +114,20 @@ void WebhookClient::CountRead(int fd, Socket* socket) {
   if (!ends) return;
   for (Transfer* transfer : TransfersOver(*ends)) transfer->flooded = true;
   shutdown(fd, SHUT_RDWR);
+}
+
+// Where an endpoint's limits (HTTP/2) allow no stream or no body, some versions of libcurl wait to
+// write, which the socket always allows: that would keep a processor busy for a request's whole
+// time. Until something comes, which may lift the limits, only changes of the socket count.
+void WebhookClient::CountWrite(int fd, uint32_t events, Socket* socket) {
+  constexpr int kLookEvery = 16;  // times
+  if (socket->in_vain && (events & EPOLLIN)) socket->in_vain = !Watch(fd, socket->events);
+  if (!(events & EPOLLOUT) || socket->in_vain || ++socket->writes % kLookEvery != 0) return;
+  const uint64_t sent = SentBytes(fd);
+  if (sent != 0 && sent == socket->sent) {
+    socket->in_vain = Watch(fd, socket->events | EPOLLIN | EPOLLET);
+  }
+  socket->sent = sent;
 }
 
 std::vector<WebhookClient::Transfer*> WebhookClient::TransfersOver(const SocketEnds& ends) const {

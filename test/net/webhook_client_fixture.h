@@ -89,6 +89,7 @@ class WebhookClientTest : public testing::Test {
   std::map<uint64_t, Response> Drain(size_t left = 0) {
     std::map<uint64_t, Response> responses;
     while (client_->active() > left) {
+      ++rounds_;
       pollfd wait{client_->PollDescriptor(), POLLIN, 0};
       poll(&wait, 1, static_cast<int>(client_->TimeoutMs().value_or(1000)));
       client_->OnReady();
@@ -105,6 +106,7 @@ class WebhookClientTest : public testing::Test {
 
   static inline Receiver* receiver_ = nullptr;
   std::unique_ptr<WebhookClient> client_;
+  size_t rounds_ = 0;  // that Drain() has waited
 };
 
 class WebhookTlsTest : public WebhookClientTest {

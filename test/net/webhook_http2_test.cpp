@@ -144,6 +144,33 @@ TEST_F(WebhookTlsTest, SaysThatHttp2sLimitsAllowNothing) {
   }
 }
 
+// A socket that can be written to while nothing may be sent is no reason to wake up.
+TEST_F(WebhookTlsTest, AnEndpointThatTakesNothingIsWaitedForAtRest) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  for (const char* manner : {"no-streams", "no-window"}) {
+    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                           "--http2-manner", manner});
+    Open("127.0.0.0/8", good + ".pem");
+    const std::string url = server.Url("/", "127.0.0.1", "https");
+    // The first one may be on its way before the endpoint has told its limits.
+    int status = Fetch(url, 1000).status;
+    if (status != 0) status = Fetch(url, 1000).status;
+    EXPECT_EQ(status, 0);
+    EXPECT_LT(rounds_, 400u) << manner;
+    rounds_ = 0;
+  }
+}
+
+TEST_F(WebhookTlsTest, ABodyIsSentOnceTheEndpointTakesIt) {
+  const std::string good = Certificate("good", "IP:127.0.0.1");
+  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
+                         "--http2-manner", "late-window"});
+  Open("127.0.0.0/8", good + ".pem");
+  const std::string url = server.Url("/", "127.0.0.1", "https");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Fetch(url, 60'000).status, 200);
+  EXPECT_LT(rounds_, 600u);
+}
+
 // Whose buffer is smaller than a frame.
 TEST_F(WebhookTlsTest, AHangingRequestDelaysNoOtherOfItsConnection) {
   const std::string good = Certificate("good", "IP:127.0.0.1");

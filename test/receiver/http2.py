@@ -5,7 +5,7 @@ import asyncio
 import random
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 NO_ERROR, REFUSED_STREAM = (code.to_bytes(4, "big") for code in (0, 7))
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = (code.to_bytes(2, "big") for code in (3, 4))
@@ -16,12 +16,20 @@ def frame(kind, flags, stream, payload=b""):
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
-LIMITS = {"no-streams": MAX_CONCURRENT_STREAMS + bytes(4), "no-window": INITIAL_WINDOW_SIZE + bytes(4)}
+LIMITS = {
+    "no-streams": MAX_CONCURRENT_STREAMS + bytes(4),
+    "no-window": INITIAL_WINDOW_SIZE + bytes(4),
+    "late-window": INITIAL_WINDOW_SIZE + bytes(4),
+}
 FLOODS = {
     "empty-data": lambda stream: frame(DATA, 0, stream),
     "settings": lambda stream: frame(SETTINGS, 0, 0),
     "ping": lambda stream: frame(PING, 0, 0, b"at least"),
 }
+
+
+def window_update(stream, size):
+    return frame(WINDOW_UPDATE, 0, stream, size.to_bytes(4, "big"))
 
 
 def pieces(text, chance):
@@ -39,7 +47,7 @@ async def serve(reader, writer, is_deaf, record, manner=None):
     settings    no answer, but such frames without end; ping: the same
     goaway      at its second request the connection is said to end with its first
     refuse      each request is refused
-    no-streams  no request is taken; no-window: no body
+    no-streams  no request is taken; no-window: no body; late-window: no body in its first half second
     large       an answer of 45 kB, but none to a request whose body is "hang"; pieces: in many records
     """
     bodies = {}
@@ -54,7 +62,12 @@ async def serve(reader, writer, is_deaf, record, manner=None):
         payload = await reader.readexactly(int.from_bytes(head[:3], "big"))
         if kind in (SETTINGS, PING) and not flags & ACK and not deaf:
             writer.write(frame(kind, ACK, 0, payload if kind == PING else b""))
+        if kind == HEADERS and manner == "late-window":
+            await asyncio.sleep(0.5)
+            writer.write(window_update(stream, 1 << 16))
         if kind == DATA:
+            if payload:
+                writer.write(window_update(0, len(payload)))
             bodies[stream] = bodies.get(stream, b"") + payload
         if kind in (DATA, HEADERS) and flags & END_STREAM:
             asked = bodies.pop(stream, b"")
