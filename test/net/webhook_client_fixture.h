@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -20,6 +21,12 @@
 #include "receiver.h"
 
 namespace alerting::net {
+
+// Any of these processes may be held up for seconds at any point, as on a busy machine. So what is
+// to succeed has a time that only ends a test that has failed, and what is to be under way at the
+// test's end has one that never comes.
+inline constexpr long kPatienceMs = 60'000;
+inline constexpr long kForeverMs = 24 * 3'600'000;
 
 // Listens and never accepts.
 class SilentListener {
@@ -74,7 +81,7 @@ class WebhookClientTest : public testing::Test {
     client_ = WebhookClient::Create(std::move(options), &error);
     ASSERT_NE(client_, nullptr) << error;
   }
-  void Start(uint64_t tag, std::string url, long timeout_ms = 2000,
+  void Start(uint64_t tag, std::string url, long timeout_ms = kPatienceMs,
              std::string body = R"({"type":"ping"})") {
     Request request;
     request.tag = tag;
@@ -99,9 +106,27 @@ class WebhookClientTest : public testing::Test {
     }
     return responses;
   }
-  Response Fetch(std::string url, long timeout_ms = 2000) {
+  Response Fetch(std::string url, long timeout_ms = kPatienceMs) {
     Start(1, std::move(url), timeout_ms);
     return Drain()[1];
+  }
+  // Of a request whose time is to run out, but not before it has come so far: each try has more.
+  template <typename Condition>
+  Response FetchUntil(const std::string& url, long timeout_ms, Condition condition) {
+    Response response = Fetch(url, timeout_ms);
+    while (!condition(response) && timeout_ms < kPatienceMs) {
+      response = Fetch(url, timeout_ms *= 2);
+    }
+    return response;
+  }
+  // Over a connection that was kept, so that the request is sent before anything is waited for.
+  // False: it took this process so long that the request has hardly time left to wait.
+  bool StartAndSend(uint64_t tag, const std::string& url, long timeout_ms) {
+    using Clock = std::chrono::steady_clock;
+    const auto late = Clock::now() + std::chrono::milliseconds(timeout_ms / 2);
+    Start(tag, url, timeout_ms);
+    while (client_->TimeoutMs() == 0 && Clock::now() < late) client_->OnReady();
+    return Clock::now() < late;
   }
 
   static inline Receiver* receiver_ = nullptr;

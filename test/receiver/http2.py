@@ -47,7 +47,8 @@ async def serve(reader, writer, is_deaf, record, manner=None):
     settings    no answer, but such frames without end; ping: the same
     goaway      at its second request the connection is said to end with its first
     refuse      each request is refused
-    no-streams  no request is taken; no-window: no body; late-window: no body in its first half second
+    no-streams  after a connection's first request no other is taken; no-window: no body; late-window: no
+                body in its first half second
     large       an answer of 45 kB, but none to a request whose body is "hang"; pieces: in many records
     """
     bodies = {}
@@ -55,7 +56,7 @@ async def serve(reader, writer, is_deaf, record, manner=None):
     deaf = False
     answered = 0
     await reader.readexactly(len(PREFACE))
-    writer.write(frame(SETTINGS, 0, 0, LIMITS.get(manner, b"")))
+    writer.write(frame(SETTINGS, 0, 0))
     while True:
         head = await reader.readexactly(9)
         kind, flags, stream = head[3], head[4], int.from_bytes(head[5:9], "big")
@@ -91,6 +92,8 @@ async def serve(reader, writer, is_deaf, record, manner=None):
                         writer.write(piece)
                         await asyncio.sleep(0)
             elif not deaf:
+                if manner in LIMITS and not answered:  # which are known before the answer is
+                    writer.write(frame(SETTINGS, 0, 0, LIMITS[manner]))
                 writer.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, STATUS_200))
             answered = stream
         await writer.drain()

@@ -19,7 +19,7 @@ The first line of standard output says "ready PORT". Behaviours, by the path's f
   /long-header               a header of 400 kB
   /once/reset                200; resets the connection at its second request; /once/close: closes it
   /last                      200 with Connection: close, and closes it
-  /twice                     200, and soon another one that nobody asked for; 500 from then on
+  /twice                     200, and with the next /again another one that nobody asked for; 500 from then on
   /behind                    200, and behind it in the same TLS record a 201; 500 from then on
   /switch                    101, to a protocol of which it sends nothing
   /gzipbomb                  a small body that would be 200 MB when decompressed
@@ -63,6 +63,7 @@ class Receiver:
         self.aliases = {}
         self.connections = 0
         self.deaf_until = 0
+        self.again = asyncio.Event()
 
     async def handle(self, reader, writer):
         self.connections += 1
@@ -200,7 +201,11 @@ class Receiver:
         if count > 1:
             return await self.answer(writer, 500)
         await self.answer(writer, 200)
-        await asyncio.sleep(0.1)
+        await self.again.wait()
+        return await self.answer(writer, 200)
+
+    async def do_again(self, writer, _arguments, _count, _query):
+        self.again.set()
         return await self.answer(writer, 200)
 
     async def do_behind(self, writer, _arguments, count, _query):
