@@ -4,9 +4,8 @@
 #ifndef ALERTING_CORE_FAIR_TURNS_H_
 #define ALERTING_CORE_FAIR_TURNS_H_
 
-#include <algorithm>
+#include <cstddef>
 #include <deque>
-#include <iterator>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -25,6 +24,10 @@ class FairTurns {
   }
 
   bool empty() const { return groups_.empty(); }
+  size_t groups() const { return groups_.size(); }
+
+  // The member whose turn it is. Not when empty().
+  const Member& Next() const { return members_.at(groups_.front()).front(); }
 
   // Takes out the member whose turn it is; its group comes last then. Not when empty().
   Member Take() {
@@ -41,13 +44,20 @@ class FairTurns {
     return member;
   }
 
-  template <typename Predicate>
-  void RemoveIf(const Predicate& predicate) {
-    for (auto entry = members_.begin(); entry != members_.end();) {
-      std::erase_if(entry->second, predicate);
-      entry = entry->second.empty() ? members_.erase(entry) : std::next(entry);
-    }
-    std::erase_if(groups_, [&](const std::string& group) { return !members_.contains(group); });
+  // It is the next group's turn; this one comes last, and keeps its order.
+  void PassOver() {
+    groups_.push_back(std::move(groups_.front()));
+    groups_.pop_front();
+  }
+
+  // Costs as much as its group is long.
+  void Remove(const std::string& group, const Member& member) {
+    const auto found = members_.find(group);
+    if (found == members_.end()) return;
+    std::erase(found->second, member);
+    if (!found->second.empty()) return;
+    members_.erase(found);
+    std::erase(groups_, group);
   }
 
  private:

@@ -134,6 +134,18 @@ my @order = map { header($_, 'webhook-id') } $receiver->requests('/late');
 is($node->safe_psql('postgres', "SELECT string_agg(d.event, ' ' ORDER BY array_position('{" . join(',', @order) . "}', d.id)) FROM alerting.delivery d WHERE d.alert_id = 'l1'"),
 	'alert.firing alert.resolved', 'and comes before its RESOLVED');
 
+# --- more webhooks than places ------------------------------------------------------------------------------------
+# Each has more than it may have claimed: it goes on to the next one when its turn has come, not with the next look.
+$node->append_conf('postgresql.conf', 'alerting.max_concurrent_deliveries = 2');
+$node->reload;
+my ($lines, $each) = (30, 10);
+my $line_url = $receiver->url('/line');
+$node->safe_psql('postgres', "INSERT INTO alerting.webhook (id, organization_id, url) SELECT 'line ' || i, 1, '$line_url' FROM generate_series(1, $lines) i;
+	INSERT INTO alerting.delivery (webhook_id, event, payload) SELECT 'line ' || i, 'ping', '{}' FROM generate_series(1, $lines) i, generate_series(1, $each)");
+ok($node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM alerting.delivery WHERE webhook_id LIKE 'line %' AND status = 'PENDING')}),
+	'webhooks that stand in line are all served');
+is(scalar($receiver->requests('/line')), $lines * $each, 'each of their deliveries once');
+
 # --- more requests than the server may have files open ----------------------------------------------------
 $node->append_conf('postgresql.conf', "alerting.max_concurrent_deliveries = 1000\nmax_files_per_process = 200\n");
 $node->restart;

@@ -48,13 +48,29 @@ TEST(FairTurnsTest, RemovedMembersTakeTheirGroupAlong) {
   turns.Add("a", {"a", 1});
   turns.Add("b", {"b", 1});
   turns.Add("b", {"b", 2});
-  turns.RemoveIf([](const Member& member) { return member.second == 1; });
+  turns.Remove("a", {"a", 1});
+  turns.Remove("b", {"b", 1});
+  turns.Remove("c", {"c", 1});
   ASSERT_FALSE(turns.empty());
   EXPECT_EQ(turns.Take(), Member("b", 2));
   EXPECT_TRUE(turns.empty());
   turns.Add("a", {"a", 3});
   EXPECT_EQ(turns.Take(), Member("a", 3));
   EXPECT_TRUE(turns.empty());
+}
+
+TEST(FairTurnsTest, AGroupThatIsPassedOverKeepsItsOrder) {
+  FairTurns<Member> turns;
+  for (int i = 1; i <= 2; ++i) turns.Add("a", {"a", i});
+  turns.Add("b", {"b", 1});
+  EXPECT_EQ(turns.groups(), 2u);
+  EXPECT_EQ(turns.Next(), Member("a", 1));
+  turns.PassOver();
+  EXPECT_EQ(turns.Take(), Member("b", 1));
+  EXPECT_EQ(turns.groups(), 1u);
+  turns.PassOver();
+  EXPECT_EQ(turns.Take(), Member("a", 1));
+  EXPECT_EQ(turns.Take(), Member("a", 2));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The sender's requests: which may start, and what their answers mean. See ext/sender/sender.h.
+// What a step of the sender does, its requests, and what their answers mean. See
+// ext/sender/sender.h.
 #include "ext/sender/sender.h"
 
 #include <malloc.h>
@@ -31,11 +32,6 @@ constexpr size_t kMostAnsweredKept = 64;
 // The delivery's last retry would be over by now.
 bool IsOverdue(const PendingDelivery& delivery, const std::vector<Micros>& schedule, Micros now) {
   return AddTime(delivery.due, RemainingPauses(schedule, delivery.attempts)) <= now;
-}
-
-// The server needs descriptors for its files, too.
-int MostRequests() {
-  return std::min(pg::guc_max_concurrent_deliveries, std::max(max_safe_fds / 2, 1));
 }
 
 // Of an attempt at this delivery, as far as it is known before there is an answer.
@@ -111,8 +107,13 @@ Sender::~Sender() { client_of_process = nullptr; }
 
 void Sender::Load() { look_ = true; }
 
+// The server needs descriptors for its files, too.
+int Sender::MostRequests() {
+  return std::min(pg::guc_max_concurrent_deliveries, std::max(max_safe_fds / 2, 1));
+}
+
 // `wanted`: webhook.max_concurrent, 0 for none.
-int Sender::MostPerWebhook(int wanted) const {
+int Sender::MostPerWebhook(int wanted) {
   const int most = MostRequests();
   return wanted > 0 ? std::min(wanted, most) : std::clamp(most / 8, 1, kMostPerWebhook);
 }
@@ -125,6 +126,7 @@ void Sender::ApplySettings() {
   if (const int most = MostRequests(); std::exchange(most_requests_, most) != most) {
     client_->SetMaxConnections(most_requests_);
     for (auto& [id, queue] : queues_) queue->most = MostPerWebhook(queue->wanted);
+    WakeAll();
   }
   std::string networks = SettingText(pg::guc_allowed_networks);
   if (networks == networks_) return;
@@ -146,6 +148,7 @@ void Sender::FollowClock() {
   for (Queues* queues : {&queues_, &idle_}) {
     for (auto& [id, queue] : *queues) queue->endpoint.PutBack(by);
   }
+  WakeAll();
   look_ = true;
 }
 
@@ -153,6 +156,8 @@ Micros Sender::Step() {
   FollowClock();
   ApplySettings();
   NoteFailuresHere();
+  sleepers_.WakeDue(GetCurrentTimestamp());
+  for (WebhookQueue* queue : sleepers_.awake()) JoinTurns(queue);
   Serve();
   Micros now = GetCurrentTimestamp();
   if (now >= not_before_ && HasWork(now)) RunTransaction();
@@ -161,7 +166,9 @@ Micros Sender::Step() {
   StartReady();
   client_->OnReady();
   CollectResponses();
-  return NextWake(GetCurrentTimestamp());
+  now = GetCurrentTimestamp();
+  sleepers_.LetSleep([&](const WebhookQueue& queue) { return SleepsUntil(queue, now); });
+  return NextWake(now);
 }
 
 // All that needs no transaction; also between the statements of one.
@@ -175,53 +182,6 @@ void Sender::Serve() {
   client_->OnReady();
 }
 
-Sender::Unproven Sender::CountUnproven(Micros now) const {
-  Unproven unproven;
-  for (const auto& [id, queue] : queues_) {
-    const int requests = queue->endpoint.in_flight();
-    if (requests == 0 || queue->endpoint.IsProven(now)) continue;
-    unproven.all += requests;
-    unproven.by_organization[queue->organization] += requests;
-  }
-  return unproven;
-}
-
-// Endpoints that have not proven themselves share three quarters of all requests, so that those
-// which answer always find a place. Of what is free of that share an organization may have half, so
-// that the next one finds a place too, however many webhooks the first has.
-bool Sender::MayStart(const WebhookQueue& queue, Micros now, Unproven* unproven) const {
-  if (!queue.rate.Allows(now) || queue.endpoint.Room(now, queue.most) == 0) return false;
-  if (queue.endpoint.IsProven(now)) return true;
-  int& of_organization = unproven->by_organization[queue.organization];
-  const int share = std::max(MostRequests() * 3 / 4, 1);
-  if (of_organization >= share - unproven->all) return false;
-  ++of_organization;
-  ++unproven->all;
-  return true;
-}
-
-void Sender::StartReady() {
-  HandOverRequests();  // which an error kept from it
-  if (held_ || turns_.empty()) return;
-  const Micros now = GetCurrentTimestamp();
-  const auto most = static_cast<size_t>(MostRequests());
-  Unproven unproven = CountUnproven(now);
-  std::vector<WebhookQueue*> waiting;
-  while (!turns_.empty() && in_flight_.size() < most) {
-    WebhookQueue* queue = turns_.Take();
-    if (queue->ready.empty()) continue;
-    if (!MayStart(*queue, now, &unproven)) {
-      waiting.push_back(queue);
-      continue;
-    }
-    StartRequest(queue, now);
-    if (made_.size() >= kStartedAtOnce) HandOverRequests();
-    if (!queue->ready.empty()) turns_.Add(queue->organization, queue);
-  }
-  for (WebhookQueue* queue : waiting) turns_.Add(queue->organization, queue);
-  HandOverRequests();
-}
-
 void Sender::HandOverRequests() {
   if (made_.empty()) return;
   ALERTING_FREEZE_POINT("sending");
@@ -231,6 +191,7 @@ void Sender::HandOverRequests() {
 void Sender::StartRequest(WebhookQueue* queue, Micros now) {
   PendingDelivery delivery = std::move(queue->ready.front());
   queue->ready.pop_front();
+  sleepers_.Wake(queue);  // it may have slept in line
   if (delivery.unsendable) {
     FailUnsent(queue, delivery, "payload has no UTF-8 form", /*retry=*/false);
     return;
@@ -317,6 +278,9 @@ void Sender::TakeResponse(const net::Response& response) {
     });
   }
   AddOutcome(queue, std::move(outcome));
+  // It may have proven itself, or its next request may start.
+  if (queue->turn == WebhookQueue::Turn::kWaiting && success) LeaveTurns(queue);
+  JoinTurns(queue);
 }
 
 void Sender::DecideFailure(WebhookQueue* queue, const Attempt& attempt,
@@ -379,7 +343,8 @@ Micros Sender::NextWake(Micros now) const {
     transaction = std::min(transaction, oldest_outcome_at_ + kLongestUnrecorded);
   }
   for (const StuckOutcome& stuck : stuck_) transaction = std::min(transaction, stuck.retry_at);
-  for (const auto& [id, queue] : queues_) {
+  transaction = std::min(transaction, sleepers_.next());
+  for (const WebhookQueue* queue : sleepers_.awake()) {
     if (held_ || !queue->active) continue;
     // Of what is due already, a transaction was called for above, or a request has to end first.
     const Micros probe = queue->endpoint.NotBefore(now);

@@ -10,6 +10,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -22,6 +23,7 @@
 #include "core/clock_steps.h"
 #include "core/fair_turns.h"
 #include "core/handover.h"
+#include "core/sleepers.h"
 #include "ext/sender/delivery_store.h"
 #include "ext/sender/sender_queue.h"
 #include "net/threaded_client.h"
@@ -49,6 +51,8 @@ class Sender final : public pg::WorkerTask {
   const char* Problem() const override;
 
  private:
+  static int MostRequests();
+
   static constexpr size_t kMostRecorded = 256;   // outcomes in one transaction
   static constexpr size_t kRecordedAtOnce = 64;  // by one statement
   static constexpr size_t kStartedAtOnce = 16;   // more make the client's thread wait for them
@@ -83,18 +87,10 @@ class Sender final : public pg::WorkerTask {
     uint64_t flushed = 0;  // flush requests up to this number are fulfilled
   };
 
-  // sender.cpp: requests
+  // sender.cpp: what a step does
   void ApplySettings();
   void FollowClock();
   void Serve();
-  void StartReady();
-  // Requests under way at endpoints that have not proven themselves, by organization and in all.
-  struct Unproven {
-    int all = 0;
-    std::unordered_map<std::string, int> by_organization;
-  };
-  Unproven CountUnproven(Micros now) const;
-  bool MayStart(const WebhookQueue& queue, Micros now, Unproven* unproven) const;
   void StartRequest(WebhookQueue* queue, Micros now);
   void HandOverRequests();
   void CollectResponses();
@@ -106,7 +102,22 @@ class Sender final : public pg::WorkerTask {
                   bool retry);
   void AddOutcome(WebhookQueue* queue, Outcome outcome);
   Micros NextWake(Micros now) const;
-  int MostPerWebhook(int wanted) const;
+  static int MostPerWebhook(int wanted);
+
+  // sender_turns.cpp: whose request is next
+  void StartReady();
+  // Requests under way at endpoints that have not proven themselves, by organization and in all.
+  struct Unproven {
+    int all = 0;
+    std::unordered_map<std::string, int> by_organization;
+  };
+  Unproven CountUnproven(Micros now) const;
+  bool StartProven(Micros now);
+  bool StartWaiting(Micros now, std::optional<Unproven>* counted);
+  void JoinTurns(WebhookQueue* queue);
+  void LeaveTurns(WebhookQueue* queue);
+  std::optional<Micros> SleepsUntil(const WebhookQueue& queue, Micros now) const;
+  void WakeAll();
 
   // sender_outbox.cpp: transactions
   bool HasWork(Micros now) const;  // for a transaction
@@ -140,7 +151,14 @@ class Sender final : public pg::WorkerTask {
   struct Claim;
   template <typename Visitor>
   void VisitClaims(const Visitor& visit) const;
+  template <typename Visitor>
+  void VisitFetchedClaims(const Visitor& visit) const;
+  template <typename Visitor>
+  void VisitStarted(const Visitor& visit) const;
+  template <typename Visitor>
+  static void VisitReady(const WebhookQueue* queue, const Visitor& visit);
   std::vector<std::string> Claimed() const;
+  std::vector<std::string> ClaimedOf(const std::string& webhook_id) const;
   std::vector<std::string> ClaimedAhead() const;
   bool HasClaimed(std::span<const PendingDelivery> fetched) const;
 
@@ -171,7 +189,13 @@ class Sender final : public pg::WorkerTask {
   using Queues = std::unordered_map<std::string, std::unique_ptr<WebhookQueue>>;
   Queues queues_;
   Queues idle_;  // have nothing to do, but are known when something is handed over
-  FairTurns<WebhookQueue*> turns_;  // of queues_, those with something ready
+  Sleepers<WebhookQueue>
+      sleepers_;  // of queues_: what a step costs depends on those that are awake
+  // Of queues_ those with something ready, but for those whose endpoint may not be asked now, which
+  // come back when a request of theirs has ended or the time has come: in turns_ for the next
+  // place, in waiting_ for one of the places that endpoints share which have not proven themselves.
+  FairTurns<WebhookQueue*> turns_;
+  FairTurns<WebhookQueue*> waiting_;
 
   // --- what the evaluator hands over
   ByteRing* handover_ = nullptr;  // nullptr: there is none
@@ -199,15 +223,16 @@ class Sender final : public pg::WorkerTask {
   std::unordered_map<std::string, Micros> next_failing_check_;  // by webhook
 
   // --- when to run a transaction, and what it does
-  Micros not_before_ = kNoTime;         // after an error: none before
-  int errors_ = 0;                      // in a row
-  size_t record_most_ = kMostRecorded;  // outcomes; fewer after an error, to find the one at fault
-  bool look_ = true;                    // look at all webhooks in the next one
-  Micros next_look_ = kNoTime;          // or at this time without being told to
-  Micros look_not_before_ = kNoTime;    // for what the last look has cost
-  uint64_t wakes_seen_ = 0;             // slot_->sender_wakes as of the last look
-  uint64_t fetches_ = 0;                // so many have been run, for WebhookQueue::fetched
-  bool held_ = false;                   // as slot_->held: a restored copy, which sends nothing
+  Micros not_before_ = kNoTime;          // after an error: none before
+  int errors_ = 0;                       // in a row
+  size_t record_most_ = kMostRecorded;   // outcomes; fewer after an error, to find the one at fault
+  bool look_ = true;                     // look at all webhooks in the next one
+  Micros next_look_ = kNoTime;           // or at this time without being told to
+  Micros look_not_before_ = kNoTime;     // for what the last look has cost
+  uint64_t wakes_seen_ = 0;              // slot_->sender_wakes as of the last look
+  uint64_t fetches_ = 0;                 // so many have been run, for WebhookQueue::fetched
+  std::vector<WebhookQueue*> fetching_;  // that the fetch of now asks for
+  bool held_ = false;                    // as slot_->held: a restored copy, which sends nothing
   std::deque<FlushRequest> flushes_;
   uint64_t flush_seen_ = 0;  // the last request that is in flushes_, or was
   Micros next_flush_check_ = kNoTime;

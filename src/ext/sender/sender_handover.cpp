@@ -40,7 +40,6 @@ void Sender::TakeHanded() {
   const bool sees_all = !looked && pg_atomic_read_u64(&slot_->sender_wakes) == wakes_seen_;
   look_ = looked || (!committed.empty() && !sees_all);
   if (committed.empty() || held_ || !sees_all) return;
-  turns_.RemoveIf([](const WebhookQueue* queue) { return queue->ready.empty(); });
   const Micros now = GetCurrentTimestamp();
   for (HandedDelivery& delivery : committed) TakeHanded(std::move(delivery), now);
 }
@@ -64,8 +63,8 @@ void Sender::TakeHanded(HandedDelivery handed, Micros now) {
   delivery.place = {
       {static_cast<uint16>(handed.block >> 16), static_cast<uint16>(handed.block & 0xffff)},
       handed.offset};
-  if (queue->ready.empty()) turns_.Add(queue->organization, queue);
   queue->ready.push_back(std::move(delivery));
+  JoinTurns(queue);
 }
 
 // A statement's snapshot may show what has been handed over since the last look at the ring: hence
@@ -76,15 +75,20 @@ void Sender::ForgetHanded(std::span<const PendingDelivery> fetched) {
   for (const PendingDelivery& delivery : fetched) inbox_.Forget(delivery.id);
 }
 
+// It is looked at, whatever it slept for.
 WebhookQueue* Sender::FindQueue(const std::string& id) {
   const auto found = queues_.find(id);
-  if (found != queues_.end()) return found->second.get();
+  if (found != queues_.end()) {
+    sleepers_.Wake(found->second.get());
+    return found->second.get();
+  }
   const auto idle = idle_.find(id);
   if (idle == idle_.end()) return nullptr;
   WebhookQueue* queue = idle->second.get();
   queue->most = MostPerWebhook(queue->wanted);
   queues_[id] = std::move(idle->second);
   idle_.erase(idle);
+  sleepers_.Wake(queue);
   return queue;
 }
 

@@ -63,8 +63,8 @@ bool Sender::HasWork(Micros now) const {
     if (now >= stuck.retry_at) return true;
   }
   if (held_) return false;
-  return std::any_of(queues_.begin(), queues_.end(),
-                     [&](const auto& entry) { return entry.second->NeedsFetch(now); });
+  return std::any_of(sleepers_.awake().begin(), sleepers_.awake().end(),
+                     [&](const WebhookQueue* queue) { return queue->NeedsFetch(now); });
 }
 
 void Sender::RunTransaction() {
@@ -233,6 +233,7 @@ void Sender::Look(Micros now) {
   for (auto& [id, queue] : queues_) {
     if (!listed.contains(id)) Deactivate(queue.get());
   }
+  WakeAll();
 }
 
 void Sender::UpdateQueue(const PendingWebhook& webhook) {
@@ -241,6 +242,7 @@ void Sender::UpdateQueue(const PendingWebhook& webhook) {
   if (is_new) {
     queue = (queues_[webhook.id] = std::make_unique<WebhookQueue>()).get();
   }
+  if (queue->organization != webhook.organization) LeaveTurns(queue);
   const bool forgiven = webhook.probe_at == kNoTime && queue->noted_probe != kNoTime;
   if (queue->url != webhook.url || forgiven) {
     queue->origin = LoggableOrigin(webhook.url);
@@ -287,17 +289,17 @@ void Sender::Deactivate(WebhookQueue* queue) {
 }
 
 void Sender::ForgetIdleQueues() {
-  turns_.RemoveIf([](const WebhookQueue* queue) { return queue->ready.empty(); });
   const Micros now = GetCurrentTimestamp();
-  for (auto entry = queues_.begin(); entry != queues_.end();) {
-    std::unique_ptr<WebhookQueue>& queue = entry->second;
-    if (!queue->IsForgettable(now)) {
-      ++entry;
-      continue;
-    }
+  std::vector<WebhookQueue*> forgotten;
+  for (WebhookQueue* queue : sleepers_.awake()) {
+    if (queue->IsForgettable(now)) forgotten.push_back(queue);
+  }
+  for (WebhookQueue* queue : forgotten) {
+    LeaveTurns(queue);
+    sleepers_.Remove(queue);
+    auto entry = queues_.extract(queue->id);
     if (idle_.size() >= kMostIdle) idle_.erase(idle_.begin());
-    if (!queue->version.empty()) idle_[entry->first] = std::move(queue);
-    entry = queues_.erase(entry);
+    if (!queue->version.empty()) idle_.insert(std::move(entry));
   }
 }
 
@@ -305,8 +307,8 @@ void Sender::ForgetIdleQueues() {
 // waited for the longest.
 std::vector<WebhookQueue*> Sender::QueuesToFetch(Micros now) const {
   std::vector<WebhookQueue*> queues;
-  for (const auto& [id, queue] : queues_) {
-    if (queue->NeedsFetch(now)) queues.push_back(queue.get());
+  for (WebhookQueue* queue : sleepers_.awake()) {
+    if (queue->NeedsFetch(now)) queues.push_back(queue);
   }
   if (queues.size() <= kMostQueuesFetched) return queues;
   std::sort(queues.begin(), queues.end(),
@@ -321,7 +323,8 @@ std::vector<WebhookQueue*> Sender::QueuesToFetch(Micros now) const {
 void Sender::Fetch(Micros now) {
   std::vector<FetchRequest> requests;
   ++fetches_;
-  for (WebhookQueue* queue : QueuesToFetch(now)) {
+  fetching_ = QueuesToFetch(now);
+  for (WebhookQueue* queue : fetching_) {
     queue->fetched = fetches_;
     requests.push_back(
         {queue->id, queue->Target(now) + queue->skip, queue->from, queue->from_sequence});
@@ -332,7 +335,6 @@ void Sender::Fetch(Micros now) {
   if (HasClaimed(all)) all = store_.Fetch(requests, Claimed(), now);
   ForgetHanded(all);
   auto fetched = ByWebhook(std::move(all));
-  turns_.RemoveIf([](const WebhookQueue* queue) { return queue->ready.empty(); });
   std::vector<std::string> deferred;
   std::vector<Micros> until;
   for (const FetchRequest& request : requests) {
@@ -345,7 +347,6 @@ void Sender::Fetch(Micros now) {
 void Sender::TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched, int limit,
                          Micros now, std::vector<std::string>* deferred,
                          std::vector<Micros>* until) {
-  const bool was_empty = queue->ready.empty();
   const auto target = static_cast<size_t>(queue->Target(now));
   queue->next_due = kNever;
   queue->blocked = false;
@@ -387,7 +388,7 @@ void Sender::TakeFetched(WebhookQueue* queue, std::span<PendingDelivery> fetched
     queue->skip = blocked;
     queue->next_due = kNoTime;
   }
-  if (was_empty && !queue->ready.empty()) turns_.Add(queue->organization, queue);
+  JoinTurns(queue);
 }
 
 }  // namespace alerting::ext

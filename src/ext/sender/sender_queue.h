@@ -42,6 +42,9 @@ struct WebhookQueue {
   int64_t from_sequence = 0;
   bool blocked = false;  // something due waits for a FIRING that is claimed here
   int skip = 0;          // so many of those are known to stand first
+  // Where it stands in line, if anywhere: see Sender::turns_.
+  enum class Turn { kNone, kNext, kWaiting };
+  Turn turn = Turn::kNone;
 
   // Whether a delivery stands before the place where the next fetch starts; of one whose sequence
   // is unknown, only if its time says so.

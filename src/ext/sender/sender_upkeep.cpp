@@ -99,7 +99,7 @@ void Sender::ParkOverdue() {
   for (const auto& [id, error] : std::exchange(probes_failed_, {})) {
     const auto found = queues_.find(id);
     if (found == queues_.end()) continue;
-    store_.ParkOverdue(id, RemainingPausesByAttempts(found->second->schedule), Claimed(),
+    store_.ParkOverdue(id, RemainingPausesByAttempts(found->second->schedule), ClaimedOf(id),
                        GetCurrentTimestamp(), "not tried again, the endpoint fails: " + error);
   }
 }
@@ -145,11 +145,11 @@ void Sender::SwitchOffFailing() {
 void Sender::NoteBreakers(Micros now, Results* results) {
   std::vector<std::string> ids;
   std::vector<Micros> probes;
-  for (const auto& [id, queue] : queues_) {
+  for (const WebhookQueue* queue : sleepers_.awake()) {
     const Micros probe = queue->endpoint.breaker().NextProbe();
     // While a probe is under way its time stands.
     if (probe == kNever || probe == queue->noted_probe) continue;
-    ids.push_back(id);
+    ids.push_back(queue->id);
     probes.push_back(probe);
   }
   WriteOfWebhooks(&webhook_writes_[kWriteBreakers], !ids.empty(), now, [&] {
