@@ -113,6 +113,26 @@ my @sent = grep { $_->{path} eq '/ok/copy' } $receiver->requests;
 is(scalar @sent, 4, 'what it held and what it had not delivered');
 ok($node->poll_query_until('copy1', "SELECT NOT held AND state = 'running' FROM alerting.status()"), 'status() says so');
 
+# --clean over a database that runs: over a copy, and over one that is attached to tables that the dump does not have: the extension cannot be
+# dropped, for their triggers use it, and only alerting's tables are made anew.
+sql($node, 'postgres', 'CREATE DATABASE used');
+make_host($node, 'used');
+sql($node, 'used', q{SELECT rule('own', 1, 'CPU_USAGE', 80); SELECT s(12, 1, 95)});
+flush($node, 'used');
+sql($node, 'used', 'CREATE SCHEMA mine; ALTER TABLE organizations SET SCHEMA mine; ALTER TABLE containers SET SCHEMA mine; ALTER TABLE container_metrics SET SCHEMA mine');
+for my $case ([ 'copy2', 0 ], [ 'used', 3 ])
+{
+	my ($database, $errors) = @$case;
+	my ($stdout, $stderr);
+	IPC::Run::run([ 'pg_restore', '--clean', '--if-exists', '-d', $connection->($database), "$folder/custom" ], '>', \$stdout, '2>', \$stderr);
+	is(scalar(() = $stderr =~ /error:/g), $errors, "--clean over $database: errors") or diag($stderr);
+	is(alerts($node, $database), $alerts, 'its alerts are those of the dump');
+	sql($node, $database, 'SELECT s(11, 32, 95)');
+	flush($node, $database);
+	like(alerts($node, $database), qr/^cpu 11 FIRING 32>32$/m, 'a new sample is judged by the rules of the dump');
+	is(sql($node, $database, 'SELECT held, state FROM alerting.status()'), 't|deliveries held', 'and held');
+}
+
 # pg_dumpall and a dump of a restored copy give the same again.
 $node->command_ok([ 'pg_dump', '-s', '-f', "$folder/again.sql", $connection->('copy1') ], 'a copy can be dumped');
 my $strip = sub { join '', grep { !/^\s*(--|SET|\\(un)?restrict|$)/ } split /^/m, slurp_file($_[0]) };
