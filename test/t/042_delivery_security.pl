@@ -12,7 +12,7 @@ use Test::More;
 my $session_keys = PostgreSQL::Test::Utils::tempdir() . '/session_keys';
 $ENV{$_} = 'http://127.0.0.1:1/' for qw(http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY);
 $ENV{SSLKEYLOGFILE} = $session_keys;
-my $node = new_node('security', allowed => '', conf => ["alerting.delivery_timeout = '5s'", "shared_preload_libraries = 'pg_stat_statements'", "pg_stat_statements.track = 'all'"]);
+my $node = new_node('security', allowed => '', conf => ["alerting.delivery_timeout = '15s'", "shared_preload_libraries = 'pg_stat_statements'", "pg_stat_statements.track = 'all'"]);
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
 my $receiver = start_receiver('security');
 my $port = $receiver->port;

@@ -73,7 +73,7 @@ is($node->safe_psql('copy', q{SELECT alerting.flush('1s', deliveries => true)}),
 is(scalar $receiver->requests('/copied'), 0, 'nobody was told');
 $node->safe_psql('copy', q{SELECT alerting.resume()});
 ok($node->poll_query_until('copy', q{SELECT count(*) = 3 FROM alerting.delivery WHERE webhook_id = 'copied' AND status = 'DELIVERED'}), 'resume() sends them');
-is($node->safe_psql('copy', q{SELECT alerting.flush('10s', deliveries => true)}), 't', 'flushed');
+is($node->safe_psql('copy', q{SELECT alerting.flush('60s', deliveries => true)}), 't', 'flushed');
 my @warnings = log_since($node, $offset) =~ /webhooks are held/g;
 is(scalar @warnings, 1, 'one warning');
 

@@ -152,7 +152,7 @@ webhook($node, 'w', $receiver->url('/status/500,200,200'), retry_schedule => q{'
 reading(99);
 ok($node->poll_query_until('postgres', q{SELECT attempts = 1 FROM alerting.delivery WHERE webhook_id = 'w'}), 'a FIRING has failed');
 reading(5);
-is(sql(q{SELECT alerting.flush('30s')}), 't', 'resolved meanwhile');
+is(sql(q{SELECT alerting.flush('60s')}), 't', 'resolved meanwhile');
 is(scalar(() = $receiver->requests('/status/500,200,200')), 1, 'its RESOLVED waits');
 sql(q{UPDATE alerting.delivery SET next_attempt_at = now() WHERE status = 'PENDING'});
 ok(flushed(), 'both are sent');

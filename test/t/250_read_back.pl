@@ -147,7 +147,7 @@ is(run_sql(q{SELECT state FROM alerting.explain((SELECT id FROM alerting.alert_r
 	$reader->query_safe('BEGIN; LOCK TABLE ONLY parts IN ACCESS SHARE MODE');
 	$detacher->query_until(qr/detaching/, "\\echo detaching\nSELECT alerting.detach_metrics('parts');\n");
 	$node->poll_query_until($db, q{SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'parts'::regclass AND NOT granted)}) or die 'detached too early';
-	is($reader->query_safe(q{SET lock_timeout = '20s'; SELECT count(*) FROM part}), 0, 'detaching a partitioned table locks the table first');
+	is($reader->query_safe(q{SET lock_timeout = '60s'; SELECT count(*) FROM part}), 0, 'detaching a partitioned table locks the table first');
 	$reader->query_safe('COMMIT');
 	$reader->quit;
 	$detacher->quit;

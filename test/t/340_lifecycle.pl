@@ -150,14 +150,14 @@ END $$;
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE backend_type IN ('alerting evaluator', 'alerting sender');
 SQL
 	in_settings($node, 'SELECT s(12, 35, 95)');
-	is(in_settings($node, "SELECT alerting.flush('30s')"), 't', "$how: evaluated under strange settings");
+	is(in_settings($node, "SELECT alerting.flush('60s')"), 't', "$how: evaluated under strange settings");
 	is(in_settings($node, "SELECT status || ' ' || minute(fired_at) FROM alerting.alert WHERE container_id = 12"),
 		'', "$how: an older sample than the load's is late");
 	# More containers at once than work_mem has room for.
 	in_settings($node, "INSERT INTO containers SELECT n, 2, 'c' || n FROM generate_series(1000, 6999) n;"
 		  . " INSERT INTO container_metrics SELECT n, now() + interval '1 minute', 5, 5, true, 0 FROM generate_series(1000, 6999) n");
 	in_settings($node, "INSERT INTO container_metrics VALUES (12, now() + interval '1 minute', 95, 5, true, 0)");
-	is(in_settings($node, "SELECT alerting.flush('30s')"), 't', "$how: evaluated under strange settings");
+	is(in_settings($node, "SELECT alerting.flush('60s')"), 't', "$how: evaluated under strange settings");
 	is(in_settings($node, "SELECT status FROM alerting.alert WHERE container_id = 12"), 'FIRING',
 		"$how: alerts are written under strange settings");
 	in_settings($node, 'ALTER DATABASE postgres RESET ALL');

@@ -40,7 +40,7 @@ $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_until(qr/committing/, "\\echo committing\nSET synchronous_commit = on; BEGIN; CREATE TABLE notified (); NOTIFY something; COMMIT;\n");
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 $host_waits"), 'a session that has notified waits');
 sql($node, 'postgres', 'SELECT s(13, 1, 95)');
-is(sql($node, 'postgres', "SELECT alerting.flush('20s')"), 't', 'a session that has notified waits: alerts are written');
+is(sql($node, 'postgres', "SELECT alerting.flush('60s')"), 't', 'a session that has notified waits: alerts are written');
 # Nor does each transaction of a storm wait to find that out.
 sql($node, 'postgres', 'INSERT INTO containers SELECT n, 1 FROM generate_series(1000, 1999) n; SELECT count(s(n, 1, 95)) FROM generate_series(1000, 1999) n');
 flush($node, 'postgres', name => 'a session that has notified waits: a storm');
@@ -50,7 +50,7 @@ my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN alerting');
 sql($node, 'postgres', 'INSERT INTO containers VALUES (14, 1); SELECT s(14, 1, 95)');
 flush($node, 'postgres');
-sql($node, 'postgres', "SET lock_timeout = '20s'; DELETE FROM containers WHERE id = 14");
+sql($node, 'postgres', "SET lock_timeout = '60s'; DELETE FROM containers WHERE id = 14");
 is(alerts($node, 'postgres', 'container_id = 14'), '', 'a session that has notified waits: a container is deleted');
 flush($node, 'postgres');
 sql($node, 'postgres', "SELECT pg_cancel_backend(pid) $host_waits");
