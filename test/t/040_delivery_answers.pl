@@ -88,7 +88,9 @@ is(scalar $receiver->requests('/redirected'), 0, 'no redirect was followed');
 
 is($node->safe_psql('postgres', "SELECT is_active, disabled_reason FROM alerting.webhook WHERE id = '$id_of{'/gone'}'"),
 	'f|endpoint answered 410 Gone', '410 switches the webhook off');
-my ($told) = $listener->query('SELECT 1') =~ /(\{.*webhook\.disabled.*\})/;
+# Who notifies has committed before those who listen are told.
+my $told;
+wait_until(sub { ($told) = $listener->query('SELECT 1') =~ /(\{.*webhook\.disabled.*\})/ });
 is_deeply(JSON::PP::decode_json($told // '{}'), { event => 'webhook.disabled', webhookId => $id_of{'/gone'}, reason => 'endpoint answered 410 Gone' },
 	'and tells whoever listens');
 $listener->quit;
@@ -154,7 +156,7 @@ is(wait_settled($node, 'parked-firing'), "FAILED 1 500 HTTP 500\nDELIVERED 1 200
 # --- inactive webhooks, redelivery ----------------------------------------------------------------------
 webhook($node, 'asleep', $receiver->url('/asleep'), is_active => 'false');
 deliver($node, 'asleep', count => 2);
-is($node->safe_psql('postgres', "SELECT alerting.flush('30s', deliveries => true)"), 't', 'flush does not wait for what is switched off');
+is($node->safe_psql('postgres', "SELECT alerting.flush('60s', deliveries => true)"), 't', 'flush does not wait for what is switched off');
 is(settled($node, 'asleep'), "PENDING 0\nPENDING 0", 'deliveries of an inactive webhook wait');
 $node->safe_psql('postgres', "UPDATE alerting.webhook SET is_active = true WHERE id = 'asleep'");
 is(wait_settled($node, 'asleep'), "DELIVERED 1 200\nDELIVERED 1 200", 'and go when it is switched on');

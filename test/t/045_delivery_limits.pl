@@ -5,6 +5,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use DeliveryTest;
+use HTTP::Tiny;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -84,8 +85,10 @@ is($node->safe_psql('postgres', "SELECT connect_ms > 0, wait_ms > 0 FROM $attemp
 
 # --- the breaker, for all to see, and over a restart ------------------------------------------------------------
 my $health = q{SELECT breaker, probe_at > now(), next_attempt_at = probe_at, pending FROM alerting.webhook_health WHERE webhook_id = 'failing'};
-my $path = '/status/' . join(',', (500) x 10) . ',200?failing';
-webhook($node, 'failing', $receiver->url($path), retry_schedule => "'{1 hour}'");
+# It fails until it is told not to, however many probes it is sent before the sender is stopped.
+sub failing_is_now { return HTTP::Tiny->new->put($receiver->url('/control'), { content => qq{{"path": "/failing", "behaviour": "$_[0]"}} })->{success}; }
+ok(failing_is_now('/status/500'), 'an endpoint fails');
+webhook($node, 'failing', $receiver->url('/failing'), retry_schedule => "'{1 hour}'");
 is($node->safe_psql('postgres', $health =~ s/> now\(\)/IS NULL/r), 'closed|t||0', 'a closed breaker');
 deliver($node, 'failing', count => 12);
 ok($node->poll_query_until('postgres', q{SELECT breaker <> 'closed' FROM alerting.webhook_health WHERE webhook_id = 'failing'}), 'it opens');
@@ -99,6 +102,7 @@ my $tried = $node->safe_psql('postgres', "SELECT count(*) FROM $attempts WHERE d
 deliver($node, 'lone');
 wait_settled($node, 'lone');
 is($node->safe_psql('postgres', "SELECT count(*) FROM $attempts WHERE d.webhook_id = 'failing'"), $tried, 'and spares the endpoint still');
+ok(failing_is_now('/ok'), 'it is well');
 $node->safe_psql('postgres', q{UPDATE alerting.delivery SET next_attempt_at = now() WHERE webhook_id = 'failing';
 	UPDATE alerting.webhook SET probe_at = NULL WHERE id = 'failing'});
 like(wait_settled($node, 'failing'), qr/^(DELIVERED [12] 200\n?){12}$/, 'until somebody says that it is well');
