@@ -93,4 +93,19 @@ for my $count (1, 2)
 	ok($node->poll_query_until('postgres', "SELECT count(*) = $count FROM alerting.delivery WHERE status = 'DELIVERED'"), "another one is recorded: $count");
 }
 is(sql($told), 't', 'status() tells still');
+# --- recording that is slower than sending ------------------------------------------------------------------------
+# What is not recorded is sent again after a crash, and is kept in memory: it is never more than four transactions'
+# outcomes, beside those of the transaction that is not committed and the requests under way.
+my ($webhooks, $each) = (16, 250);
+my $slow = $receiver->url('/slow_to_record');
+sql(qq{CREATE FUNCTION slow_down() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END';
+	CREATE TRIGGER slow_down BEFORE INSERT ON alerting.delivery_attempt FOR EACH ROW EXECUTE FUNCTION slow_down();
+	INSERT INTO alerting.webhook (id, organization_id, url) SELECT 'slow ' || i, 1, '$slow' FROM generate_series(1, $webhooks) i;
+	INSERT INTO alerting.delivery (webhook_id, event, payload) SELECT 'slow ' || i, 'alert.firing', '{}' FROM generate_series(1, $webhooks) i, generate_series(1, $each)});
+my $recorded = q{SELECT count(*) FROM alerting.delivery WHERE webhook_id LIKE 'slow %' AND status = 'DELIVERED'};
+ok($node->poll_query_until('postgres', "SELECT ($recorded) >= 768"), 'three transactions have recorded');
+my $sent = () = $receiver->requests('/slow_to_record');
+cmp_ok($sent - sql($recorded), '<=', 4 * 256 + 256 + 256, 'requests that are not recorded');
+sql('DROP TRIGGER slow_down ON alerting.delivery_attempt');
+
 done_testing();

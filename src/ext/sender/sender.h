@@ -56,6 +56,8 @@ class Sender final : public pg::WorkerTask {
   static constexpr size_t kMostRecorded = 256;   // outcomes in one transaction
   static constexpr size_t kRecordedAtOnce = 64;  // by one statement
   static constexpr size_t kStartedAtOnce = 16;   // more make the client's thread wait for them
+  // With so many outcomes unrecorded no request starts: each is sent again after a crash.
+  static constexpr size_t kMostUnrecorded = 4 * kMostRecorded;
   static constexpr Micros kLongestUnrecorded = 5 * kMillisecond;
 
   struct Attempt {

@@ -32,6 +32,7 @@ Sender::Unproven Sender::CountUnproven(Micros now) const {
 void Sender::StartReady() {
   HandOverRequests();  // which an error kept from it
   if (held_ || (turns_.empty() && waiting_.empty())) return;
+  if (outcomes_.size() >= kMostUnrecorded) return;
   const Micros now = GetCurrentTimestamp();
   const auto most = static_cast<size_t>(MostRequests());
   std::optional<Unproven> unproven;
