@@ -170,7 +170,7 @@ SELECT r.* FROM unnest(ARRAY[$$'DISK''S', 80, 0, NULL, 'cpu'$$, $$'CPU_USAGE', N
   $$NULL, 80, 0, NULL, 'cpu'$$]) AS v(given),
   refusal(format('INSERT INTO alerting.alert_rule (organization_id, condition, threshold, duration, no_data, name) VALUES (1, %s)', v.given)) r;
 SELECT r.* FROM unnest(ARRAY[$$condition = 'RESTART_LOOP'$$, $$condition = 'RESTART_LOOP', duration = 5$$, $$condition = 'cpu'$$, $$threshold = NULL$$, $$id = ''$$,
-  $$name = ''$$, $$no_data = 'never'$$, $$duration = -2$$, $$threshold = 90$$]) AS v(given),
+  $$name = ''$$, $$no_data = 'never'$$, $$duration = -2$$, $$name = NULL, threshold = 'NaN'$$, $$enabled = NULL$$, $$duration = NULL$$, $$threshold = 90$$]) AS v(given),
   refusal(format('UPDATE alerting.alert_rule SET %s WHERE id = %L', v.given, 'good')) r;
 -- What a user's trigger makes of a rule counts, also one that comes after ours.
 CREATE FUNCTION usual_threshold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.threshold := coalesce(NEW.threshold, 80); RETURN NEW; END $$;

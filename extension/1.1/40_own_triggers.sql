@@ -16,7 +16,14 @@ BEGIN
   IF NEW.threshold IS NULL AND NEW.condition = 'RESTART_LOOP' THEN
     NEW.threshold := 3;
   END IF;
-  SELECT 'alert_rule_' || c.name AS name, c.problem, c.hint INTO bad FROM (VALUES
+  -- As PostgreSQL does, first what is NULL: of such a rule the rest may mean nothing.
+  SELECT c.name, c.problem, c.hint INTO bad FROM (VALUES
+      ('id', NEW.id IS NULL, NULL, 'Leave it out to have one made.'),
+      ('organization_id', NEW.organization_id IS NULL, NULL, 'Give the key of the organization whose containers it is for.'),
+      ('name', NEW.name IS NULL, NULL, 'Give it a name that tells people in a webhook what is wrong.'),
+      ('condition', NEW.condition IS NULL, NULL, 'There are CPU_USAGE, MEMORY_USAGE, CONTAINER_DOWN and RESTART_LOOP.'),
+      ('duration', NEW.duration IS NULL, NULL, 'Give minutes that a breach must last, or leave it out to fire at once.'),
+      ('enabled', NEW.enabled IS NULL, NULL, 'Give true or false, or leave it out.'),
       ('condition_is_known', NEW.condition NOT IN ('CPU_USAGE', 'MEMORY_USAGE', 'CONTAINER_DOWN', 'RESTART_LOOP'),
        format('condition is %L', NEW.condition), 'There are CPU_USAGE, MEMORY_USAGE, CONTAINER_DOWN and RESTART_LOOP.'),
       ('duration_not_negative', NEW.duration < 0,
@@ -39,9 +46,12 @@ BEGIN
    WHERE c.is_violated
      AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = TG_RELID AND t.tgname > TG_NAME AND t.tgtype & 3 = 3)  -- BEFORE, FOR EACH ROW
    LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'new row for relation "alert_rule" violates check constraint "%": %', bad.name, bad.problem
-      USING ERRCODE = 'check_violation', SCHEMA = 'alerting', TABLE = 'alert_rule', CONSTRAINT = bad.name, HINT = bad.hint;
+  IF FOUND AND bad.problem IS NULL THEN
+    RAISE EXCEPTION 'null value in column "%" of relation "alert_rule" violates not-null constraint', bad.name
+      USING ERRCODE = 'not_null_violation', SCHEMA = 'alerting', TABLE = 'alert_rule', COLUMN = bad.name, HINT = bad.hint;
+  ELSIF FOUND THEN
+    RAISE EXCEPTION 'new row for relation "alert_rule" violates check constraint "alert_rule_%": %', bad.name, bad.problem
+      USING ERRCODE = 'check_violation', SCHEMA = 'alerting', TABLE = 'alert_rule', CONSTRAINT = 'alert_rule_' || bad.name, HINT = bad.hint;
   END IF;
   IF TG_OP = 'UPDATE' AND NEW.updated_at = OLD.updated_at THEN
     NEW.updated_at := now();

@@ -309,6 +309,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
          format('SELECT alerting.attach(%L, %L, organization => %L); makes it anew, without what it held. If it was only renamed or moved, give it its name back instead.', b.organizations, b.containers, b.organization)
     FROM unnest(alerting.table_names()) AS n(name), alerting.host_binding b WHERE to_regclass(format('alerting.%I', n.name)) IS NULL
   UNION ALL
+  SELECT 'tables', 'alerting.alert', 'error',
+         format('Its owner %I, as whom the workers read and write, has not the rights of %I, who owns %s.', a.owner, t.owner, string_agg(t.name, ', ' ORDER BY t.name)),
+         format('ALTER TABLE alerting.alert OWNER TO %I; or give all of alerting''s tables another owner.', t.owner)
+    FROM (SELECT c.relowner AS oid, pg_get_userbyid(c.relowner) AS owner FROM pg_class c WHERE c.oid = to_regclass('alerting.alert')) a
+    JOIN (SELECT c.relowner AS oid, pg_get_userbyid(c.relowner) AS owner, c.oid::regclass::text AS name
+            FROM unnest(alerting.table_names()) AS n(name) JOIN pg_class c ON c.oid = to_regclass(format('alerting.%I', n.name))) t
+      ON NOT pg_has_role(a.oid, t.oid, 'USAGE')
+   GROUP BY a.owner, t.owner
+  UNION ALL
   SELECT 'keys', k.rel::text, CASE WHEN k.is_index AND NOT k.is_unique THEN 'warning' ELSE 'error' END,
          format('Its %s %I is %s.', CASE WHEN k.is_index THEN 'index' ELSE 'constraint' END, k.name,
                 CASE WHEN k.is_index AND k.index IS NOT NULL THEN 'not valid' ELSE 'missing' END),

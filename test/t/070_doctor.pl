@@ -192,6 +192,8 @@ mended('keys', 'ALTER TABLE alerting.alert_rule DROP CONSTRAINT alert_rule_pkey 
 	qr/^alerting\.alert_rule error Its constraint alert_rule_pkey is missing\. \/ ALTER TABLE alerting\.alert_rule ADD CONSTRAINT alert_rule_pkey PRIMARY KEY \(id\);\nalerting\.alert error Its constraint alert_rule_id_fkey is missing/);
 mended('keys', 'DROP INDEX alerting.alert_one_firing_key',
 	qr/^alerting\.alert error Its index alert_one_firing_key is missing\. \/ CREATE UNIQUE INDEX CONCURRENTLY alert_one_firing_key ON alerting\.alert \(rule_id, container_id\) WHERE status = 'FIRING';$/);
+mended('tables', 'ALTER TABLE alerting.alert OWNER TO tenant',
+	qr/^alerting\.alert error Its owner tenant, as whom the workers .* has not the rights of \w+, who owns alerting\.alert_rule, alerting\.delivery, .* \/ ALTER TABLE alerting\.alert OWNER TO \w+; or give/);
 mended('keys', 'DROP INDEX alerting.delivery_pending_idx', qr/^alerting\.delivery warning Its index delivery_pending_idx is missing\. \/ CREATE INDEX /);
 mended('keys', q{UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'alerting.delivery_failed_idx'::regclass},
 	qr/^alerting\.delivery warning Its index delivery_failed_idx is not valid\. \/ REINDEX INDEX CONCURRENTLY alerting\.delivery_failed_idx;$/);
