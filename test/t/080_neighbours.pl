@@ -96,7 +96,7 @@ SKIP: {
 		map({ sprintf '%s = host=%s port=%d user=%s', $_, $node->host, $node->port, scalar getpwuid $> } 'host', 'pooled'),
 		'[pgbouncer]', "unix_socket_dir = $folder", 'listen_addr =', "listen_port = $port", 'auth_type = any', 'pool_mode = transaction', 'default_pool_size = 1', '');
 	my ($in, $log) = ('', '');
-	$pool = start([ $has{pgbouncer}, "$folder/pgbouncer.ini" ], '<', \$in, '>&', \$log, timeout(60));
+	$pool = start([ $has{pgbouncer}, "$folder/pgbouncer.ini" ], '<', \$in, '>&', \$log, timeout(10 * $PostgreSQL::Test::Utils::timeout_default));
 	pump $pool until $log =~ /process up/;
 	my $psql = sub {
 		my ($database, $sql) = @_;
@@ -118,7 +118,7 @@ SKIP: {
 	{
 		my $client = $clients[$number] = { in => '', out => '' };
 		$client->{run} = start([ $node->installed_command('psql'), '-XAtq', '-d', "host=$folder port=$port dbname=pooled" ],
-			'<', \$client->{in}, '>', \$client->{out}, '2>', \$client->{err}, timeout(60));
+			'<', \$client->{in}, '>', \$client->{out}, '2>', \$client->{err}, timeout(10 * $PostgreSQL::Test::Utils::timeout_default));
 	}
 	my $say = sub {
 		my ($client, $sql) = @_;
@@ -165,7 +165,7 @@ SKIP: {
 	# While rows come: attach and detach a partition, let pg_partman make its own and drop old ones.
 	append_to_file($node->basedir . '/load.sql', "\\set container random(1, 50)\nINSERT INTO container_metrics VALUES (:container, clock_timestamp(), 95);\n");
 	my ($out, $err) = ('', '');
-	my $load = start([ $node->installed_command('pgbench'), '-n', '-c', 4, '-t', 300, '-f', $node->basedir . '/load.sql', '-d', $node->connstr('rotated') ], '>', \$out, '2>', \$err, timeout(180));
+	my $load = start([ $node->installed_command('pgbench'), '-n', '-c', 4, '-t', 300, '-f', $node->basedir . '/load.sql', '-d', $node->connstr('rotated') ], '>', \$out, '2>', \$err, timeout(10 * $PostgreSQL::Test::Utils::timeout_default));
 	for my $round (1 .. 3)
 	{
 		$node->safe_psql('rotated', q{SELECT partman.run_maintenance('public.container_metrics', p_analyze => false)});

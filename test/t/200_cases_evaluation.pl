@@ -159,7 +159,8 @@ sub in { my ($time, @spans) = @_; return grep { $time ge $_->[0] && $time le $_-
 	rule($node, $db, 1, 'CPU_USAGE', 90, 60, name => 'fires', no_data => 'fire');
 	rule($node, $db, 1, 'MEMORY_USAGE', 80, 0, name => 'memory', no_data => 'fire');
 	rule($node, $db, 2, 'CPU_USAGE', 1, 0, name => 'other', no_data => 'fire');
-	run_sql(sample(10, '10:00', cpu => 85, running => undef, memory => undef), sample(10, '10:00:10', cpu => 95, memory => undef));
+	# In one transaction: on a slow machine silence would begin between them.
+	run_sql('BEGIN;', sample(10, '10:00', cpu => 85, running => undef, memory => undef), sample(10, '10:00:10', cpu => 95, memory => undef), 'COMMIT;');
 	# Memory was never read, container 11 and 20 never reported: neither is silent.
 	$node->poll_query_until($db, q{SELECT count(*) = 3 AND count(*) FILTER (WHERE status = 'RESOLVED') = 1 FROM alerting.alert})
 	  or die 'silence never came';

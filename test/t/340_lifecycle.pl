@@ -66,8 +66,8 @@ for my $preload (0, 1)
 	append_to_file($script, "INSERT INTO container_metrics SELECT 12, clock_timestamp(), 5, 5, true, 0;\n");
 	my ($out, $err) = ('', '');
 	my $load = IPC::Run::start(
-		[ 'pgbench', '-n', '-c', '2', '-T', '60', '-f', $script, $node->connstr('postgres') ],
-		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(120));
+		[ 'pgbench', '-n', '-c', '2', '-T', '3600', '-f', $script, $node->connstr('postgres') ],
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(10 * $PostgreSQL::Test::Utils::timeout_default));
 	for my $round (1 .. 8)
 	{
 		sql($node, 'postgres', 'DROP EXTENSION alerting CASCADE');
@@ -147,7 +147,7 @@ DO $$ DECLARE line text; BEGIN
     EXECUTE 'ALTER DATABASE postgres SET ' || line;
   END LOOP;
 END $$;
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE backend_type IN ('alerting evaluator', 'alerting sender');
+SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE backend_type IN ('alerting evaluator', 'alerting sender');
 SQL
 	in_settings($node, 'SELECT s(12, 35, 95)');
 	is(in_settings($node, "SELECT alerting.flush('60s')"), 't', "$how: evaluated under strange settings");

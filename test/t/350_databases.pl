@@ -80,7 +80,7 @@ for my $preload (1, 0)
 		$dropper->{run}->pump_nb;
 		ok($node->poll_query_until('template1', "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $pid AND query LIKE 'DROP%' AND state = 'active'"),
 			"$how: a DROP DATABASE waits");
-		sql($node, 'template1', "SELECT pg_terminate_backend($pid, 5000)");
+		sql($node, 'template1', "SELECT pg_terminate_backend($pid, 60000)");
 		sql($node, 'a', 'SELECT s(11, 3, 5)');
 		flush($node, 'a', name => "$how: the workers are back after it was terminated");
 		ok(wait_until(sub { worker_pid($node, 'sender', 'a') ne '' }), "$how: both");
