@@ -197,7 +197,26 @@ BEGIN
   IF NOT EXISTS (SELECT FROM alerting.metric_source) THEN
     RETURN NEXT 'no metrics yet: call alerting.attach_metrics';
   END IF;
+  PERFORM alerting.warn_of_heirs(host_organizations), alerting.warn_of_heirs(host_containers);
   PERFORM alerting.warn_of_copy();
+END
+$function$;
+
+-- The tables that inherit from this one, whose rows no foreign key to it finds; NULL when there are none.
+CREATE OR REPLACE FUNCTION alerting.heirs(rel regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT string_agg(i.inhrelid::regclass::text, ', ' ORDER BY i.inhrelid)
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent WHERE c.oid = $1 AND c.relkind = 'r';
+$function$;
+
+CREATE OR REPLACE FUNCTION alerting.warn_of_heirs(rel regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF alerting.heirs(rel) IS NOT NULL THEN
+    RAISE WARNING 'rows of the tables that inherit from % do not count: %', rel, alerting.heirs(rel)
+      USING DETAIL = 'Rules and alerts refer to rows by foreign keys, which find none of a table''s children.',
+            HINT = 'Attach a table that has them all, which a trigger on each keeps: docs/binding.md.';
+  END IF;
 END
 $function$;
 

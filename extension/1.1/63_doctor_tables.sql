@@ -74,6 +74,10 @@ BEGIN
       FROM (VALUES (host.containers, host.name), (host.organizations, host.organization_name)) AS r(host, name)
      WHERE r.name IS NOT NULL AND r.name <> ALL (alerting.plain_columns(r.host, ARRAY[r.name]));
   RETURN QUERY
+    SELECT 'binding', r.host::text, 'warning', format('Rows of the tables that inherit from it do not count: %s', alerting.heirs(r.host)),
+           'Attach a table that has them all, which a trigger on each keeps: docs/binding.md.'
+      FROM (VALUES (host.containers), (host.organizations)) AS r(host) WHERE alerting.heirs(r.host) IS NOT NULL;
+  RETURN QUERY
     SELECT 'binding', format('alerting.%I', r.tab), 'error',
            format('Its foreign key to %s is gone, as DROP ... CASCADE takes it: the keys there may be others by now.', r.host),
            format('SELECT alerting.attach(%L, %L, organization => %L); with the keys as they are now.', host.organizations, host.containers, host.organization)

@@ -333,6 +333,30 @@ like($cut, qr/ERROR:  value too long for type character varying\(4\)/, 'a key th
 is($node->safe_psql('codes', q{SET client_min_messages = warning;
 	SELECT alerting.create_rule('acme', 'cpu', 'CPU_USAGE', 90) <> '', alerting.create_webhook('acme', 'https://example.com/') <> ''}), 't|t', 'and one that is not');
 
+# Rows of tables that inherit are found by no foreign key: they are no containers and no organizations, and that is told.
+$node->safe_psql('postgres', 'CREATE DATABASE heirs');
+(undef, undef, my $told_of_heirs) = $node->psql('heirs', q{
+	CREATE TABLE organizations (id int PRIMARY KEY, name text);
+	CREATE TABLE resellers (PRIMARY KEY (id)) INHERITS (organizations);
+	CREATE TABLE containers (id text PRIMARY KEY, organization_id int, name text);
+	CREATE TABLE virtual_machines (PRIMARY KEY (id)) INHERITS (containers);
+	CREATE TABLE metrics (container_id text, at timestamptz, cpu_percent real, PRIMARY KEY (container_id, at));
+	INSERT INTO organizations VALUES (1, 'a');
+	INSERT INTO resellers VALUES (2, 'b');
+	INSERT INTO containers VALUES ('c', 1, 'c');
+	INSERT INTO virtual_machines VALUES ('v', 1, 'v');
+	CREATE EXTENSION alerting;
+	SELECT alerting.attach_metrics('metrics');
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90)});
+is(join('; ', $told_of_heirs =~ /WARNING:  (.*)/g), 'rows of the tables that inherit from organizations do not count: resellers; rows of the tables that inherit from containers do not count: virtual_machines'
+	=~ s/(?=organizations|resellers|containers|virtual)/public./gr, 'tables that inherit are told of');
+like($node->safe_psql('heirs', q{SELECT detail FROM alerting.doctor() WHERE topic = 'binding' AND status = 'warning'}), qr/^Rows .* public\.virtual_machines\nRows .* public\.resellers$/, 'by doctor(), too');
+(undef, undef, $told_of_heirs) = $node->psql('heirs', q{SELECT alerting.create_rule(2, 'cpu', 'CPU_USAGE', 90)});
+like($told_of_heirs, qr/ERROR:  .* violates foreign key constraint "alert_rule_organization_id_fkey"/, 'no rule of such a row');
+$node->safe_psql('heirs', q{INSERT INTO metrics VALUES ('v', now(), 95); INSERT INTO metrics VALUES ('c', now(), 95)});
+flush_ok($node, 'heirs');
+is($node->safe_psql('heirs', q{SELECT a.container_id, s.unknown FROM alerting.alert a, alerting.status() s}), 'c|1', 'nor an alert');
+
 # A guess that is wrong is worse than none; '' is an answer, and nothing is told of it.
 my (undef, $out, $err) = $node->psql($database, q{
 	CREATE TABLE asked (service_id int PRIMARY KEY, at timestamptz, cpu_cores int, mem_ratio real, up bool);
@@ -389,6 +413,6 @@ like($sessions[1]->query_safe('SELECT count(*) FROM alerting.metric_source WHERE
 	'the second one changes nothing');
 $_->quit for @sessions;
 
-clean_log_ok($node, qr/value too long|at_unit must be|that alerting did not make|cannot tell which organization|name must be a column|cannot tell (?:the time|which container) |no metric of table|a number of what/);
+clean_log_ok($node, qr/value too long|alert_rule_organization_id_fkey|at_unit must be|that alerting did not make|cannot tell which organization|name must be a column|cannot tell (?:the time|which container) |no metric of table|a number of what/);
 $node->stop;
 done_testing();

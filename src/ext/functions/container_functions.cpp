@@ -77,7 +77,7 @@ std::optional<ContainersTable> FindContainersTable() {
   if (key.empty()) key = rows.Text(0, 1);
   const KeyKind kind = ParseKeyKind(rows.Text(0, 2));
   if (!HasColumn(table, key) || KindOfColumn(table, key) != kind) return std::nullopt;
-  return ContainersTable{pg::QualifiedName(table), key, HasColumn(table, name) ? name : "",
+  return ContainersTable{OwnRows(table), key, HasColumn(table, name) ? name : "",
                          DescribeKey(table, key, kind), owner};
 }
 

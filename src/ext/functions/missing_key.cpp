@@ -34,7 +34,7 @@ Datum MissingKey(FunctionCallInfo fcinfo) {
       "SELECT k.alerting_text FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($1::" +
           type.ArrayType() +
           ")) AS k (alerting_text, alerting_key) WHERE NOT EXISTS (SELECT FROM " +
-          pg::QualifiedName(relation) + " c WHERE c." + column + " " + type.equals +
+          OwnRows(relation) + " c WHERE c." + column + " " + type.equals +
           " k.alerting_key) LIMIT 1",
       params);
   if (rows.size() == 0) PG_RETURN_NULL();

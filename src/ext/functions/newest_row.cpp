@@ -23,7 +23,7 @@ std::vector<std::string> SomeContainers(const Binding& binding) {
   const pg::UserScope user(binding.containers_owner(), true);
   const pg::MappingSettings settings("UTC");
   return pg::ReadOnly("SELECT c." + binding.container_key + "::pg_catalog.text FROM " +
-                      binding.containers + " c LIMIT 20")
+                      binding.containers_rows + " c LIMIT 20")
       .FirstColumn();
 }
 

@@ -189,7 +189,7 @@ void Preview::AddContainersOfQuery() {
   const pg::MappingSettings settings("UTC");
   const std::string sql =
       "SELECT c." + binding_.container_key + "::" + KeyTypeName(binding_.key_kind) + " FROM " +
-      binding_.containers + " c WHERE " +
+      binding_.containers_rows + " c WHERE " +
       (binding_.organization_type.varies
            ? binding_.organization_type.Equal(
                  binding_.organization_type.Cast(binding_.organization), "$1::pg_catalog.text")

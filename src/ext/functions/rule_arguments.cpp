@@ -105,7 +105,7 @@ std::string RequireOrganization(const Binding& binding, const std::string& organ
     const pg::UserScope user(binding.organizations_owner(), true);
     const std::string key = "o." + binding.organization_key;
     const pg::Rows rows = pg::Execute(
-        "SELECT " + key + "::pg_catalog.text FROM " + binding.organizations + " o WHERE " +
+        "SELECT " + key + "::pg_catalog.text FROM " + binding.organizations_rows + " o WHERE " +
             (binding.organization_type.varies || binding.organization_type.equals != "="
                  ? binding.organization_type.Equal(key, "$1::pg_catalog.text")
                  : key + "::pg_catalog.text = $1") +

@@ -125,6 +125,12 @@ Oid OwnerOf(Oid relation) {
   });
 }
 
+std::string OwnRows(Oid table) {
+  const bool has_none =
+      pg::Call([&] { return get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE; });
+  return (has_none ? "" : "ONLY ") + pg::QualifiedName(table);
+}
+
 Oid OwnTable(const char* name) {
   const auto known =
       std::find_if(own_tables.begin(), own_tables.end(), [&](const NamedTable& table) {
@@ -255,6 +261,8 @@ std::optional<Binding> LoadBinding() {
   binding.containers = pg::QualifiedName(containers);
   binding.organizations = pg::QualifiedName(organizations);
   if (binding.containers.empty() || binding.organizations.empty()) return std::nullopt;
+  binding.containers_rows = OwnRows(containers);
+  binding.organizations_rows = OwnRows(organizations);
   binding.sources = LoadSources(binding.key_kind, binding.container_type);
   return binding;
 }

@@ -36,6 +36,8 @@ struct Binding {
   Oid organizations_oid = InvalidOid;
   std::string containers;  // qualified, quoted; "" when the table is gone
   std::string organizations;
+  std::string containers_rows;  // as an item of FROM, see OwnRows()
+  std::string organizations_rows;
   std::string organization;  // SQL over alias c
   bool organization_is_column = false;
   std::string container_key;  // quoted column
@@ -66,6 +68,10 @@ Oid OwnTable(const char* name);
 
 // InvalidOid when there is no such relation.
 Oid OwnerOf(Oid relation);
+
+// A table of the host as an item of FROM: with those rows alone that foreign keys find, which are
+// none of a table that inherits from it.
+std::string OwnRows(Oid table);
 
 // The owner of alerting's tables, InvalidOid while there are none.
 Oid TablesOwner();

@@ -20,13 +20,13 @@ std::string FindSql(const Binding& binding, const std::string& organization,
                             "::pg_catalog.text FROM ";
   std::string sql;
   if (one) {
-    sql = "SELECT 1" + found + binding.containers + " c WHERE " +
+    sql = "SELECT 1" + found + binding.containers_rows + " c WHERE " +
           type.Equal(key, "$1::pg_catalog.text");
   } else {
     sql = "SELECT k.alerting_ordinal::pg_catalog.int4" + found +
           "pg_catalog.unnest($1::pg_catalog.text[]::" + type.ArrayType() +
-          ") WITH ORDINALITY AS k (alerting_key, alerting_ordinal) JOIN " + binding.containers +
-          " c ON " + key + " " + type.equals + " k.alerting_key";
+          ") WITH ORDINALITY AS k (alerting_key, alerting_ordinal) JOIN " +
+          binding.containers_rows + " c ON " + key + " " + type.equals + " k.alerting_key";
   }
   if (lock) sql += " FOR KEY SHARE OF c SKIP LOCKED";
   return sql;
@@ -74,7 +74,7 @@ ContainerDirectory::ContainerDirectory(const Binding& binding)
   if (!binding.organization_name.empty()) {
     organization_names_.emplace(
         "SELECT o." + binding.organization_key + "::pg_catalog.text, o." +
-        binding.organization_name + "::pg_catalog.text FROM " + binding.organizations +
+        binding.organization_name + "::pg_catalog.text FROM " + binding.organizations_rows +
         " o WHERE o." + binding.organization_key + " " + binding.organization_type.equals +
         " ANY ($1::pg_catalog.text[]::" + binding.organization_type.ArrayType() + ")");
     organization_lookup_.emplace(Unquoted(binding.organization_key), "",
@@ -222,7 +222,7 @@ std::unordered_map<std::string, ContainerInfo> ContainerDirectory::FindAndLock(
 std::vector<std::string> ContainerDirectory::AllKeyTexts() const {
   const pg::UserScope user(binding_.containers_owner(), true);
   const pg::Rows rows = pg::Execute("SELECT c." + binding_.container_key +
-                                    "::pg_catalog.text FROM " + binding_.containers + " c");
+                                    "::pg_catalog.text FROM " + binding_.containers_rows + " c");
   std::vector<std::string> texts;
   texts.reserve(rows.size());
   for (uint64_t row = 0; row < rows.size(); ++row) texts.push_back(rows.Text(row, 0));
@@ -233,7 +233,7 @@ std::vector<std::string> ContainerDirectory::Keys(uint64_t most) const {
   const pg::UserScope user(binding_.containers_owner(), true);
   const pg::Rows rows =
       pg::Execute("SELECT c." + binding_.container_key + "::" + KeyTypeName(binding_.key_kind) +
-                      " FROM " + binding_.containers + " c LIMIT $1",
+                      " FROM " + binding_.containers_rows + " c LIMIT $1",
                   pg::Params().BigInt(static_cast<int64_t>(most)));
   std::vector<std::string> keys;
   keys.reserve(rows.size());

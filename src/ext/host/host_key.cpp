@@ -135,8 +135,8 @@ std::unordered_map<std::string, std::string> HostSpelling(
   const pg::Rows rows = pg::Execute(
       "SELECT k.alerting_ordinal::pg_catalog.int4, " + column +
           "::pg_catalog.text FROM pg_catalog.unnest($1::pg_catalog.text[]::" + key.ArrayType() +
-          ") WITH ORDINALITY AS k (alerting_key, alerting_ordinal) JOIN " + binding.organizations +
-          " o ON " + column + " " + key.equals + " k.alerting_key",
+          ") WITH ORDINALITY AS k (alerting_key, alerting_ordinal) JOIN " +
+          binding.organizations_rows + " o ON " + column + " " + key.equals + " k.alerting_key",
       pg::Params().TextArray(organizations));
   for (uint64_t row = 0; row < rows.size(); ++row) {
     const std::string& here = organizations[static_cast<size_t>(rows.Int(row, 0)) - 1];
