@@ -100,7 +100,7 @@ SELECT alerting.attach('slug_tenants', 'slug_boxes');
 SELECT a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
  WHERE (a.attrelid, a.attname) IN (('alerting.alert_rule'::regclass, 'organization_id'), ('alerting.webhook'::regclass, 'organization_id'), ('alerting.alert'::regclass, 'container_id'))
  ORDER BY 1, 2;
-SELECT alerting.attach_metrics('slug_readings', container => 'box::uuid');
+SELECT alerting.attach_metrics('slug_readings', container => 'box::uuid', at => 'at');
 
 -- The host's tables go and come again: the binding follows by another attach.
 SET client_min_messages = warning;

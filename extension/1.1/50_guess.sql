@@ -7,7 +7,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
 $function$;
 
 -- The first of `names` that is a column of `rel` of one of the type categories (as in
--- pg_type.typcategory), quoted; NULL when there is none.
+-- pg_type.typcategory), quoted; NULL when there is none. A day or a time of day alone is no time.
 CREATE OR REPLACE FUNCTION alerting.guess_column(rel regclass, names text[], categories text DEFAULT NULL) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT quote_ident(a.attname)
@@ -15,6 +15,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
      AND alerting.plain_name(a.attname) = ANY ($2)
      AND ($3 IS NULL OR position(t.typcategory::text IN $3) > 0)
+     AND (t.typcategory <> 'D' OR alerting.base_type(a.atttypid) IN ('timestamptz'::regtype, 'timestamp'::regtype))
    ORDER BY array_position($2, alerting.plain_name(a.attname)), a.attnum LIMIT 1;
 $function$;
 
@@ -71,6 +72,22 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
      WHERE c.contype = 'f' AND c.conrelid = $1 AND c.confrelid = $3 AND key.attnum <> ALL (c.confkey)
      GROUP BY c.oid, key.attname)
   SELECT CASE WHEN count(*) = 1 THEN min(r.expression) END FROM reference r WHERE r.several = (SELECT bool_and(o.several) FROM reference o);
+$function$;
+
+-- How a row of `rel` says the key of the row of `target` that it is about where that key is generated: by the columns of which
+-- it is, if `rel` has them all, and not the key. NULL otherwise.
+CREATE OR REPLACE FUNCTION alerting.generated_expression(rel regclass, target regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT pg_get_expr(g.adbin, g.adrelid)
+    FROM pg_attrdef g JOIN pg_attribute key ON key.attrelid = g.adrelid AND key.attnum = g.adnum AND key.attgenerated <> ''
+   WHERE g.adrelid = $2 AND g.adnum = alerting.key_column($2) AND $1 <> $2
+     AND NOT EXISTS (SELECT FROM pg_attribute own WHERE own.attrelid = $1 AND own.attname = key.attname AND NOT own.attisdropped)
+     AND (SELECT bool_and(own.attnum IS NOT NULL)
+            FROM pg_depend d JOIN pg_attribute part ON part.attrelid = d.refobjid AND part.attnum = d.refobjsubid
+            LEFT JOIN pg_attribute own ON own.attrelid = $1 AND own.attname = part.attname AND own.atttypid = part.atttypid AND NOT own.attisdropped
+           -- PostgreSQL 15 has the dependencies at the column, later ones at its expression.
+           WHERE (d.classid, d.objid, d.objsubid) IN (('pg_class'::regclass, $2, key.attnum), ('pg_attrdef'::regclass, g.oid, 0))
+             AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $2 AND d.refobjsubid NOT IN (0, key.attnum));
 $function$;
 
 -- What a row of `rel` is called in columns that refer to it or describe it: "pods" gives "pod".

@@ -82,14 +82,41 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    ORDER BY a.attnum LIMIT 1;
 $function$;
 
+-- The row that a row of `rel`, called `alias`, means by the columns of a unique index, as an expression; NULL unless it has them
+-- all, by the same names or called after what they are of (container_name for containers.name).
+CREATE OR REPLACE FUNCTION alerting.suggest_parts(rel regclass, alias text, index regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format('(SELECT k.%I FROM %s k WHERE %s%s)', key.attname, i.indrelid::regclass,
+                string_agg('k.' || quote_ident(part.name) || ' = ' || $2 || '.' || quote_ident(part.own), ' AND ' ORDER BY part.position),
+                ' AND ' || pg_get_expr(i.indpred, i.indrelid))
+    FROM pg_index i JOIN pg_attribute key ON key.attrelid = i.indrelid AND key.attnum = alerting.key_column(i.indrelid)
+    CROSS JOIN LATERAL (
+      SELECT k.position, there.attname AS name,
+             (SELECT here.attname
+                FROM pg_attribute here JOIN pg_type own ON own.oid = here.atttypid
+               CROSS JOIN LATERAL (SELECT alerting.plain_name(here.attname), alerting.plain_name(there.attname)) AS n(here, there)
+               WHERE here.attrelid = $1 AND here.attnum > 0 AND NOT here.attisdropped
+                 AND (own.oid = its.oid OR own.typcategory = its.typcategory AND own.typcategory IN ('N', 'S'))
+                 AND (n.here = n.there AND n.there <> 'id' OR alerting.is_called_after(n.here, $2, i.indrelid, n.there))
+               ORDER BY n.here = n.there AND n.there <> 'name' DESC, here.attnum LIMIT 1) AS own
+        FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, position)
+        LEFT JOIN pg_attribute there ON there.attrelid = i.indrelid AND there.attnum = k.number AND k.number > 0
+        LEFT JOIN pg_type its ON its.oid = there.atttypid
+       WHERE k.position <= i.indnkeyatts) AS part
+   WHERE i.indexrelid = $3
+   GROUP BY key.attname, i.indrelid, i.indpred
+  HAVING count(part.own) = count(*) AND count(DISTINCT part.own) = count(*) AND bool_and(part.name <> key.attname);
+$function$;
+
 -- The row of `target` that a row of `rel`, called `alias`, means by a unique column to which no foreign key refers: one of the
--- same name (docker_id, say) or called after it (pod_uuid for pods.uuid), else the only one of the type of what is called
+-- same name (docker_id, say) or called after it (pod_uuid for pods.uuid), else by several that are unique together (namespace
+-- and pod_name), maybe among some rows alone (those that are not deleted); else the only one of the type of what is called
 -- container_id; else what is called so, cast. NULL unless there is exactly one.
 CREATE OR REPLACE FUNCTION alerting.suggest_lookup(rel regclass, alias text, target regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH misfit AS (SELECT f.* FROM alerting.misfit($1, $2, $3) f WHERE f.column_name IS NOT NULL),
   lookup AS (
-    SELECT CASE WHEN n.here = n.there OR alerting.is_called_after(n.here, $2, $3, n.there) THEN 1 ELSE 2 END AS rank,
+    SELECT CASE WHEN n.here = n.there OR alerting.is_called_after(n.here, $2, $3, n.there) THEN 1 ELSE 3 END AS rank,
            format('(SELECT k.%I FROM %s k WHERE k.%I = %s.%I)', key.attname, $3, there.attname, $2, here.attname) AS expression
       FROM pg_attribute there
       JOIN pg_attribute here ON here.attrelid = $1 AND here.attnum > 0 AND NOT here.attisdropped
@@ -102,7 +129,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
             OR quote_ident(here.attname) = (SELECT f.column_name FROM misfit f) AND n.there NOT IN ('name', 'title', 'slug', 'email'))
        AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $3 AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] = there.attnum AND i.indpred IS NULL)
     UNION ALL
-    SELECT 3, format('%s::%s', f.column_name, f.key_type) FROM misfit f JOIN pg_type t ON t.oid = f.type WHERE t.typcategory = 'S')
+    SELECT 2, alerting.suggest_parts($1, $2, i.indexrelid) FROM pg_index i
+     WHERE i.indrelid = $3 AND i.indisunique AND i.indisvalid AND i.indnkeyatts > 1 AND alerting.suggest_parts($1, $2, i.indexrelid) IS NOT NULL
+    UNION ALL
+    SELECT 4, format('%s::%s', f.column_name, f.key_type) FROM misfit f JOIN pg_type t ON t.oid = f.type
+     WHERE t.typcategory = 'S' OR alerting.base_type(f.type) = 'numeric'::regtype AND alerting.base_type(f.key_type) IN ('int8'::regtype, 'int4'::regtype))
   SELECT CASE WHEN count(*) = 1 THEN min(l.expression) END FROM lookup l WHERE l.rank = (SELECT min(m.rank) FROM lookup m);
 $function$;
 
@@ -128,11 +159,20 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
    ORDER BY a.attnum LIMIT 1;
 $function$;
 
+-- For hints: the day and the time of day of a row that says them apart; NULL unless there is one column of each.
+CREATE OR REPLACE FUNCTION alerting.guess_day_and_time(metrics regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN count(*) = 2 AND count(DISTINCT f.type) = 2 THEN string_agg(f.quoted, ' + ' ORDER BY f.type = 'date'::regtype DESC) END
+    FROM (SELECT quote_ident(a.attname) AS quoted, alerting.base_type(a.atttypid) AS type
+            FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped) f
+   WHERE f.type IN ('date'::regtype, 'time'::regtype);
+$function$;
+
 -- For hints: a column of text that is called as a time; NULL for none.
 CREATE OR REPLACE FUNCTION alerting.guess_text_time(metrics regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT alerting.guess_column($1, ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat', 'collectedat', 'measuredat',
-                                         'createdat', 'read', 'readat', 'date'], 'S');
+  SELECT alerting.guess_column($1, ARRAY['at', 'time', 'timestamp', 'ts', 'datetime', 'recordedat', 'sampledat', 'collectedat', 'measuredat', 'capturedat',
+                                         'observedat', 'reportedat', 'scrapedat', 'checkedat', 'recordtime', 'sampletime', 'createdat', 'read', 'readat', 'date'], 'S');
 $function$;
 
 -- For hints: whether a mapping as it is stored is a plain column, and the table has none of that name any more.

@@ -109,7 +109,7 @@ BEGIN
   mapping := alerting.key_mapping(host_containers, 'c', 'organization', coalesce(organization_mapping, guessed), organization_key.type, path);
 
   IF name_mapping IS NULL THEN
-    name_column := alerting.guess_column(host_containers, ARRAY['name', 'containername', 'displayname', alerting.row_name(host_containers) || 'name', 'appname', 'servicename', 'instancename',
+    name_column := alerting.guess_column(host_containers, ARRAY['name', 'containername', 'displayname', alerting.row_name(host_containers) || 'name', 'appname', 'servicename', 'instancename', 'podname', 'taskname', 'vmname', 'machinename', 'workloadname',
                                                                 'title', 'hostname', 'fqdn', 'label', 'slug']);
   ELSE
     name_column := (SELECT d.sql FROM alerting.describe_mapping(host_containers, 'c', 'name', name_mapping, NULL, path) d WHERE d.is_column);

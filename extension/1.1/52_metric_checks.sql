@@ -56,6 +56,17 @@ BEGIN
 END
 $function$;
 
+-- Another unique column than its key that `target` has by the name of a column of `rel`, quoted: the column may mean either.
+CREATE OR REPLACE FUNCTION alerting.namesake(quoted_column text, rel regclass, target regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT quote_ident(there.attname)
+    FROM pg_attribute here JOIN pg_attribute there ON there.attrelid = $3 AND alerting.plain_name(there.attname) = alerting.plain_name(here.attname)
+    JOIN pg_type own ON own.oid = here.atttypid JOIN pg_type its ON its.oid = there.atttypid AND its.typcategory = own.typcategory
+   WHERE here.attrelid = $2 AND here.attnum > 0 AND quote_ident(here.attname) = $1 AND $2 <> $3
+     AND there.attnum <> alerting.key_column($3) AND alerting.fits_key(there.atttypid, here.atttypid)
+     AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $3 AND i.indisunique AND i.indnkeyatts = 1 AND i.indkey[0] = there.attnum AND i.indpred IS NULL);
+$function$;
+
 -- Guesses for the container and the time of a row.
 CREATE OR REPLACE FUNCTION alerting.guess_row(metrics regclass, given jsonb, at_unit text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -63,6 +74,7 @@ DECLARE
   host record;
   referring text[];
   key text;
+  plain_column text;
   result jsonb := '{}';
 BEGIN
   SELECT b.containers, b.container_key, alerting.row_name(b.containers) AS name INTO host FROM alerting.host_binding b;
@@ -70,15 +82,16 @@ BEGIN
     key := alerting.plain_name(trim(BOTH '"' FROM host.container_key));
     referring := CASE WHEN metrics = host.containers THEN ARRAY[host.container_key]
                       ELSE alerting.referring_columns(metrics, host.containers) END;
+    plain_column := alerting.guess_key(metrics,
+                      -- A key that is no mere id is what the rows tell: container_name where that is containers.name.
+                      CASE WHEN key <> 'id' THEN ARRAY[host.name || key, 'container' || key] ELSE '{}' END
+                      || CASE WHEN key NOT IN ('id', 'name', 'key', 'code') THEN ARRAY[key] ELSE '{}' END
+                      || ARRAY['containerid', host.name || 'id', 'containeruuid', host.name || 'uuid', 'dockercontainerid', 'container', host.name],
+                      host.containers);
     result := jsonb_build_object('container', CASE WHEN cardinality(referring) = 1 THEN referring[1]
-                WHEN alerting.referring_expression(metrics, 'm', host.containers) IS NOT NULL
-                THEN alerting.referring_expression(metrics, 'm', host.containers)
-                ELSE alerting.guess_key(metrics,
-                       -- A key that is no mere id is what the rows tell: container_name where that is containers.name.
-                       CASE WHEN key <> 'id' THEN ARRAY[host.name || key, 'container' || key] ELSE '{}' END
-                       || CASE WHEN key NOT IN ('id', 'name', 'key', 'code') THEN ARRAY[key] ELSE '{}' END
-                       || ARRAY['containerid', host.name || 'id', 'containeruuid', host.name || 'uuid', 'dockercontainerid', 'container', host.name],
-                       host.containers) END);
+                ELSE coalesce(alerting.referring_expression(metrics, 'm', host.containers),
+                              alerting.generated_expression(metrics, host.containers),
+                              CASE WHEN alerting.namesake(plain_column, metrics, host.containers) IS NULL THEN plain_column END) END);
   END IF;
   IF given ->> 'at' IS NULL THEN
     result := result || jsonb_build_object('at', alerting.guess_at(metrics, coalesce(given ->> 'container', result ->> 'container'), at_unit IS NOT NULL));
@@ -284,10 +297,11 @@ BEGIN
     hint := 'After a restart its rows are read again, and count as new. Give a column that says when a row was written, such as one of DEFAULT now().';
     RETURN NEXT;
   END IF;
-  IF s.running IS NOT NULL AND num_nonnulls(s.cpu, s.memory, s.memory_used, s.memory_limit, s.restarts) = 0
-     AND s.stale_after = interval '5 minutes' AND s.metrics <> (SELECT b.containers FROM alerting.host_binding b) THEN
+  -- Of the containers' own row a time at which it was seen comes again and again; one at which it was changed may not.
+  IF s.running IS NOT NULL AND num_nonnulls(s.cpu, s.memory, s.memory_used, s.memory_limit) = 0 AND s.stale_after = interval '5 minutes'
+     AND (CASE WHEN s.metrics = (SELECT b.containers FROM alerting.host_binding b) THEN alerting.plain_name(s.at) ~ 'updat|modif|chang' ELSE s.restarts IS NULL END) THEN
     line := format('a container of which table %s tells nothing for 5 minutes is silent, and CONTAINER_DOWN fires', s.metrics);
-    hint := 'Where rows come only when a state changes, say so: stale_after => ''10 years''.';
+    hint := 'Where rows come, or change, only when a state does, say so: stale_after => ''10 years''.';
     RETURN NEXT;
   END IF;
   IF s.running IS NOT NULL AND tried.runs IS FALSE THEN

@@ -17,6 +17,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT format('Make one, for an organization''s key: SELECT alerting.create_rule(..., %s);',
            CASE WHEN s.cpu IS NOT NULL THEN '''CPU above 80 %'', ''CPU_USAGE'', threshold => 80, duration => 5'
                 WHEN s.memory IS NOT NULL OR s.memory_used IS NOT NULL THEN '''Memory above 80 %'', ''MEMORY_USAGE'', threshold => 80, duration => 5'
+                WHEN s.running IS NULL THEN '''More than 3 restarts in 10 minutes'', ''RESTART_LOOP'', threshold => 3, duration => 10'
                 ELSE '''Down'', ''CONTAINER_DOWN'', duration => 1' END)
     FROM alerting.metric_source s WHERE s.id = source;
 $function$;
@@ -79,6 +80,10 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value',
             DETAIL = (SELECT coalesce((SELECT format('Its column %s has type %s, but the key of %s has type %s.', f.column_name, f.type, b.containers, f.key_type)
                                          FROM alerting.misfit(metrics_table, 'm', b.containers) f WHERE f.column_name IS NOT NULL),
+                                      (SELECT format('Its column %s may hold what %s calls so, or its key %s.', a.quoted, b.containers, b.container_key)
+                                         FROM (SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = metrics_table AND attnum > 0 AND NOT attisdropped
+                                                 AND alerting.is_called_after(alerting.plain_name(attname), 'm', b.containers)) AS a(quoted)
+                                        WHERE alerting.namesake(a.quoted, metrics_table, b.containers) IS NOT NULL LIMIT 1),
                                       format('It has not exactly one foreign key to %s, and no column with a usual name, such as container_id.', b.containers))
                         FROM alerting.host_binding b),
             HINT = format('Say it: container => %s.', coalesce(
@@ -94,6 +99,8 @@ BEGIN
             HINT = coalesce('If it is column ' || alerting.guess_at(metrics_table, mapping ->> 'container', true) || ', say what that counts since 1970: at_unit => ''s'', ''ms'' or ''us''.',
                             (SELECT format('If it is column %s, which counts nanoseconds: at => %L, at_unit => ''s''.', n.name, n.name || ' / 1e9')
                                FROM alerting.guess_nanoseconds(metrics_table) AS n(name) WHERE n.name IS NOT NULL),
+                            (SELECT format('If %s say it together: at => %L, and time_zone => ''...'' where that is not UTC.', replace(d.expression, ' + ', ' and '), d.expression)
+                               FROM alerting.guess_day_and_time(metrics_table) AS d(expression) WHERE d.expression IS NOT NULL),
                             (SELECT format('If it is column %s, cast it: at => %L.', c.name, c.name || '::timestamptz')
                                FROM alerting.guess_text_time(metrics_table) AS c(name) WHERE c.name IS NOT NULL),
                             format('Say it: at => a column''s name%s, or an SQL expression over m, the metric''s row (numbers need at_unit, too).',

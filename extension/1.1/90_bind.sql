@@ -30,10 +30,10 @@ BEGIN
 END
 $function$;
 
--- The metrics table that belongs to the bound containers, if exactly one looks like it.
-CREATE OR REPLACE FUNCTION alerting.find_metrics() RETURNS regclass
+-- The metrics tables that belong to the bound containers.
+CREATE OR REPLACE FUNCTION alerting.find_metrics_tables() RETURNS regclass[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT CASE WHEN count(*) = 1 THEN min(t.rel::oid::bigint)::oid::regclass END
+  SELECT coalesce(array_agg(t.rel ORDER BY t.rel), '{}')
     FROM (SELECT unnest(alerting.find_tables(ARRAY['containermetric', 'containermetrics', 'containerstat', 'containerstats',
                    'containersample', 'containersamples', 'containerusage', 'containermetricsample', 'containermetricsamples'], 'pu')) AS rel
           UNION
@@ -48,6 +48,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   organizations regclass[];
   containers regclass[];
+  found_metrics regclass[];
   metrics regclass;
   host record;
   line text;
@@ -93,7 +94,8 @@ BEGIN
     RETURN;
   END;
 
-  metrics := alerting.find_metrics();
+  found_metrics := alerting.find_metrics_tables();
+  metrics := CASE WHEN cardinality(found_metrics) = 1 THEN found_metrics[1] END;
   BEGIN
     IF metrics IS NOT NULL THEN
       FOR line IN SELECT alerting.bind_metrics(metrics, '{}', '1 hour', '5 minutes', 'UTC', NULL, NULL, 'pg_catalog') LOOP
@@ -105,7 +107,7 @@ BEGIN
          FROM alerting.metric_source s WHERE alerting.has_no_rules();
       RETURN;
     END IF;
-    problem := 'found no metrics table';
+    problem := CASE WHEN found_metrics = '{}' THEN 'found no metrics table' ELSE 'cannot choose metrics among ' || array_to_string(found_metrics, ', ') END;
   EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
     problem := format('did not attach metrics %s: %s', metrics, problem);

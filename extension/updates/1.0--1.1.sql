@@ -5,6 +5,7 @@ DROP FUNCTION alerting.create_views();
 DROP FUNCTION alerting.create_webhook(bigint, text, text, interval[], boolean);
 DROP FUNCTION alerting.create_webhook(uuid, text, text, interval[], boolean);
 DROP FUNCTION alerting.create_webhook(text, text, text, interval[], boolean);
+DROP FUNCTION alerting.find_metrics();
 DROP FUNCTION alerting.find_tables(text[]);
 DROP FUNCTION alerting.guess_at(regclass, boolean);
 

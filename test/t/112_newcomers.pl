@@ -44,6 +44,10 @@ for my $case (
 	[ 'service_id int, created_at timestamptz, updated_at timestamptz, cpu_percent real',       'container service_id, at updated_at, cpu cpu_percent' ],
 	[ 'service_id int, created_at timestamptz, last_checked timestamptz, cpu_percent real',     'container service_id, at last_checked, cpu cpu_percent' ],
 	[ 'service_id int, created_at timestamptz, ended timestamptz, cpu_percent real',            'cannot tell the time of a row of table public.guesses' ],
+	# A day and a time of day are none.
+	[ 'service_id int, measured_on date, measured_at time, cpu_percent real',                   'cannot tell the time of a row of table public.guesses' ],
+	[ 'service_id int, day date, time time, created_at timestamptz, cpu_percent real',          'container service_id, at created_at, cpu cpu_percent' ],
+	[ 'service_id int, created_on date, cpu_percent real',                                      'cannot tell the time of a row of table public.guesses' ],
 	[ 'id int, service_id int, created_at timestamptz, updated_at timestamptz, cpu_pct real',   'container service_id, at created_at, cpu cpu_pct' ],
 	[ 'service_id int, created_on timestamp, updated_on timestamp, cpu_percent real',           'container service_id, at updated_on, cpu cpu_percent' ],
 	[ 'service_id int, timestamp_micro bigint, cpu_percent real',                               'container service_id, at timestamp_micro, at_unit us, cpu cpu_percent' ],
@@ -333,6 +337,31 @@ like($cut, qr/ERROR:  value too long for type character varying\(4\)/, 'a key th
 is($node->safe_psql('codes', q{SET client_min_messages = warning;
 	SELECT alerting.create_rule('acme', 'cpu', 'CPU_USAGE', 90) <> '', alerting.create_webhook('acme', 'https://example.com/') <> ''}), 't|t', 'and one that is not');
 
+# A key that is generated is said by the columns of which it is, also beside one that is called container_id.
+$node->safe_psql('postgres', 'CREATE DATABASE generated_keys');
+(undef, undef, my $told_of_key) = $node->psql('generated_keys', q{
+	SET client_min_messages = warning;
+	CREATE TABLE users (id int PRIMARY KEY, name text);
+	CREATE TABLE containers (host text, container_name text, user_id int REFERENCES users, PRIMARY KEY (host, container_name));
+	CREATE TABLE snapshots (host text, container_name text, container_id text, at timestamptz, cpu_percent real);
+	CREATE INDEX ON snapshots (at);
+	ALTER TABLE containers ADD alerting_key text GENERATED ALWAYS AS (host || '/' || container_name) STORED UNIQUE NOT NULL;
+	CREATE EXTENSION alerting;
+	INSERT INTO users VALUES (1, 'a');
+	INSERT INTO containers VALUES ('h', 'web', 1);
+	SELECT alerting.attach('users', 'containers');
+	SELECT alerting.attach_metrics('snapshots');
+	SELECT alerting.create_rule(1, 'cpu', 'CPU_USAGE', 90);
+	INSERT INTO snapshots VALUES ('h', 'web', 'c0ffee', now(), 95)});
+flush_ok($node, 'generated_keys');
+is($node->safe_psql('generated_keys', 'SELECT s.container, a.container_id FROM alerting.metric_source s, alerting.alert a'), q{((m.host || '/'::text) || m.container_name)|h/web}, 'a generated key');
+is($node->safe_psql('generated_keys', q{
+	SET client_min_messages = error;
+	CREATE TABLE others (host int, container_name text, container_id text, at timestamptz, cpu_percent real);
+	CREATE TABLE keyed (alerting_key text, host text, container_name text, at timestamptz, cpu_percent real);
+	SELECT count(*) FROM alerting.attach_metrics('others') a, alerting.attach_metrics('keyed') b;
+	SELECT container FROM alerting.metric_source ORDER BY id OFFSET 1}) =~ s/^\d+\n//r, "container_id\nalerting_key", 'not by other columns, nor where it is there');
+
 # Rows of tables that inherit are found by no foreign key: they are no containers and no organizations, and that is told.
 $node->safe_psql('postgres', 'CREATE DATABASE heirs');
 (undef, undef, my $told_of_heirs) = $node->psql('heirs', q{
@@ -357,8 +386,32 @@ $node->safe_psql('heirs', q{INSERT INTO metrics VALUES ('v', now(), 95); INSERT 
 flush_ok($node, 'heirs');
 is($node->safe_psql('heirs', q{SELECT a.container_id, s.unknown FROM alerting.alert a, alerting.status() s}), 'c|1', 'nor an alert');
 
+# What CREATE EXTENSION cannot choose it names.
+$node->safe_psql('postgres', 'CREATE DATABASE choices');
+(undef, undef, my $told_of_choices) = $node->psql('choices', q{
+	CREATE TABLE organizations (id int PRIMARY KEY, name text);
+	CREATE TABLE containers (id text PRIMARY KEY, organization_id int, name text);
+	CREATE TABLE container_metrics (container_id text, at timestamptz, cpu_percent real);
+	CREATE TABLE container_stats (container_id text, at timestamptz, memory_percent real);
+	CREATE EXTENSION alerting});
+like($told_of_choices, qr/NOTICE:  alerting: cannot choose metrics among public\.container_metrics, public\.container_stats\n/, 'two metrics tables');
+
+# The rule that is suggested is about what is read.
+(undef, undef, my $told_of_rules) = $node->psql('choices', q{CREATE TABLE starts (container_id text, at timestamptz, restart_count int); SELECT alerting.attach_metrics('starts')});
+like($told_of_rules, qr/HINT:  Make one, .*'RESTART_LOOP'/, 'a rule about restarts');
+
+my $err;
+
+# When a container's own row was changed is no time at which it was seen.
+for ([ 'updated_at', 1 ], [ '"modifiedOn"', 1 ], [ 'last_seen', 0 ])
+{
+	my ($column, $is_told) = @$_;
+	(undef, undef, $err) = $node->psql('choices', qq{BEGIN; ALTER TABLE containers ADD status text, ADD restart_count int, ADD $column timestamptz; SELECT alerting.attach_metrics('containers'); ROLLBACK});
+	is(scalar($err =~ /NOTICE:  .*containers tells nothing for 5 minutes.*\nHINT:  .*stale_after => '10 years'/), $is_told || '', "a container's own row at $column");
+}
+
 # A guess that is wrong is worse than none; '' is an answer, and nothing is told of it.
-my (undef, $out, $err) = $node->psql($database, q{
+(undef, my $out, $err) = $node->psql($database, q{
 	CREATE TABLE asked (service_id int PRIMARY KEY, at timestamptz, cpu_cores int, mem_ratio real, up bool);
 	SELECT alerting.attach_metrics('asked', cpu => '', memory => '100 * mem_ratio')});
 unlike($err, qr/look like metrics/, 'what was answered is not asked');

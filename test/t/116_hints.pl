@@ -50,6 +50,41 @@ for my $host (
 		INSERT INTO applications VALUES (1, 'vgkk0c4', NULL, 1, 'web')},
 		'teams', 'applications', q{INSERT INTO figures VALUES ('vgkk0c4', %s AT TIME ZONE 'UTC', 95)},
 		qr/'teams', 'applications'$/, qr/container => '\(SELECT k\.id FROM public\.applications k WHERE k\.uuid = m\.application_uuid\)'/ ],
+	[ 'namespaces', q{
+		CREATE TABLE namespaces (name text PRIMARY KEY, cost_center text);
+		CREATE TABLE pods (uid uuid PRIMARY KEY, namespace text NOT NULL REFERENCES namespaces, pod_name text NOT NULL, node_name text, UNIQUE (namespace, pod_name), UNIQUE (node_name, uid));
+		CREATE TABLE figures (scraped_at text, namespace text, pod_name text, node_name text, cpu_percent float8, PRIMARY KEY (scraped_at, namespace, pod_name));
+		INSERT INTO namespaces VALUES ('default');
+		INSERT INTO pods VALUES ('00000000-0000-4000-8000-00000000000c', 'default', 'web')},
+		'namespaces', 'pods', q{INSERT INTO figures VALUES (%s::text, 'default', 'web', 'n', 95)}, qr/'namespaces', 'pods'$/,
+		qr/container => '\(SELECT k\.uid FROM public\.pods k WHERE k\.namespace = m\.namespace AND k\.pod_name = m\.pod_name\)', at => 'scraped_at::timestamptz'$/ ],
+	[ 'made_again', q{
+		CREATE TABLE workspaces (id int PRIMARY KEY, name text);
+		CREATE TABLE containers (id bigserial PRIMARY KEY, workspace_id int NOT NULL REFERENCES workspaces, name text NOT NULL, deleted_at timestamptz);
+		CREATE UNIQUE INDEX ON containers (workspace_id, name) WHERE deleted_at IS NULL;
+		CREATE TABLE figures (workspace_id int, container_name text, sampled_at timestamptz, cpu_percent float8, deleted_at timestamptz, PRIMARY KEY (workspace_id, container_name, sampled_at));
+		INSERT INTO workspaces VALUES (1, 'Acme');
+		INSERT INTO containers (workspace_id, name, deleted_at) VALUES (1, 'web', now()), (1, 'web', NULL)},
+		'workspaces', 'containers', q{INSERT INTO figures VALUES (1, 'web', %s, 95)}, qr/'workspaces', 'containers'$/,
+		qr/container => '\(SELECT k\.id FROM public\.containers k WHERE k\.workspace_id = m\.workspace_id AND k\.name = m\.container_name AND \(deleted_at IS NULL\)\)'$/ ],
+	[ 'large_numbers', q{
+		CREATE TABLE guilds (id bigint PRIMARY KEY, name text);
+		CREATE TABLE bots (id bigint PRIMARY KEY, guild_id numeric(20) NOT NULL, name text);
+		CREATE TABLE figures (bot_id numeric(20), day date, time_of_day time, cpu_percent float8);
+		CREATE INDEX ON figures ((day + time_of_day));
+		INSERT INTO guilds VALUES (9223372036854775801, 'Acme');
+		INSERT INTO bots VALUES (9223372036854775807, 9223372036854775801, 'web')},
+		'guilds', 'bots', q{INSERT INTO figures SELECT 9223372036854775807, t, t::time, 95 FROM (SELECT %s AT TIME ZONE 'UTC' AS t) n},
+		qr/organization => 'guild_id::bigint'/, qr/container => 'bot_id::bigint', at => 'day \+ time_of_day'$/ ],
+	# A column that may hold the key, or what else is called so.
+	[ 'both_called_so', q{
+		CREATE TABLE "Organization" (id text PRIMARY KEY, name text);
+		CREATE TABLE "Container" (id text PRIMARY KEY, "organizationId" text NOT NULL REFERENCES "Organization", "containerId" text UNIQUE NOT NULL, name text);
+		CREATE TABLE figures ("containerId" text, "timestamp" timestamptz, cpu_percent float8, PRIMARY KEY ("containerId", "timestamp"));
+		INSERT INTO "Organization" VALUES ('o', 'Acme');
+		INSERT INTO "Container" VALUES ('c', 'o', 'c0ffee', 'web')},
+		'"Organization"', '"Container"', q{INSERT INTO figures VALUES ('c0ffee', %s, 95)}, qr/'"Organization"', '"Container"'$/,
+		qr/container => '\(SELECT k\.id FROM public\."Container" k WHERE k\."containerId" = m\."containerId"\)'$/ ],
 	[ 'uuids_as_text', q{
 		CREATE TABLE organizations (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name text);
 		CREATE TABLE containers (id uuid PRIMARY KEY, "orgId" text, name text);
@@ -92,7 +127,8 @@ for my $host (
 	($errors, $call) = follow($database, 'attach_metrics', "'figures'");
 	like($call =~ s/\)$//r, $attached, "$database: attached") or diag $errors;
 	next if $call eq 'nothing';
-	$node->safe_psql($database, "SELECT alerting.create_rule((SELECT id::text FROM $organizations), 'cpu', 'CPU_USAGE', 90)");
+	my $key = $node->safe_psql($database, 'SELECT organization_key FROM alerting.host_binding');
+	$node->safe_psql($database, "SELECT alerting.create_rule((SELECT $key\::text FROM $organizations), 'cpu', 'CPU_USAGE', 90)");
 	$node->safe_psql($database, sprintf $insert, 'now()');
 	flush_ok($node, $database);
 	is($node->safe_psql($database, q{SELECT a.status, alerting.container_name(a.container_id::text) FROM alerting.alert a}), 'FIRING|web', "$database: an alert");
