@@ -19,17 +19,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
                   WHEN t.tgenabled NOT IN ('O', 'A') THEN format('ALTER TABLE %s ENABLE TRIGGER %I;', rel, w.name) END) AS p(problem, hint);
 $function$;
 
--- Policies that hide rows from the workers, which read as the table's owner.
-CREATE OR REPLACE FUNCTION alerting.doctor_row_security(rel regclass)
-RETURNS TABLE (topic text, object text, status text, detail text, hint text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT 'row security', rel::text, 'warning',
-         format('Its policies hold for its owner %I too, as whom the workers read it: rows that they hide are not judged.', r.rolname),
-         format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or a policy that shows all rows to %I.', rel, r.rolname)
-    FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
-   WHERE c.oid = rel AND c.relrowsecurity AND c.relforcerowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls;
-$function$;
-
 CREATE OR REPLACE FUNCTION alerting.doctor_binding()
 RETURNS TABLE (topic text, object text, status text, detail text, hint text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -89,7 +78,6 @@ BEGIN
       ARRAY['alerting_container_deleted', 'alerting_container_updated'], alerting.is_subscribed(host.containers),
       format('SELECT alerting.attach(%L, %L, organization => %L);', host.organizations, host.containers, host.organization)) t
     WHERE t.status <> 'ok';
-  RETURN QUERY SELECT r.* FROM unnest(ARRAY[host.organizations, host.containers]) AS t(rel), alerting.doctor_row_security(t.rel) r;
 
   topic := 'copy';
   object := NULL;
@@ -239,7 +227,6 @@ BEGIN
                         alerting.suggested_index(m.metrics, m.container, m.at)
                   WHERE m.metrics <> (SELECT b.containers FROM alerting.host_binding b)
                     AND NOT alerting.has_replay_index(m.metrics, m.container, m.at);
-    RETURN QUERY SELECT * FROM alerting.doctor_row_security(m.metrics);
     SELECT string_agg(DISTINCT quote_literal(p.gid), ', ') INTO waiting
       FROM pg_prepared_xacts p
       JOIN pg_locks x ON x.locktype = 'transactionid' AND x.transactionid = p.transaction AND x.pid IS NULL
@@ -347,7 +334,6 @@ CREATE OR REPLACE FUNCTION alerting.doctor_tables()
 RETURNS TABLE (topic text, object text, status text, detail text, hint text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-  rel regclass;
   oldest timestamptz;
 BEGIN
   RETURN QUERY SELECT 'triggers', t.object, t.status, t.detail, t.hint
@@ -355,9 +341,6 @@ BEGIN
          alerting.doctor_triggers(own.rel, own.names, false, 'SELECT alerting.repair();') t WHERE t.status <> 'ok';
   RETURN QUERY SELECT 'triggers', s.rel::text, 'error', format('Its owner %I cannot make partitions of it: PostgreSQL copies its triggers to them.', s.owner),
                       format('GRANT EXECUTE ON FUNCTION %s TO %I;', s.called, s.owner) FROM alerting.shut_partitions() s;
-  FOR rel IN SELECT to_regclass(format('alerting.%I', n.name)) FROM unnest(alerting.table_names()) AS n(name) LOOP
-    RETURN QUERY SELECT * FROM alerting.doctor_row_security(rel);
-  END LOOP;
 
   topic := 'vacuum';
   IF NOT current_setting('autovacuum')::boolean OR NOT current_setting('track_counts')::boolean THEN
