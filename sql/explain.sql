@@ -83,7 +83,7 @@ INSERT INTO facts VALUES (5, '2020-01-01 10:00Z', true, 0);
 SELECT alerting.flush();
 DO $$
 BEGIN
-  FOR i IN 1 .. 200 LOOP
+  FOR i IN 1 .. 600 LOOP
     EXIT WHEN (SELECT count(*) FROM alerting.alert WHERE (rule_id, container_id, status) IN (('down', 5, 'FIRING'), ('loop', 5, 'FIRING'), ('down', 4, 'FIRING'))) = 3;
     PERFORM pg_sleep(0.1);
   END LOOP;

@@ -108,7 +108,7 @@ export async function tellStory() {
   await sample(1, 0, { cpu: 99 })
   await settle()
   await query(`SELECT alerting.attach_metrics('container_metrics', stale_after => '1 second')`)
-  for (let tries = 0; tries < 100; ++tries) {
+  for (let tries = 0; tries < 300; ++tries) {
     const [alert] = await query('SELECT status FROM alerting.alert WHERE rule_id = $1', [id])
     if (alert?.status === 'RESOLVED') break
     await pause(200)

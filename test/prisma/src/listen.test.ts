@@ -29,7 +29,7 @@ after(async () => {
 })
 
 async function notified(): Promise<Transition> {
-  const [transition] = await once(transitions, 'shown', { signal: AbortSignal.timeout(30_000) })
+  const [transition] = await once(transitions, 'shown', { signal: AbortSignal.timeout(60_000) })
   return transition
 }
 
