@@ -31,6 +31,8 @@ sub report
 	return;
 }
 report(10, 10, $_) for 95, 5, 95, 5;  # by all statements
+# Whoever was held up in telling of these would be counted with the others.
+ok($node->poll_query_until('postgres', "SELECT n_tup_upd = 8 FROM pg_stat_user_tables WHERE relname = 'delivery'"), 'the first ones are told of');
 sql('SELECT pg_stat_reset()');
 
 report(1001, 1000 + $containers, $_) for 95, 5;
