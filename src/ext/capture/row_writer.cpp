@@ -54,7 +54,8 @@ bool RowWriter::Building::Find(const std::string& expression, uint8_t* place, Oi
     auto found = std::find(columns.begin(), columns.end(), i);
     if (found == columns.end()) found = columns.insert(found, i);
     *place = static_cast<uint8_t>(found - columns.begin());
-    *type = attribute->atttypid;
+    // A domain's values are those of the type beneath, and were checked when they were written.
+    *type = pg::Call([&] { return getBaseType(attribute->atttypid); });
     return true;
   }
   return false;
