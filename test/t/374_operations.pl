@@ -77,11 +77,11 @@ my %operations = (
 		attempt('ALTER SYSTEM RESET alerting.enabled', 'SELECT pg_reload_conf()');
 	},
 	'stop and start' => sub { attempt('SELECT alerting.stop()'); in_a_moment(0.3); attempt('SELECT alerting.start()') },
-	'metrics detached' => sub { attempt("SELECT alerting.detach_metrics('container_metrics')"); in_a_moment(0.2); attempt("SELECT alerting.attach_metrics('container_metrics')") },
-	'all detached' => sub { attempt('SELECT alerting.detach()'); in_a_moment(0.2); attempt("SELECT alerting.attach('organizations', 'containers')", "SELECT alerting.attach_metrics('container_metrics')") },
-	'attached again' => sub { attempt("SELECT alerting.attach_metrics('container_metrics', level => '$_')") for qw(row statement) },
+	'metrics detached' => sub { attempt("SELECT alerting.detach_metrics('container_metrics')"); in_a_moment(0.2); attempt("SELECT alerting.attach_metrics('container_metrics', max_age => '1 day')") },
+	'all detached' => sub { attempt('SELECT alerting.detach()'); in_a_moment(0.2); attempt("SELECT alerting.attach('organizations', 'containers')", "SELECT alerting.attach_metrics('container_metrics', max_age => '1 day')") },
+	'attached again' => sub { attempt("SELECT alerting.attach_metrics('container_metrics', max_age => '1 day', level => '$_')") for qw(row statement) },
 	'repair' => sub { attempt('SELECT alerting.repair()') },
-	'DROP EXTENSION' => sub { attempt('DROP EXTENSION alerting CASCADE'); in_a_moment(0.3); attempt('CREATE EXTENSION alerting', "SELECT alerting.attach_metrics('container_metrics')") },
+	'DROP EXTENSION' => sub { attempt('DROP EXTENSION alerting CASCADE'); in_a_moment(0.3); attempt('CREATE EXTENSION alerting', "SELECT alerting.attach_metrics('container_metrics', max_age => '1 day')") },
 );
 
 for my $round (1 .. $rounds)
