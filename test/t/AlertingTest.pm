@@ -98,7 +98,7 @@ sub flush_ok
 {
 	my ($node, $database, $deliveries) = @_;
 	$deliveries = $deliveries ? 'true' : 'false';
-	my $flushed = $node->safe_psql($database, "SELECT alerting.flush('60s', deliveries => $deliveries)");
+	my $flushed = $node->safe_psql($database, "SELECT alerting.flush('180s', deliveries => $deliveries)");
 	is($flushed, 't', "$database: flushed") unless $flushed eq 't';
 	return;
 }

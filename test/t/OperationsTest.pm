@@ -113,7 +113,7 @@ sub flush
 {
 	my ($node, $database, %options) = @_;
 	my $deliveries = $options{deliveries} ? 'true' : 'false';
-	my $done = sql($node, $database, "SELECT alerting.flush('60s', $deliveries)");
+	my $done = sql($node, $database, "SELECT alerting.flush('180s', $deliveries)");
 	is($done, 't', $options{name} // 'flushed') if $done ne 't' || $options{name};
 	return $done eq 't';
 }
