@@ -112,6 +112,8 @@ $read = entries_read(sub {
 	ok($node->poll_query_until('postgres', "SELECT count(*) = $pending FROM alerting.delivery WHERE webhook_id = 'dead' AND status = 'FAILED'"), 'given up');
 });
 cmp_ok($read, '<', 10 * $pending, 'entries that giving up reads');
+cmp_ok(sql("SELECT max(n) FROM (SELECT count(*) AS n FROM alerting.delivery WHERE webhook_id = 'dead' GROUP BY xmin::text) t"), '<=', 1000,
+	'deliveries that one transaction gives up');
 
 sql(q{SET session_replication_role = replica;
 	INSERT INTO alerting.webhook (id, organization_id, url, is_active)

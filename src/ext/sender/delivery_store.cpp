@@ -218,26 +218,18 @@ void DeliveryStore::Defer(const std::vector<std::string>& ids, const std::vector
       params);
 }
 
-void DeliveryStore::ParkOverdue(const std::string& webhook_id,
-                                const std::vector<Micros>& remaining_pauses,
-                                const std::vector<std::string>& claimed, Micros now,
-                                const std::string& error) {
+bool DeliveryStore::ParkOverdue(FailedProbe* probe, const std::vector<Micros>& remaining_pauses,
+                                const std::vector<std::string>& claimed, Micros now) {
   constexpr int kAtOnce = 100;
-  constexpr int kMostRounds = 100;
-  Micros from = kNoTime;
-  int64_t from_sequence = 0;
-  // Oldest first, and no further than the first that may still wait: a backlog is not read whole
-  // for each probe. Each round starts where the last one ended, behind the entries of what that has
-  // parked.
-  for (int round = 0; round < kMostRounds; ++round) {
-    pg::Params params;
-    params.Text(webhook_id).BigIntArray(remaining_pauses).TextArray(claimed).Timestamp(now);
-    params.Text(error).Int(kAtOnce).Timestamp(from).BigInt(from_sequence);
-    const pg::Rows rows = park_overdue_.Run(params);
-    if (rows.BigInt(0, 0) < kAtOnce || rows.BigInt(0, 1) < kAtOnce) return;
-    from = rows.Timestamp(0, 2);
-    from_sequence = rows.BigInt(0, 3) + 1;
-  }
+  pg::Params params;
+  params.Text(probe->webhook_id).BigIntArray(remaining_pauses).TextArray(claimed).Timestamp(now);
+  params.Text("not tried again, the endpoint fails: " + probe->error).Int(kAtOnce);
+  params.Timestamp(probe->from).BigInt(probe->from_sequence);
+  const pg::Rows rows = park_overdue_.Run(params);
+  if (rows.BigInt(0, 0) < kAtOnce || rows.BigInt(0, 1) < kAtOnce) return false;
+  probe->from = rows.Timestamp(0, 2);
+  probe->from_sequence = rows.BigInt(0, 3) + 1;
+  return true;
 }
 
 DeliveryStore::Switched DeliveryStore::SwitchOff(const std::string& webhook_id,

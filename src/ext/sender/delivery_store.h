@@ -71,6 +71,15 @@ class StoreTransaction {
   std::optional<pg::UserScope> user_;
 };
 
+// A probe of a webhook's endpoint, whose deliveries may have waited for too long now.
+struct FailedProbe {
+  std::string webhook_id;
+  std::string error;
+  // Those before this place have been looked at.
+  Micros from = kNoTime;
+  int64_t from_sequence = 0;
+};
+
 class DeliveryStore {
  public:
   DeliveryStore();
@@ -91,10 +100,12 @@ class DeliveryStore {
   // are settled (written, or gone meanwhile); the others are locked by somebody.
   // *moved: a user has given one of them another time, which stands.
   std::vector<std::string> Record(const std::vector<const Outcome*>& outcomes, bool* moved);
-  // Parks deliveries of a webhook whose last retry would be over by now (their time, plus the
-  // pauses that they have left: remaining_pauses, by attempts).
-  void ParkOverdue(const std::string& webhook_id, const std::vector<Micros>& remaining_pauses,
-                   const std::vector<std::string>& claimed, Micros now, const std::string& error);
+  // Parks some deliveries of a webhook whose last retry would be over by now (their time, plus the
+  // pauses that they have left: remaining_pauses, by attempts): oldest first, and no further than
+  // the first that may still wait, so that a backlog is not read whole for each probe. True: there
+  // may be more; then `probe` says where, behind the entries of what has been parked.
+  bool ParkOverdue(FailedProbe* probe, const std::vector<Micros>& remaining_pauses,
+                   const std::vector<std::string>& claimed, Micros now);
 
   // Switches a webhook off unless its url was changed.
   enum class Switched { kOff, kNotAsItWas, kLocked };

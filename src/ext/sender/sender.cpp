@@ -298,7 +298,7 @@ void Sender::DecideFailure(WebhookQueue* queue, const Attempt& attempt,
   const std::optional<Micros> pause =
       PauseAfterFailure(queue->schedule, delivery.attempts + 1, random);
   // Behind an open breaker a delivery is not tried at its times, but it doesn't outlive them.
-  if (attempt.ticket.probe) probes_failed_.emplace_back(queue->id, outcome->error);
+  if (attempt.ticket.probe) NoteFailedProbe(queue->id, outcome->error);
   if (!pause || (attempt.ticket.probe && IsOverdue(delivery, queue->schedule, now))) {
     parked_.insert(queue->id);
     return;

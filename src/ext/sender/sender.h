@@ -170,6 +170,7 @@ class Sender final : public pg::WorkerTask {
   void ActOnAnswers(Micros now);
   void NoteFailuresHere();
   void AnswerFlushes(uint64_t requested, Results* results);
+  void NoteFailedProbe(const std::string& webhook_id, const std::string& error);
   void ParkOverdue();
   void SwitchOffGone();
   void SwitchOffFailing();
@@ -219,8 +220,8 @@ class Sender final : public pg::WorkerTask {
   // One kind of it that is refused holds up none of the others.
   enum : size_t { kWriteGone, kWriteFailing, kWriteOverdue, kWriteBreakers, kWebhookWrites };
   std::array<WebhookWrite, kWebhookWrites> webhook_writes_;
-  std::vector<std::pair<std::string, std::string>> probes_failed_;  // webhook id, error
-  std::vector<std::pair<std::string, std::string>> gone_;           // webhook id, url
+  std::deque<FailedProbe> probes_failed_;                  // of each webhook one
+  std::vector<std::pair<std::string, std::string>> gone_;  // webhook id, url
   std::unordered_set<std::string> parked_;  // webhooks that parked a delivery since the last check
   std::unordered_map<std::string, Micros> next_failing_check_;  // by webhook
 

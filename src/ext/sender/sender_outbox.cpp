@@ -62,6 +62,7 @@ bool Sender::HasWork(Micros now) const {
   for (const StuckOutcome& stuck : stuck_) {
     if (now >= stuck.retry_at) return true;
   }
+  if (!probes_failed_.empty() && now >= webhook_writes_[kWriteOverdue].not_before) return true;
   if (held_) return false;
   return std::any_of(sleepers_.awake().begin(), sleepers_.awake().end(),
                      [&](const WebhookQueue* queue) { return queue->NeedsFetch(now); });

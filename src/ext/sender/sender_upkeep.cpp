@@ -95,13 +95,37 @@ void Sender::AnswerFlushes(uint64_t requested, Results* results) {
   next_flush_check_ = AddTime(now, PauseAfterCost(GetCurrentTimestamp() - now));
 }
 
+void Sender::NoteFailedProbe(const std::string& webhook_id, const std::string& error) {
+  const bool noted = std::any_of(probes_failed_.begin(), probes_failed_.end(),
+                                 [&](const auto& probe) { return probe.webhook_id == webhook_id; });
+  if (!noted) probes_failed_.push_back({webhook_id, error});
+}
+
+// In pieces, between which requests go on, and a few of them in a transaction: a dead endpoint's
+// backlog is to hold up neither them nor the record of their outcomes.
 void Sender::ParkOverdue() {
-  for (const auto& [id, error] : std::exchange(probes_failed_, {})) {
-    const auto found = queues_.find(id);
-    if (found == queues_.end()) continue;
-    store_.ParkOverdue(id, RemainingPausesByAttempts(found->second->schedule), ClaimedOf(id),
-                       GetCurrentTimestamp(), "not tried again, the endpoint fails: " + error);
+  constexpr int kPieces = 10;
+  size_t done = 0;
+  std::optional<FailedProbe> unfinished;
+  for (int piece = 0; piece < kPieces && done < probes_failed_.size(); ++piece) {
+    FailedProbe probe = unfinished ? *std::move(unfinished) : probes_failed_[done];
+    unfinished.reset();
+    const auto found = queues_.find(probe.webhook_id);
+    if (found != queues_.end() &&
+        store_.ParkOverdue(&probe, RemainingPausesByAttempts(found->second->schedule),
+                           ClaimedOf(probe.webhook_id), GetCurrentTimestamp())) {
+      unfinished = std::move(probe);
+    } else {
+      ++done;
+    }
+    Serve();
   }
+  // After an error all of them are tried again.
+  probes_failed_.erase(probes_failed_.begin(),
+                       probes_failed_.begin() + static_cast<ptrdiff_t>(done));
+  if (!unfinished) return;
+  probes_failed_.pop_front();
+  probes_failed_.push_back(*std::move(unfinished));  // behind those of other webhooks
 }
 
 void Sender::SwitchOffGone() {
