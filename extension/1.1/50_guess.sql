@@ -214,7 +214,7 @@ BEGIN
   FOREACH unit IN ARRAY ARRAY['bytes', 'kb', 'kib', 'mb', 'mib', 'gb', 'gib'] LOOP
     used := alerting.guess_column(metrics, ARRAY(
       SELECT n.name || s.suffix
-        FROM unnest(ARRAY['memoryused', 'memoryusage', 'memused', 'memusage', 'memory', 'mem', 'memoryworkingset', 'memworkingset', 'workingset',
+        FROM unnest(ARRAY['memoryused', 'memoryusage', 'memused', 'memusage', 'memory', 'mem', 'memoryworkingset', 'memworkingset', 'workingset', 'memorycurrent', 'memcurrent',
                           'memoryrss', 'memrss', 'rss', 'ramused', 'ramusage', 'usedmemory', 'usedram']) WITH ORDINALITY AS n(name, position)
        CROSS JOIN unnest(CASE unit WHEN 'bytes' THEN ARRAY['', unit] ELSE ARRAY[unit] END) WITH ORDINALITY AS s(suffix, position)
        WHERE s.suffix <> '' OR n.name NOT IN ('memory', 'mem')

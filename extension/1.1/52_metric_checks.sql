@@ -91,7 +91,10 @@ BEGIN
     result := jsonb_build_object('container', CASE WHEN cardinality(referring) = 1 THEN referring[1]
                 ELSE coalesce(alerting.referring_expression(metrics, 'm', host.containers),
                               alerting.generated_expression(metrics, host.containers),
-                              CASE WHEN alerting.namesake(plain_column, metrics, host.containers) IS NULL THEN plain_column END) END);
+                              CASE WHEN alerting.namesake(plain_column, metrics, host.containers) IS NULL
+                                     -- Where it has been said, a call that is made again has it still.
+                                     OR EXISTS (SELECT FROM alerting.metric_source s WHERE s.metrics = guess_row.metrics AND s.container = plain_column)
+                                   THEN plain_column END) END);
   END IF;
   IF given ->> 'at' IS NULL THEN
     result := result || jsonb_build_object('at', alerting.guess_at(metrics, coalesce(given ->> 'container', result ->> 'container'), at_unit IS NOT NULL));
@@ -252,13 +255,14 @@ END
 $function$;
 
 -- The columns that look like a metric which is not mapped; NULL for none. What a container may use at most is none: of the
--- containers' own row its limits, of any cores.
+-- containers' own row its limits, of any cores; but of readings a fraction of cores is what is used.
 CREATE OR REPLACE FUNCTION alerting.unmapped_metrics(metrics regclass, mapping jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $function$
   SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, LATERAL (SELECT alerting.plain_name(a.attname) AS name) n
    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
-     AND n.name !~ 'cpus?(cores?|counts?)$|^v?cpus$'
+     AND (n.name !~ 'cpus?(cores?|counts?)$|^v?cpus$'
+          OR n.name = 'cpus' AND alerting.is_fraction($1, quote_ident(a.attname)) AND $1 <> (SELECT b.containers FROM alerting.host_binding b))
      AND NOT (n.name ~ '(limits?|requests?|quota|shares)$' AND $1 = (SELECT b.containers FROM alerting.host_binding b))
      AND (t.typcategory = 'N' AND (n.name ~ 'cpu' AND NOT $2 ? 'cpu'
                                    OR n.name ~ '^(container|current|latest|last|avg|average|used|total)?(mem|ram)' AND NOT $2 ?| ARRAY['memory', 'memory_used']

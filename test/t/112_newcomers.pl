@@ -63,7 +63,9 @@ for my $case (
 	[ 'service_id int, at timestamptz, cpu_usage real, "memPct" real',                          'container service_id, at at, cpu cpu_usage, memory "memPct"' ],
 	[ 'service_id int, at timestamptz, "currentCpuUsagePercentage" float8, avg_ram_percent real', 'container service_id, at at, cpu "currentCpuUsagePercentage", memory avg_ram_percent' ],
 	[ 'service_id int, at timestamptz, cpu_cores int, vcpus int, cpu_micros bigint, ram int, up bool', 'container service_id, at at, running up | cpu_micros, ram' ],
+	[ 'service_id int, at timestamptz, cpus float8, up bool',                                   'container service_id, at at, running up | cpus' ],
 	# Use and limit in one unit, or not at all.
+	[ 'service_id int, at timestamptz, mem_current bigint, mem_max bigint',                     'container service_id, at at, memory_used mem_current, memory_limit mem_max' ],
 	[ 'service_id int, at timestamptz, ram_total_gb real, ram_used_gb real',                    'container service_id, at at, memory_used ram_used_gb, memory_limit ram_total_gb' ],
 	[ 'service_id int, at timestamptz, mem_rss bigint, mem_limit bigint',                       'container service_id, at at, memory_used mem_rss, memory_limit mem_limit' ],
 	[ 'service_id int, at timestamptz, memory_usage_mb int, memory_limit_mb int',               'container service_id, at at, memory_used memory_usage_mb, memory_limit memory_limit_mb' ],
@@ -401,6 +403,16 @@ like($told_of_choices, qr/NOTICE:  alerting: cannot choose metrics among public\
 like($told_of_rules, qr/HINT:  Make one, .*'RESTART_LOOP'/, 'a rule about restarts');
 
 my $err;
+
+# What a column means is asked once.
+(undef, my $said_again, my $asked_again) = $node->psql('choices', q{
+	SET client_min_messages = warning;
+	ALTER TABLE containers ADD container_id text UNIQUE;
+	SELECT alerting.attach_metrics('container_metrics');
+	SELECT alerting.attach_metrics('container_metrics', container => 'container_id');
+	SELECT alerting.attach_metrics('container_metrics')}, on_error_stop => 0);
+like($asked_again, qr/DETAIL:  Its column container_id may hold what public\.containers calls so, or its key id\./, 'a column that may hold the key or another');
+like($said_again, qr/^attached metrics .*^already attached metrics public\.container_metrics, nothing changed$/ms, 'and need not be said again');
 
 # When a container's own row was changed is no time at which it was seen.
 for ([ 'updated_at', 1 ], [ '"modifiedOn"', 1 ], [ 'last_seen', 0 ])
