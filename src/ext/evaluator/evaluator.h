@@ -3,10 +3,8 @@
 #ifndef ALERTING_EXT_EVALUATOR_EVALUATOR_H_
 #define ALERTING_EXT_EVALUATOR_EVALUATOR_H_
 
-#include <deque>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,26 +12,12 @@
 
 #include "core/byte_ring.h"
 #include "core/clock_steps.h"
-#include "ext/evaluator/alert_store.h"
-#include "ext/evaluator/handover_writer.h"
-#include "ext/evaluator/state_store.h"
+#include "ext/evaluator/transition_writer.h"
+#include "ext/evaluator/world.h"
 #include "ext/host/source_reader.h"
-#include "pg/transaction.h"
 #include "pg/worker.h"
 
 namespace alerting::ext {
-
-// A transaction of a worker that ends the worker in good order once the extension is gone or of a
-// version that this library does not serve.
-class ExtensionTransaction {
- public:
-  ExtensionTransaction(pg::DatabaseSlot* slot, const char* activity);
-  void Commit() { transaction_.Commit(); }
-  void TakeSnapshot() { transaction_.TakeSnapshot(); }
-
- private:
-  pg::Transaction transaction_;
-};
 
 class Evaluator final : public pg::WorkerTask {
  public:
@@ -41,38 +25,18 @@ class Evaluator final : public pg::WorkerTask {
   void Load() override;
   Micros Step() override;
   void BeforeStop() override;
-  const char* Problem() const override { return problem_.c_str(); }
+  const char* Problem() const override {
+    return (problem_.empty() ? transitions_.problem() : problem_).c_str();
+  }
 
  private:
-  // What belongs to one binding; rebuilt whole when the binding changes.
-  struct World {
-    World(Binding loaded, Micros started, Micros watched_since);
-    Binding binding;
-    Engine engine;
-    ContainerDirectory directory;
-    AlertStore alerts;
-    StateStore states;
-    std::unordered_map<uint64_t, std::string> alert_ids;  // of FIRING alerts, by engine number
-  };
-
   // evaluator.cpp
   void FollowClock(Micros now);
-  void CollectTransitions();
-  void WriteOutbox(Micros now);
-  void WriteBatch(std::vector<OutgoingTransition*> batch);
-  void PutOff(const std::vector<OutgoingTransition*>& batch, const pg::Error& error);
-  void TryBatch(const std::vector<OutgoingTransition*>& batch);
-  std::vector<WriteResult> WriteRounds(const std::vector<OutgoingTransition*>& batch,
-                                       std::vector<ContainerCorrection>* corrections);
-  void Settle(const std::vector<OutgoingTransition*>& batch,
-              const std::vector<WriteResult>& results);
   void ApplyCorrections();
   void SaveState(Micros now, bool force);
   void Notify();
   void AnswerFlush(uint64_t ticket);
   void PublishCounters();
-  std::vector<const OutgoingTransition*> Outgoing(
-      const std::unordered_set<const OutgoingTransition*>& except) const;
 
   // evaluator_input.cpp
   bool TakeInput(Micros now);
@@ -140,7 +104,6 @@ class Evaluator final : public pg::WorkerTask {
   bool reload_ = false;
   bool only_sources_ = false;  // metric_source has changed, perhaps nothing else
   bool forget_all_ = false;    // the containers are gone, their saved state counts for nothing
-  std::string reloaded_for_;   // the problem that has led to the last reload
   // Hashes of the keys of containers that were deleted while nobody looked. One that is there again
   // is another container: it has no saved state.
   std::unordered_set<uint64_t> forgotten_;
@@ -185,15 +148,10 @@ class Evaluator final : public pg::WorkerTask {
   };
   std::unordered_map<uint32_t, HeldUp> held_up_;
 
+  std::string problem_;  // why rows could not be read, "" when they were
+
   // --- output: alerts
-  std::deque<OutgoingTransition> outbox_;  // in the order of the engine's
-  HandoverWriter handover_;
-  // What the writing has found to be otherwise in the host's tables, for ApplyCorrections().
-  std::vector<ContainerCorrection> corrections_;
-  std::string problem_;  // why alerts could not be written or rows not be read, "" when they were
-  // Of the pass over the outbox that is under way:
-  std::string told_;    // the problem that it has logged
-  int lock_waits_ = 0;  // in vain
+  TransitionWriter transitions_;
 
   // --- output: state, and what users notify through us
   Micros state_saved_at_ = kNoTime;

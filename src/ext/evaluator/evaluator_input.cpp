@@ -1,10 +1,12 @@
 // What the evaluator takes in: the queue's chunks in commit order, changed rules and containers.
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "core/chunk.h"
 #include "core/message.h"
 #include "ext/evaluator/evaluator.h"
+#include "ext/evaluator/extension_transaction.h"
 #include "pg/freeze_point.h"
 #include "pg/sample_queue.h"
 
@@ -276,10 +278,10 @@ void Evaluator::ForgetContainers(const std::vector<std::string_view>& keys) {
     removed.insert(container);
   }
   // Nobody tells a restart of it again.
-  CollectTransitions();  // a saved state never runs ahead of the transitions saved with it
+  transitions_.Collect();  // a saved state never runs ahead of the transitions saved with it
   ExtensionTransaction transaction(slot_, "forgetting containers");
   try {
-    (void)world_->states.SaveContainers(removed, Outgoing({}));
+    (void)world_->states.SaveContainers(removed, transitions_.Waiting());
     AddUnknown(forgotten);
     transaction.Commit();
   } catch (...) {

@@ -6,6 +6,7 @@
 #include "core/chunk.h"
 #include "core/chunk_order.h"
 #include "ext/evaluator/evaluator.h"
+#include "ext/evaluator/extension_transaction.h"
 #include "pg/guc.h"
 
 namespace alerting::ext {

@@ -6,6 +6,7 @@
 #include "core/chunk.h"
 #include "core/message.h"
 #include "ext/evaluator/evaluator.h"
+#include "ext/evaluator/extension_transaction.h"
 #include "ext/evaluator/retry_pause.h"
 #include "ext/host/history_reader.h"
 #include "pg/freeze_point.h"

@@ -2,6 +2,7 @@
 #include "core/chunk.h"
 #include "ext/capture/transaction_buffer.h"
 #include "ext/evaluator/evaluator.h"
+#include "ext/evaluator/extension_transaction.h"
 #include "pg/freeze_point.h"
 #include "pg/guc.h"
 #include "pg/sample_queue.h"
@@ -14,8 +15,7 @@ void Evaluator::Load() {
   }
   reload_ = true;  // until all of this has succeeded
   bool keeps_queue = MayKeepQueue();
-  outbox_.clear();
-  corrections_.clear();
+  transitions_.Begin(nullptr);
   // What is not judged from the queue is read from the tables below; but which containers were
   // deleted is said here alone.
   drained_.erase(0, judged_bytes_);
@@ -56,6 +56,7 @@ void Evaluator::Load() {
       throw pg::WorkerExit();
     }
     world_ = std::make_unique<World>(std::move(*binding), started, since);
+    transitions_.Begin(world_.get());
     world_->binding.SetSources(&world_->engine);
     world_->engine.SetRules(LoadRules(world_->binding), started);
     if (keeps_queue) to_read = SourcesToRead(former);
@@ -271,7 +272,7 @@ void Evaluator::RestoreStates() {
             ref, transition.rule_id, transition.started_at, transition.fired_at, transition.value);
         world_->alert_ids[transition.alert] = outgoing.alert_id;
       }
-      outbox_.push_back(std::move(outgoing));
+      transitions_.Add(std::move(outgoing));
     }
   }
   world_->engine.FinishRestore();
