@@ -15,7 +15,6 @@ void Evaluator::Load() {
   }
   reload_ = true;  // until all of this has succeeded
   bool keeps_queue = MayKeepQueue();
-  transitions_.Begin(nullptr);
   // What is not judged from the queue is read from the tables below; but which containers were
   // deleted is said here alone.
   drained_.erase(0, judged_bytes_);
@@ -28,6 +27,7 @@ void Evaluator::Load() {
   held_up_.clear();
   rules_stale_ = containers_stale_ = false;
   const Micros watched_since = world_ != nullptr ? world_->engine.watched_since() : kNever;
+  transitions_.Begin(nullptr);
   world_.reset();
   published_ = {};
   // First the queue, then the snapshot: what commits in between is in both, which does no harm.

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <string>
 
-#include "ext/host/binding.h"
 #include "ext/version.h"
 #include "pg/worker.h"
 

@@ -22,6 +22,8 @@ struct World {
         directory(binding),
         alerts(binding, &directory),
         states(binding, engine) {}
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
 
   Binding binding;
   Engine engine;
