@@ -205,6 +205,20 @@ ok($node->poll_query_until('postgres', q{SELECT count(*) = 2000 AND min(alert_id
 	'the walk comes to the end of the table, and spares what an alert needs');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM alerting.delivery WHERE id LIKE 'many%'}), 2000, 'to the last');
 
+# --- alerting's tables are dropped before an answer is recorded ---------------------------------------------
+webhook($node, 'last', $receiver->url('/slow/2/last'));
+deliver($node, 'last');
+ok(wait_until(sub { $receiver->requests('/slow/2/last') == 1 }), 'a request is under way');
+$node->safe_psql('postgres', q{SET client_min_messages = error; DROP TABLE alerting.alert, alerting.delivery, alerting.delivery_attempt CASCADE});
+my $session = $node->background_psql('postgres');
+my @rests;    # more than two seconds of looks
+wait_until(sub {
+	push @rests, scalar $session->query(q{SELECT 1 FROM pg_stat_activity WHERE backend_type = 'alerting sender' AND wait_event_type = 'Extension'});
+	return @rests == 400;
+});
+cmp_ok(scalar(grep { $_ } @rests[ 300 .. 399 ]), '>', 50, 'an answer that cannot be recorded keeps no processor busy');
+$session->quit;
+
 $locker->quit;
 $receiver->stop;
 $node->stop('fast');

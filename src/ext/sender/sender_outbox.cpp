@@ -73,10 +73,12 @@ void Sender::RunTransaction() {
   const uint64_t wakes = pg_atomic_read_u64(&slot_->sender_wakes);
   const uint64_t flush_requested = pg_atomic_read_u64(&slot_->sender_flush_requested);
   Results results;
+  bool has_tables = false;
   ALERTING_FREEZE_POINT("looking");
   try {
     StoreTransaction transaction("recording and fetching deliveries");
-    if (transaction.ready()) {
+    has_tables = transaction.ready();
+    if (has_tables) {
       Exchange(flush_requested, &results);
     } else {
       next_look_ = AddTime(GetCurrentTimestamp(), kLookInterval);
@@ -96,6 +98,9 @@ void Sender::RunTransaction() {
   errors_ = 0;
   record_most_ = std::min(record_most_ * 2, kMostRecorded);
   ApplyResults(results);
+  // What waits to be written waits for tables to write it to.
+  const Micros now = GetCurrentTimestamp();
+  if (!has_tables && HasWork(now)) not_before_ = AddTime(now, kSecond);
 }
 
 void Sender::Exchange(uint64_t flush_requested, Results* results) {

@@ -86,7 +86,8 @@ void Sender::AnswerFlushes(uint64_t requested, Results* results) {
   if (flushes_.empty()) return;
   const Micros now = GetCurrentTimestamp();
   // While requests are under way the answer hardly changes, and asking costs.
-  flush_check_due_ = now < next_flush_check_ && !(in_flight_.empty() && turns_.empty());
+  flush_check_due_ =
+      now < next_flush_check_ && !(in_flight_.empty() && turns_.empty() && waiting_.empty());
   if (flush_check_due_) return;
   for (const FlushRequest& flush : flushes_) {
     if (!store_.IsFlushed(flush.sequence)) break;
