@@ -35,7 +35,7 @@ for my $preload (0, 1)
 	{
 		my $old = worker_pid($node, $kind, 'postgres');
 		ok($old, "$how: a $kind runs");
-		is(sql($node, 'postgres', "SELECT pg_terminate_backend($old, 60000)"), 't', "$how: the $kind is terminated");
+		is(sql($node, 'postgres', "SELECT pg_terminate_backend($old, 5000)"), 't', "$how: the $kind is terminated");
 		# Without any help: no insert, no call into the extension.
 		ok(wait_until(sub { worker_pid($node, $kind, 'postgres') !~ /^($old|)$/ }), "$how: another $kind runs");
 		works($node, "$how, $kind terminated");

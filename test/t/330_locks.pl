@@ -7,8 +7,7 @@ use lib $FindBin::RealBin;
 use OperationsTest;
 use Test::More;
 
-# Workers give up long before it: as long as they get to run meanwhile.
-my $node = new_server('locks', conf => "deadlock_timeout = 10s\n");
+my $node = new_server('locks', conf => "deadlock_timeout = 1s\n");
 make_host($node, 'postgres');
 sql($node, 'postgres', <<'SQL');
 -- Or the inserts would wait for the container.
