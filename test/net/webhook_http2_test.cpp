@@ -8,20 +8,43 @@
 #include <iterator>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "webhook_client_fixture.h"
 
 namespace alerting::net {
 namespace {
 
+class WebhookHttp2Test : public WebhookTlsTest {
+ protected:
+  void SetUp() override {
+    WebhookTlsTest::SetUp();
+    certificate_ = Certificate("good", "IP:127.0.0.1");
+  }
+  // A receiver that answers so many requests, in one of http2.py's manners ("": its usual one).
+  Receiver Serve(const std::string& manner, const char* answers = "99",
+                 std::vector<std::string> options = {}) const {
+    const std::vector<std::string> own = {"--tls-cert", certificate_ + ".pem",
+                                          "--tls-key",  certificate_ + ".key",
+                                          "--http2",    answers};
+    options.insert(options.end(), own.begin(), own.end());
+    if (!manner.empty()) options.insert(options.end(), {"--http2-manner", manner});
+    return Receiver(options);
+  }
+  static std::string UrlOf(const Receiver& server) { return server.Url("/", "127.0.0.1", "https"); }
+  void OpenTrusting(long lifetime_s = 600) {
+    Open("127.0.0.0/8", certificate_ + ".pem", {}, lifetime_s);
+  }
+
+  std::string certificate_;  // its path, without .pem and .key
+};
+
 // libcurl goes on using a connection of HTTP/2 after a timeout.
-TEST_F(WebhookTlsTest, ASilentHttp2ConnectionIsNotUsedAgain) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
+TEST_F(WebhookHttp2Test, ASilentHttp2ConnectionIsNotUsedAgain) {
   for (long timeout = 400;; timeout *= 2) {
-    const Receiver server(
-        {"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "2"});
-    Open("127.0.0.0/8", good + ".pem");
-    const std::string url = server.Url("/", "127.0.0.1", "https");
+    const Receiver server = Serve("", "2");
+    OpenTrusting();
+    const std::string url = UrlOf(server);
     EXPECT_EQ(Fetch(url).status, 200);
     EXPECT_EQ(Fetch(url).timings.connect, 0);
     const bool waited = StartAndSend(1, url, timeout);
@@ -34,15 +57,13 @@ TEST_F(WebhookTlsTest, ASilentHttp2ConnectionIsNotUsedAgain) {
   }
 }
 
-TEST_F(WebhookTlsTest, SaysWhatBecameOfAnotherRequestOfASilentConnection) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
-                         "--http2-manner", "no-window"});
-  const std::string url = server.Url("/", "127.0.0.1", "https");
+TEST_F(WebhookHttp2Test, SaysWhatBecameOfAnotherRequestOfASilentConnection) {
+  const Receiver server = Serve("no-window");
+  const std::string url = UrlOf(server);
   std::map<uint64_t, Response> responses;
   bool waited = false;
   for (long timeout = 500; !waited; timeout *= 2) {
-    Open("127.0.0.0/8", good + ".pem");
+    OpenTrusting();
     EXPECT_EQ(Fetch(url).status, 200);
     waited = StartAndSend(1, url, timeout);
     Start(2, url);
@@ -55,29 +76,25 @@ TEST_F(WebhookTlsTest, SaysWhatBecameOfAnotherRequestOfASilentConnection) {
       << responses.at(2).error;
 }
 
-TEST_F(WebhookTlsTest, AnHttp2AnswerOfNothingWithoutEndIsCutOff) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "9",
-                         "--http2-manner", "empty-data"});
-  Open("127.0.0.0/8", good + ".pem");
-  const std::string url = server.Url("/", "127.0.0.1", "https");
+TEST_F(WebhookHttp2Test, AnHttp2AnswerOfNothingWithoutEndIsCutOff) {
+  const Receiver server = Serve("empty-data", "9");
+  OpenTrusting();
+  const std::string url = UrlOf(server);
   for (int i = 0; i < 2; ++i) {
     const Response response = Fetch(url);
     EXPECT_EQ(response.status, 200) << response.error;
     EXPECT_TRUE(response.cut_off);
   }
   // What is used again of the request holds nothing against another endpoint.
-  const Receiver other({"--tls-cert", good + ".pem", "--tls-key", good + ".key"});
+  const Receiver other({"--tls-cert", certificate_ + ".pem", "--tls-key", certificate_ + ".key"});
   EXPECT_FALSE(Fetch(other.Url("/ok", "127.0.0.1", "https")).cut_off);
 }
 
 // As where an endpoint is restarted: what it says it has not looked at can be sent again at once.
-TEST_F(WebhookTlsTest, AnHttp2ConnectionThatEndsIsReplacedEachTime) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
-                         "--http2-manner", "goaway"});
-  Open("127.0.0.0/8", good + ".pem");
-  const std::string url = server.Url("/", "127.0.0.1", "https");
+TEST_F(WebhookHttp2Test, AnHttp2ConnectionThatEndsIsReplacedEachTime) {
+  const Receiver server = Serve("goaway");
+  OpenTrusting();
+  const std::string url = UrlOf(server);
   for (int i = 0; i < 10; ++i) {
     const Response response = Fetch(url);
     EXPECT_EQ(response.status, 200) << i << response.error;
@@ -86,12 +103,10 @@ TEST_F(WebhookTlsTest, AnHttp2ConnectionThatEndsIsReplacedEachTime) {
   }
 }
 
-TEST_F(WebhookTlsTest, SeveralHttp2ConnectionsThatEndCostOneRetry) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
-                         "--http2-manner", "goaway"});
-  Open("127.0.0.0/8", good + ".pem");
-  const std::string url = server.Url("/", "127.0.0.1", "https");
+TEST_F(WebhookHttp2Test, SeveralHttp2ConnectionsThatEndCostOneRetry) {
+  const Receiver server = Serve("goaway");
+  OpenTrusting();
+  const std::string url = UrlOf(server);
   // Before the first has answered, nobody knows that the others could share its connection.
   for (uint64_t tag = 1; tag <= 4; ++tag) Start(tag, url);
   for (const auto& [tag, response] : Drain()) EXPECT_EQ(response.status, 200) << response.error;
@@ -100,51 +115,45 @@ TEST_F(WebhookTlsTest, SeveralHttp2ConnectionsThatEndCostOneRetry) {
   EXPECT_GT(response.timings.connect, 0);
 }
 
-TEST_F(WebhookTlsTest, NamesTheCauseOfEachFailureOfHttp2) {
+TEST_F(WebhookHttp2Test, NamesTheCauseOfEachFailureOfHttp2) {
   struct Case {
     const char* manner;
     const char* error;
   };
-  const std::string good = Certificate("good", "IP:127.0.0.1");
   for (const Case& c :
        {Case{"settings", "endpoint broke the HTTP/2 protocol"}, Case{"ping", "endpoint "},
         Case{"refuse", "endpoint refused the request each time (HTTP/2)"}}) {
-    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
-                           "--http2-manner", c.manner});
-    Open("127.0.0.0/8", good + ".pem");
-    const Response response = Fetch(server.Url("/", "127.0.0.1", "https"));
+    const Receiver server = Serve(c.manner);
+    OpenTrusting();
+    const Response response = Fetch(UrlOf(server));
     EXPECT_EQ(response.status, 0);
     EXPECT_TRUE(response.error.starts_with(c.error)) << c.manner << ": " << response.error;
   }
 }
 
-TEST_F(WebhookTlsTest, ARefusedHttp2StreamIsTriedOnceMore) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
+TEST_F(WebhookHttp2Test, ARefusedHttp2StreamIsTriedOnceMore) {
   const std::string log = directory_ + "/log";
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
-                         "--http2-manner", "refuse", "--log", log});
-  Open("127.0.0.0/8", good + ".pem");
+  const Receiver server = Serve("refuse", "99", {"--log", log});
+  OpenTrusting();
   for (size_t i = 1; i <= 3; ++i) {
-    const Response response = Fetch(server.Url("/", "127.0.0.1", "https"));
+    const Response response = Fetch(UrlOf(server));
     EXPECT_FALSE(response.failed_here) << response.error;
     std::ifstream lines(log);
     EXPECT_EQ(std::count(std::istreambuf_iterator<char>(lines), {}, '\n'), 2 * i);
   }
 }
 
-TEST_F(WebhookTlsTest, SaysThatHttp2sLimitsAllowNothing) {
+TEST_F(WebhookHttp2Test, SaysThatHttp2sLimitsAllowNothing) {
   if (curl_version_info(CURLVERSION_NOW)->version_num >= 0x080000) {
     GTEST_SKIP() << "libcurl counts what waits within it as sent";
   }
-  const std::string good = Certificate("good", "IP:127.0.0.1");
   for (const char* manner : {"no-streams", "no-window"}) {
-    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
-                           "--http2-manner", manner});
-    const std::string url = server.Url("/", "127.0.0.1", "https");
+    const Receiver server = Serve(manner);
+    const std::string url = UrlOf(server);
     Response response;
     bool waited = false;
     for (long timeout = 1000; !waited; timeout *= 2) {
-      Open("127.0.0.0/8", good + ".pem");
+      OpenTrusting();
       EXPECT_EQ(Fetch(url).status, 200);
       waited = StartAndSend(1, url, timeout);
       response = Drain()[1];
@@ -159,13 +168,11 @@ TEST_F(WebhookTlsTest, SaysThatHttp2sLimitsAllowNothing) {
 }
 
 // A socket that can be written to while nothing may be sent is no reason to wake up.
-TEST_F(WebhookTlsTest, AnEndpointThatTakesNothingIsWaitedForAtRest) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
+TEST_F(WebhookHttp2Test, AnEndpointThatTakesNothingIsWaitedForAtRest) {
   for (const char* manner : {"no-streams", "no-window"}) {
-    const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
-                           "--http2-manner", manner});
-    Open("127.0.0.0/8", good + ".pem");
-    const std::string url = server.Url("/", "127.0.0.1", "https");
+    const Receiver server = Serve(manner);
+    OpenTrusting();
+    const std::string url = UrlOf(server);
     EXPECT_EQ(Fetch(url).status, 200);  // with its limits
     EXPECT_EQ(Fetch(url, 1000).status, 0);
     EXPECT_LT(rounds_, 400u) << manner;
@@ -173,23 +180,19 @@ TEST_F(WebhookTlsTest, AnEndpointThatTakesNothingIsWaitedForAtRest) {
   }
 }
 
-TEST_F(WebhookTlsTest, ABodyIsSentOnceTheEndpointTakesIt) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
-                         "--http2-manner", "late-window"});
-  Open("127.0.0.0/8", good + ".pem");
-  const std::string url = server.Url("/", "127.0.0.1", "https");
+TEST_F(WebhookHttp2Test, ABodyIsSentOnceTheEndpointTakesIt) {
+  const Receiver server = Serve("late-window");
+  OpenTrusting();
+  const std::string url = UrlOf(server);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(Fetch(url).status, 200);
   EXPECT_LT(rounds_, 600u);
 }
 
 // Whose buffer is smaller than a frame.
-TEST_F(WebhookTlsTest, AHangingRequestDelaysNoOtherOfItsConnection) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "99",
-                         "--http2-manner", "large"});
-  Open("127.0.0.0/8", good + ".pem");
-  const std::string url = server.Url("/", "127.0.0.1", "https");
+TEST_F(WebhookHttp2Test, AHangingRequestDelaysNoOtherOfItsConnection) {
+  const Receiver server = Serve("large");
+  OpenTrusting();
+  const std::string url = UrlOf(server);
   EXPECT_EQ(Fetch(url).status, 200);
   Start(1, url, kForeverMs, "hang");
   Start(2, url);
@@ -199,13 +202,11 @@ TEST_F(WebhookTlsTest, AHangingRequestDelaysNoOtherOfItsConnection) {
   EXPECT_EQ(responses.count(1), 0u);
 }
 
-TEST_F(WebhookTlsTest, AnAnswerInManyRecordsIsCompleteBesideAHangingRequest) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2",
-                         "99999", "--http2-manner", "pieces"});
-  const std::string url = server.Url("/", "127.0.0.1", "https");
+TEST_F(WebhookHttp2Test, AnAnswerInManyRecordsIsCompleteBesideAHangingRequest) {
+  const Receiver server = Serve("pieces", "99999");
+  const std::string url = UrlOf(server);
   for (int round = 0; round < 5; ++round) {
-    Open("127.0.0.0/8", good + ".pem");
+    OpenTrusting();
     EXPECT_EQ(Fetch(url).status, 200);
     Start(1, url, kForeverMs, "hang");
     for (int i = 0; i < 100; ++i) {
@@ -215,17 +216,15 @@ TEST_F(WebhookTlsTest, AnAnswerInManyRecordsIsCompleteBesideAHangingRequest) {
   }
 }
 
-TEST_F(WebhookTlsTest, AnHttp2ConnectionThatIsNeverIdleIsReplacedInTime) {
+TEST_F(WebhookHttp2Test, AnHttp2ConnectionThatIsNeverIdleIsReplacedInTime) {
   using Clock = std::chrono::steady_clock;
   constexpr std::chrono::seconds kLifetime(1);
-  const std::string good = Certificate("good", "IP:127.0.0.1");
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2",
-                         "99999", "--http2-manner", "large"});
-  const std::string url = server.Url("/", "127.0.0.1", "https");
+  const Receiver server = Serve("large", "99999");
+  const std::string url = UrlOf(server);
   Clock::time_point opening, opened;
   do {  // until a slow machine has let both requests begin within the first lifetime
     opening = Clock::now();
-    Open("127.0.0.0/8", good + ".pem", {}, kLifetime.count());
+    OpenTrusting(kLifetime.count());
     opened = Clock::now();
     EXPECT_EQ(Fetch(url).status, 200);
     Start(1, url, kForeverMs, "hang");
@@ -250,14 +249,12 @@ TEST_F(WebhookTlsTest, AnHttp2ConnectionThatIsNeverIdleIsReplacedInTime) {
 }
 
 // Who waits is not to pay for what others get over the same connection.
-TEST_F(WebhookTlsTest, ManyAnswersOverOneConnectionAreNoFlood) {
-  const std::string good = Certificate("good", "IP:127.0.0.1");
-  const Receiver server({"--tls-cert", good + ".pem", "--tls-key", good + ".key", "--http2", "999",
-                         "--http2-manner", "large"});
-  const std::string url = server.Url("/", "127.0.0.1", "https");
+TEST_F(WebhookHttp2Test, ManyAnswersOverOneConnectionAreNoFlood) {
+  const Receiver server = Serve("large", "999");
+  const std::string url = UrlOf(server);
   // Who reads what comes for all of them depends on which of the handles made before it has.
   for (uint64_t handles = 1; handles <= 3; ++handles) {
-    Open("127.0.0.0/8", good + ".pem");
+    OpenTrusting();
     EXPECT_EQ(Fetch(url).status, 200);
     for (uint64_t tag = 1; tag <= handles; ++tag) Start(tag, url);
     EXPECT_EQ(Drain().size(), handles);
